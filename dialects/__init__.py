@@ -1,0 +1,1 @@
+"""The project's own dialects, one package each, and the interpreters that execute every level."""

@@ -1,0 +1,1 @@
+"""The test kit that passes, dialects and kernels are checked with; shipped for pass authors."""
