@@ -1,0 +1,54 @@
+# Every target makes what it needs in .venv; a second run finds it there unless pyproject.toml changed.
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.13 python3.14; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+export PYTHONHASHSEED ?= 0
+
+.PHONY: help demo test test-all lint format passes clean
+
+help:
+	@echo "make demo      compile the digits example, print every level, classify on the CPU and on the GPU if there is one"
+	@echo "make test      lint, format check, type check, the default test suite (no GPU needed)"
+	@echo "make test-all  the slow and the GPU tests too"
+	@echo "make lint      linter, formatter (check only), type checker"
+	@echo "make format    let the linter and the formatter change files"
+	@echo "make passes    the table of registered passes and how each is tested"
+	@echo "make clean     remove .venv and caches"
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "error: Python 3.11 or later was not found; name it: make PYTHON=/path/to/python3.12" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: pyproject.toml | $(BIN)/python
+	$(PIP) -e '.[cuda]'
+	@touch $@
+
+$(VENV)/.test: pyproject.toml | $(BIN)/python
+	$(PIP) -e '.[cuda,test]'
+	@touch $@ $(VENV)/.run
+
+demo: $(VENV)/.run
+	$(BIN)/python examples/digits/demo.py
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+test: lint
+	$(BIN)/python -m pytest -q -n auto
+
+test-all: lint
+	HYPOTHESIS_PROFILE=all $(BIN)/python -m pytest -q -n auto -m ''
+
+passes: $(VENV)/.test
+	$(BIN)/python -m stepwell.testing.pass_table
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-output
