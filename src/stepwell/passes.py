@@ -115,7 +115,9 @@ class Rewriter:
         self.op, self.xdsl, self.pass_name, self.remarks = op, xdsl, pass_name, remarks
         self.names = names_of(op)
 
-    def replace(self, op: Operation, new: Operation | Sequence[Operation], results: Sequence[SSAValue | None] | None = None) -> None:
+    def replace(
+        self, op: Operation, new: Operation | Sequence[Operation], results: Sequence[SSAValue | None] | None = None
+    ) -> None:
         """Replace `op` by `new`; uses of its results go to `results` (default: the last new op's)."""
         ops = [new] if isinstance(new, Operation) else list(new)
         for made in ops:
@@ -174,7 +176,9 @@ class _FunctionPattern(RewritePattern):
             return
         self.rewrites += 1
         if self.rewrites > self.limit:
-            raise PassFailure(f"{self.pass_name} rewrote more than {self.limit} ops: it does not end", where=" + ".join(names_of(op)))
+            raise PassFailure(
+                f"{self.pass_name} rewrote more than {self.limit} ops: it does not end", where=" + ".join(names_of(op))
+            )
 
 
 def _name_if_unknown(op: Operation, location: LocationAttr) -> None:
@@ -212,10 +216,17 @@ def rewrite(
             pattern = _FunctionPattern(function, op_class, name, options, remarks_of(ctx), REWRITE_LIMIT)
             run_pattern(op, pattern, recursive=recursive)
 
-        namespace = dict(
-            name=name, level=level, meaning=meaning, rtol=rtol, idempotent=idempotent,
-            apply=apply, __doc__=function.__doc__, __module__=function.__module__, rewrite_function=staticmethod(function),
-        )  # fmt: skip
+        namespace = {
+            "name": name,
+            "level": level,
+            "meaning": meaning,
+            "rtol": rtol,
+            "idempotent": idempotent,
+            "apply": apply,
+            "__doc__": function.__doc__,
+            "__module__": function.__module__,
+            "rewrite_function": staticmethod(function),
+        }
         title = "".join(part.capitalize() for part in name.split("-")) + "Pass"
         return make_dataclass(title, fields, bases=(StepwellPass,), namespace=namespace, frozen=True)
 
