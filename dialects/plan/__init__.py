@@ -1,0 +1,44 @@
+"""The plan dialect: where values live (arena slices with lifetimes, constants, bindings) and when kernels run."""
+
+from xdsl.ir import Dialect
+
+from stepwell.dialects.plan.attributes import (
+    ALIGNMENT,
+    BufferType,
+    Direction,
+    DirectionAttr,
+    MapKind,
+    MapKindAttr,
+    TableType,
+    TensorMapType,
+    WindowType,
+    element_bytes,
+    element_name,
+    row_major,
+)
+from stepwell.dialects.plan.ops_launch import CopyOp, LaunchOp, PointerTableOp, ProgramOp, TensorMapOp
+from stepwell.dialects.plan.ops_memory import (
+    BindingOp,
+    ConstantOp,
+    SliceOp,
+    ViewOp,
+    WindowOp,
+    window_output,
+    window_shape,
+)
+from stepwell.dialects.plan.verify import effects_of, root_of, verify_launch_arguments, verify_program
+
+PLAN = Dialect(
+    "plan",
+    [BindingOp, ConstantOp, SliceOp, ViewOp, WindowOp, TensorMapOp, PointerTableOp, LaunchOp, CopyOp, ProgramOp],
+    [BufferType, WindowType, TensorMapType, TableType, DirectionAttr, MapKindAttr],
+)
+DIALECT = PLAN
+
+__all__ = [
+    "ALIGNMENT", "DIALECT", "PLAN", "BindingOp", "BufferType", "ConstantOp", "CopyOp", "Direction",
+    "DirectionAttr", "LaunchOp", "MapKind", "MapKindAttr", "PointerTableOp", "ProgramOp", "SliceOp",
+    "TableType", "TensorMapOp", "TensorMapType", "ViewOp", "WindowOp", "WindowType", "effects_of",
+    "element_bytes", "element_name", "root_of", "row_major", "verify_launch_arguments", "verify_program",
+    "window_output", "window_shape",
+]  # fmt: skip
