@@ -1,0 +1,46 @@
+"""The tile dialect: how each kernel computes what a fusion computes: a grid over the output, loops over tiles, tiles as SSA values.
+
+Kernels hold no extents: they read them from their refs, so that kernels which differ only in extents are structurally equal.
+"""
+
+from xdsl.ir import Dialect
+
+from stepwell.dialects.tile.attributes import Access, AccessAttr, RefType, Residence, ResidenceAttr, TileType, ViewType
+from stepwell.dialects.tile.config import Config, ConfigAttr
+from stepwell.dialects.tile.ops_host import ApplyOp, WindowOp
+from stepwell.dialects.tile.ops_kernel import ForOp, ForTilesOp, KernelOp, WaitPredecessorOp, YieldOp
+from stepwell.dialects.tile.ops_tiles import BroadcastOp, FillOp, LoadOp, MapOp, MmaOp, StoreOp
+
+OPS = (
+    KernelOp, ApplyOp, WindowOp, WaitPredecessorOp, ForTilesOp, ForOp, YieldOp,
+    LoadOp, StoreOp, FillOp, MmaOp, MapOp, BroadcastOp,
+)  # fmt: skip
+TILE = Dialect("tile", list(OPS), [TileType, RefType, ViewType, ResidenceAttr, AccessAttr, ConfigAttr])
+DIALECT = TILE
+
+__all__ = [
+    "DIALECT",
+    "TILE",
+    "Access",
+    "AccessAttr",
+    "ApplyOp",
+    "BroadcastOp",
+    "Config",
+    "ConfigAttr",
+    "FillOp",
+    "ForOp",
+    "ForTilesOp",
+    "KernelOp",
+    "LoadOp",
+    "MapOp",
+    "MmaOp",
+    "RefType",
+    "Residence",
+    "ResidenceAttr",
+    "StoreOp",
+    "TileType",
+    "ViewType",
+    "WaitPredecessorOp",
+    "WindowOp",
+    "YieldOp",
+]

@@ -1,0 +1,83 @@
+"""Pieces of assembly that several tile ops share. A tile op names its operands without types: they are defined above."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from xdsl.dialects.builtin import AnyFloat, DenseArrayBase, FloatAttr, IntegerAttr, IntegerType, i64
+from xdsl.ir import Attribute, SSAValue
+from xdsl.irdl import AttrConstraint, base
+from xdsl.parser import Parser
+from xdsl.printer import Printer
+
+NUMBER: AttrConstraint[FloatAttr | IntegerAttr] = base(FloatAttr) | base(IntegerAttr)
+"""A typed scalar as a property."""
+
+
+def parse_defined(parser: Parser) -> SSAValue:
+    """An operand that is already defined, so that its type is known."""
+    operand = parser.parse_unresolved_operand()
+    values = parser.ssa_values.get(operand.operand_name, ())
+    if operand.index >= len(values):
+        parser.raise_error(f"%{operand.operand_name} is not defined above this op", operand.span)
+    return values[operand.index]
+
+
+def parse_operands(parser: Parser, delimiter: Parser.Delimiter = Parser.Delimiter.NONE) -> list[SSAValue]:
+    """Comma separated operands, each defined above."""
+    return parser.parse_comma_separated_list(delimiter, lambda: parse_defined(parser))
+
+
+def parse_ints(parser: Parser) -> list[int]:
+    """`[1, -2]`"""
+    return parser.parse_comma_separated_list(
+        Parser.Delimiter.SQUARE, lambda: parser.parse_integer(allow_boolean=False, allow_negative=True)
+    )
+
+
+def print_ints(printer: Printer, values: Iterable[int]) -> None:
+    """`[1, -2]`"""
+    printer.print_string("[" + ", ".join(str(value) for value in values) + "]")
+
+
+def int_array(values: Iterable[int]) -> DenseArrayBase:
+    """A property of integers."""
+    return DenseArrayBase.from_list(i64, list(values))
+
+
+def scalar_attr(value: float, element_type: Attribute) -> FloatAttr | IntegerAttr:
+    """`value` as an attribute of an element type."""
+    if isinstance(element_type, IntegerType):
+        return IntegerAttr(int(value), element_type)
+    assert isinstance(element_type, AnyFloat)
+    return FloatAttr(float(value), element_type)
+
+
+def print_named_operands(printer: Printer, names: Sequence[SSAValue], operands: Sequence[SSAValue]) -> None:
+    """`%a = %x, %b = %y`: block arguments and what they stand for."""
+
+    def pair(entry: tuple[SSAValue, SSAValue]) -> None:
+        printer.print_ssa_value(entry[0])
+        printer.print_string(" = ")
+        printer.print_ssa_value(entry[1])
+
+    with printer.in_parens():
+        printer.print_list(list(zip(names, operands, strict=True)), pair)
+
+
+def parse_named_operands(
+    parser: Parser, type_of: Callable[[SSAValue], Attribute]
+) -> tuple[list[Parser.Argument], list[SSAValue]]:
+    """`(%a = %x, %b = %y)`; an argument's type follows from its operand."""
+    arguments: list[Parser.Argument] = []
+    operands: list[SSAValue] = []
+
+    def pair() -> None:
+        argument = parser.parse_argument(expect_type=False)
+        parser.parse_punctuation("=")
+        operand = parse_defined(parser)
+        arguments.append(argument.resolve(type_of(operand)))
+        operands.append(operand)
+
+    parser.parse_comma_separated_list(Parser.Delimiter.PAREN, pair)
+    return arguments, operands

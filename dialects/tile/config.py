@@ -1,0 +1,205 @@
+"""`#tile.config`: the schedule of one kernel as data, and the rules that make one legal on a target, each with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from math import prod
+
+from xdsl.ir import Data
+from xdsl.irdl import irdl_attr_definition
+from xdsl.parser import AttrParser
+from xdsl.printer import Printer
+
+MMA_KINDS = ("none", "fma", "wgmma_f16", "wgmma_tf32")
+COPY_KINDS = ("direct", "pointer_table", "tma", "tma_im2col")
+TARGETS = ("sm_90a", "x86-64-v4", "x86-64-v3")
+
+WARPGROUP = 4  # warps
+SHARED_BYTES = (
+    227 * 1024
+)  # shared memory that one block may take on sm_90 (CUDA programming guide, table of compute capabilities)
+RING_ALIGNMENT = (
+    1024  # a 128-byte swizzle repeats every 1024 bytes; barriers and alignment take at most this much beside the ring
+)
+REGISTERS_FOR_TILES = (
+    200  # of 232 per consumer thread after setmaxnreg: the rest holds addresses, descriptors and loop state
+)
+X86_VECTORS = {"x86-64-v4": (32, 64), "x86-64-v3": (16, 32)}  # registers, bytes of one
+
+
+@dataclass(frozen=True)
+class Config:
+    """How a kernel is scheduled. `block`: extents of the output tile, one per output dim. `k`: elements of the reduction per stage. `stages`: depth
+    of the shared-memory ring. `warps`: per block, the producer's included. `order`: how tiles follow each other. `copy`: how operands are fetched.
+    `mma`: the matrix instruction. `swizzle`: bytes of the shared-memory swizzle, 0 without."""
+
+    block: tuple[int, ...]
+    k: int = 1
+    stages: int = 1
+    warps: int = 1
+    cluster: tuple[int, ...] = (1, 1)
+    order: str = "rows"
+    copy: str = "direct"
+    split_k: int = 1
+    mma: str = "none"
+    epilogue: str = "direct"
+    swizzle: int = 0
+
+    def __str__(self) -> str:
+        shown = (f for f in fields(self) if f.name == "block" or getattr(self, f.name) != f.default)
+        return ", ".join(f"{f.name} = {_value_text(getattr(self, f.name))}" for f in shown)
+
+    @property
+    def consumers(self) -> int:
+        """Consumer warpgroups: with wgmma the first warpgroup produces."""
+        return self.warps // WARPGROUP - 1 if self.uses_wgmma else 0
+
+    @property
+    def uses_wgmma(self) -> bool:
+        """Whether a matrix product runs on the tensor cores of sm_90a."""
+        return self.mma.startswith("wgmma")
+
+    @property
+    def threads(self) -> int:
+        """Threads that hold register tiles."""
+        return 32 * WARPGROUP * self.consumers if self.uses_wgmma else 32 * self.warps
+
+
+def _value_text(value: object) -> str:
+    return "[" + ", ".join(str(v) for v in value) + "]" if isinstance(value, tuple) else str(value)
+
+
+_CHOICES = {"order": ("rows", "columns"), "copy": COPY_KINDS, "mma": MMA_KINDS, "epilogue": ("direct",)}
+_LISTS = ("block", "cluster")
+
+
+@irdl_attr_definition
+class ConfigAttr(Data[Config]):
+    """`#tile.config<block = [128, 64], k = 32, mma = wgmma_tf32>`: a `Config`; keys at their default are not printed."""
+
+    name = "tile.config"
+
+    @classmethod
+    def parse_parameter(cls, parser: AttrParser) -> Config:
+        values: dict[str, object] = {}
+        known = {f.name for f in fields(Config)}
+
+        def entry() -> None:
+            key = parser.parse_identifier()
+            if key not in known:
+                parser.raise_error(f"#tile.config has no key '{key}': it has {', '.join(sorted(known))}")
+            if key in values:
+                parser.raise_error(f"#tile.config gives '{key}' twice")
+            parser.parse_punctuation("=")
+            values[key] = _parse_value(parser, key)
+
+        parser.parse_comma_separated_list(parser.Delimiter.ANGLE, entry)
+        if "block" not in values:
+            parser.raise_error("#tile.config needs 'block', the extents of the output tile")
+        return Config(**values)  # type: ignore[arg-type]
+
+    def print_parameter(self, printer: Printer) -> None:
+        printer.print_string(f"<{self.data}>")
+
+
+def _parse_value(parser: AttrParser, key: str) -> object:
+    if key in _CHOICES:
+        return parser.parse_keyword_in(_CHOICES[key], f" as {key}")
+    if key in _LISTS:
+        return tuple(parser.parse_comma_separated_list(parser.Delimiter.SQUARE, parser.parse_integer))
+    return parser.parse_integer(allow_boolean=False, allow_negative=False)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a config is judged against: widths of the matrix operands (bytes, 0 without), bytes of one ring stage, 32-bit registers per
+    thread (CUDA) or vector registers (CPU) that live register tiles take at the worst place."""
+
+    operand_bytes: int = 0
+    stage_bytes: int = 0
+    registers: int = 0
+
+
+def violations(config: Config, target: str | None, facts: Facts = Facts()) -> Iterator[str]:
+    """Why `config` is illegal on `target` (None: not known, only the rules of every target), one sentence per broken rule."""
+    yield from _general(config)
+    if target is not None and target not in TARGETS:
+        yield f"the target {target} is not one of {', '.join(TARGETS)}"
+        return
+    if config.uses_wgmma:
+        if target in X86_VECTORS:
+            yield f"{config.mma} is an instruction of sm_90a and the target is {target}: use mma = fma"
+        yield from _wgmma(config, facts)
+        return
+    if target in X86_VECTORS:
+        yield from _x86(config, target, facts)
+    if target == "sm_90a":
+        yield from _simt(config, facts)
+
+
+def _general(config: Config) -> Iterator[str]:
+    if not config.block or any(extent < 1 for extent in config.block):
+        yield f"block = {list(config.block)} needs one positive extent per output dim"
+    for key in ("k", "stages", "warps"):
+        if getattr(config, key) < 1:
+            yield f"{key} = {getattr(config, key)} must be at least 1"
+    if config.swizzle not in (0, 32, 64, 128):
+        yield f"swizzle = {config.swizzle} is not a width of the hardware: 32, 64 or 128 bytes"
+    if prod(config.cluster) != 1:
+        yield f"cluster = {list(config.cluster)}: no lowering forms clusters, leave [1, 1]"
+    if config.split_k != 1:
+        yield f"split_k = {config.split_k}: no lowering splits the reduction, leave 1"
+
+
+def _wgmma(config: Config, facts: Facts) -> Iterator[str]:
+    rows, columns = config.block[-2:] if len(config.block) >= 2 else (0, 0)
+    if config.warps % WARPGROUP or config.warps < 2 * WARPGROUP:
+        yield f"warps = {config.warps}: wgmma needs whole warpgroups of 4, one producer and at least one consumer (8 or 12)"
+        return
+    if rows % (64 * config.consumers) or not rows:
+        yield f"{rows} rows are not a multiple of 64 for each of {config.consumers} consumer warpgroups: wgmma has M = 64"
+    if columns % 8 or not 8 <= columns <= 256:
+        yield f"{columns} columns: the N of wgmma is a multiple of 8 from 8 to 256"
+    if config.copy not in ("tma", "tma_im2col"):
+        yield f"copy = {config.copy}: the ring of a wgmma kernel is filled by tma or tma_im2col"
+    if config.stages < 2:
+        yield f"stages = {config.stages}: a ring needs at least 2"
+    if facts.operand_bytes and config.mma != {2: "wgmma_f16", 4: "wgmma_tf32"}.get(facts.operand_bytes):
+        yield f"{config.mma} does not take operands of {8 * facts.operand_bytes} bits"
+    if facts.operand_bytes and config.k * facts.operand_bytes != config.swizzle:
+        yield f"k = {config.k} is {config.k * facts.operand_bytes} bytes: a row of a stage is as long as the swizzle ({config.swizzle} bytes)"
+    ring = config.stages * facts.stage_bytes + RING_ALIGNMENT
+    if facts.stage_bytes and ring > SHARED_BYTES:
+        yield f"{config.stages} stages of {facts.stage_bytes} bytes and {RING_ALIGNMENT} beside them exceed {SHARED_BYTES} bytes of shared memory"
+    yield from _thread_registers(facts)
+
+
+def _thread_registers(facts: Facts) -> Iterator[str]:
+    if facts.registers > REGISTERS_FOR_TILES:
+        yield f"live register tiles take {facts.registers} registers of each thread, {REGISTERS_FOR_TILES} are left for them: use a smaller block"
+
+
+def _simt(config: Config, facts: Facts) -> Iterator[str]:
+    if config.mma == "fma":
+        yield "mma = fma is the vector instruction of the CPU: on sm_90a use wgmma_f16, wgmma_tf32 or none"
+    if config.copy != "direct":
+        yield f"copy = {config.copy}: a kernel without mma reads with copy = direct on sm_90a"
+    if config.warps > 32:
+        yield f"warps = {config.warps}: a block has at most 1024 threads"
+    if config.stages != 1 or config.swizzle:
+        yield "stages and swizzle describe the ring of a wgmma kernel: leave them out without one"
+    yield from _thread_registers(facts)
+
+
+def _x86(config: Config, target: str, facts: Facts) -> Iterator[str]:
+    registers, width = X86_VECTORS[target]
+    if config.warps != 1 or config.stages != 1 or config.swizzle:
+        yield f"warps, stages and swizzle are for CUDA and the target is {target}: leave them out"
+    if config.copy not in ("direct", "pointer_table"):
+        yield f"copy = {config.copy}: a CPU kernel reads with copy = direct or pointer_table"
+    lanes = width // 4
+    if config.block and config.block[-1] % lanes:
+        yield f"{config.block[-1]} columns are not whole vectors of {lanes} floats"
+    if facts.registers > registers:
+        yield f"register tiles take {facts.registers} vector registers of {width} bytes and {target} has {registers}: use a smaller block"

@@ -1,0 +1,132 @@
+"""What the verifier of `tile.kernel` asks of a whole kernel: one wait, one grid, each output written once, residences, a legal schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from xdsl.dialects.builtin import ModuleOp, StringAttr
+from xdsl.ir import BlockArgument, Operation
+from xdsl.utils.exceptions import VerifyException
+
+from stepwell.dialects.tile.attributes import RefType, Residence, TileType
+from stepwell.dialects.tile.config import violations
+from stepwell.dialects.tile.ops_kernel import ForTilesOp, KernelOp, WaitPredecessorOp
+from stepwell.dialects.tile.ops_tiles import LoadOp, MmaOp, StoreOp
+from stepwell.dialects.tile.registers import facts_of
+
+
+def target_of(op: Operation) -> str | None:
+    """The kernel target that the enclosing module states: `sm_90a`, or for `cpu` what `stepwell.cpu` says; None when it states none."""
+    module: Operation | None = op
+    while module is not None and not (isinstance(module, ModuleOp) and "stepwell.target" in module.attributes):
+        module = module.parent_op()
+    if module is None:
+        return None
+    target = module.attributes["stepwell.target"]
+    if target == StringAttr("cpu"):
+        target = module.attributes.get("stepwell.cpu", StringAttr("x86-64-v4"))
+    return target.data if isinstance(target, StringAttr) else None
+
+
+def check_kernel(kernel: KernelOp) -> None:
+    """Raise for the first broken rule, naming the kernel."""
+    for rule in (_refs, _wait, _grid, _writes, _window_fills, _residences, _schedule):
+        for reason in rule(kernel):
+            raise VerifyException(f"tile.kernel @{kernel.sym_name.data}: {reason}")
+
+
+def _refs(kernel: KernelOp) -> Iterator[str]:
+    for arg in (*kernel.inputs, *kernel.outputs):
+        if not isinstance(arg.type, RefType):
+            yield f"parameter {arg.index} is {arg.type}: parameters are !tile.ref"
+    if not kernel.outputs:
+        yield "it has no output"
+    for arg in kernel.outputs:
+        if isinstance(arg.type, RefType) and (arg.type.access.kind != "plain" or arg.type.access.constant):
+            yield f"output {arg.index - len(kernel.inputs)} is {arg.type}: outputs are plain and not constant"
+
+
+def _wait(kernel: KernelOp) -> Iterator[str]:
+    ops = list(kernel.body.walk())
+    waits = [position for position, op in enumerate(ops) if isinstance(op, WaitPredecessorOp)]
+    if len(waits) != 1:
+        yield f"it has {len(waits)} tile.wait_predecessor: every kernel waits exactly once, or completion is not transitive"
+        return
+    for op in ops[: waits[0]]:
+        if isinstance(op, StoreOp):
+            yield "it stores before tile.wait_predecessor"
+        if isinstance(op, LoadOp) and isinstance(op.source.type, RefType) and not op.source.type.access.constant:
+            yield f"it loads from {op.source.type} before tile.wait_predecessor: only constant refs may be read there"
+
+
+def _grid(kernel: KernelOp) -> Iterator[str]:
+    grids = [op for op in kernel.body.block.ops if isinstance(op, ForTilesOp)]
+    if len(grids) != 1:
+        yield f"it has {len(grids)} tile.for_tiles: the grid is one"
+        return
+    if grids[0].output not in kernel.outputs:
+        yield "tile.for_tiles runs over an output of the kernel"
+    if grids[0].get_block() != kernel.config.data.block:
+        yield f"tile.for_tiles has block {list(grids[0].get_block())}, the config {list(kernel.config.data.block)}"
+
+
+def _writes(kernel: KernelOp) -> Iterator[str]:
+    grid, block = kernel.grid, kernel.config.data.block
+    for output in kernel.outputs:
+        uses = [use.operation for use in output.uses if use.operation is not grid]
+        stores = [op for op in uses if isinstance(op, StoreOp)]
+        if len(stores) != 1 or len(uses) != 1:
+            yield f"output {output.index - len(kernel.inputs)} is used by {len(uses)} ops besides the grid: it is written by one tile.store, and nothing else"
+            return
+        store = stores[0]
+        if store.parent_op() is not grid:
+            yield "tile.store stands directly in tile.for_tiles: in a loop it would write its elements again"
+        if tuple(store.indices) != tuple(grid.body.block.args):
+            yield "tile.store writes at the offsets of tile.for_tiles, or blocks would overlap or leave gaps"
+        assert isinstance(store.tile.type, TileType)
+        written = dict(zip(store.get_dims(), store.tile.type.get_shape(), strict=True))
+        if any(written.get(dim, 1) != extent for dim, extent in enumerate(block)):
+            yield f"tile.store writes {store.tile.type} in a block of {list(block)}: the whole block is written"
+    for ref in kernel.inputs:
+        if any(not isinstance(use.operation, LoadOp) and use.operation.name != "tile.for" for use in ref.uses):
+            yield f"input {ref.index} is used otherwise than by tile.load and tile.for"
+
+
+def _loads(ref: BlockArgument) -> list[LoadOp]:
+    return [use.operation for use in ref.uses if isinstance(use.operation, LoadOp)]
+
+
+def _window_fills(kernel: KernelOp) -> Iterator[str]:
+    for ref in kernel.inputs:
+        assert isinstance(ref.type, RefType)
+        if ref.type.access.kind == "window" and len({load.fill for load in _loads(ref)}) > 1:
+            yield f"window input {ref.index} is loaded with different fills: a window has one"
+
+
+_OPERANDS = {"fma": (Residence.IN_PLACE, Residence.PACKED), "wgmma": (Residence.RING, Residence.RING)}
+
+
+def _residences(kernel: KernelOp) -> Iterator[str]:
+    config = kernel.config.data
+    products = [op for op in kernel.body.walk() if isinstance(op, MmaOp)]
+    if bool(products) != (config.mma != "none"):
+        yield f"mma = {config.mma} and the body has {len(products)} tile.mma"
+        return
+    wanted = _OPERANDS["wgmma" if config.uses_wgmma else "fma"]
+    for product in products:
+        for name, operand, home in zip("ab", (product.a, product.b), wanted, strict=True):
+            assert isinstance(operand.type, TileType)
+            if operand.type.home is not home:
+                yield f"mma = {config.mma} reads operand {name} from a {home.value} tile, here it is {operand.type.home.value}"
+    operands = {operand for product in products for operand in (product.a, product.b)}
+    for op in kernel.body.walk():
+        if not isinstance(op, LoadOp) or op.result in operands:
+            continue
+        assert isinstance(op.result.type, TileType)
+        if op.result.type.home is not Residence.REGS:
+            yield f"a {op.result.type.home.value} tile is loaded for something else than tile.mma: load it into regs"
+
+
+def _schedule(kernel: KernelOp) -> Iterator[str]:
+    target = target_of(kernel)
+    yield from violations(kernel.config.data, target, facts_of(kernel, target))

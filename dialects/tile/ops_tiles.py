@@ -1,0 +1,430 @@
+"""Ops on tiles: windowed loads and stores, fill, matrix product, elementwise map and broadcast."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from xdsl.dialects.builtin import (
+    BFloat16Type,
+    DenseArrayBase,
+    Float16Type,
+    Float32Type,
+    FloatAttr,
+    IndexType,
+    IntegerAttr,
+    IntegerType,
+    i64,
+)
+from xdsl.ir import Attribute, Block, Region, SSAValue
+from xdsl.irdl import (
+    IRDLOperation,
+    irdl_op_definition,
+    operand_def,
+    prop_def,
+    region_def,
+    result_def,
+    traits_def,
+    var_operand_def,
+)
+from xdsl.parser import Parser
+from xdsl.printer import Printer
+from xdsl.traits import Pure, SingleBlockImplicitTerminator
+from xdsl.utils.exceptions import VerifyException
+
+from stepwell.dialects.tile._syntax import (
+    NUMBER,
+    int_array,
+    parse_defined,
+    parse_ints,
+    parse_named_operands,
+    parse_operands,
+    print_ints,
+    print_named_operands,
+    scalar_attr,
+)
+from stepwell.dialects.tile.attributes import RefType, Residence, TileType
+from stepwell.dialects.tile.ops_kernel import YieldOp
+
+
+def _check_slice(name: str, ref: Attribute, indices: Sequence[SSAValue], dims: Sequence[int], tile: Attribute) -> None:
+    assert isinstance(ref, RefType) and isinstance(tile, TileType)
+    if len(indices) != ref.rank:
+        raise VerifyException(f"{name}: a ref of rank {ref.rank} takes {ref.rank} offsets, here are {len(indices)}")
+    if len(dims) != tile.rank or len(set(dims)) != len(dims) or not all(0 <= dim < ref.rank for dim in dims):
+        raise VerifyException(
+            f"{name}: dims {list(dims)} do not name one dim of the ref for each of the tile's {tile.rank}"
+        )
+    if tile.element_type != ref.element_type:
+        raise VerifyException(
+            f"{name}: the ref holds {ref.element_type}, the tile {tile.element_type}: convert in a tile.map"
+        )
+
+
+def _print_slice(printer: Printer, ref: SSAValue, indices: Sequence[SSAValue], dims: Sequence[int]) -> None:
+    printer.print_ssa_value(ref)
+    with printer.in_square_brackets():
+        printer.print_list(indices, printer.print_ssa_value)
+    if list(dims) != list(range(len(indices))):
+        printer.print_string(" dims = ")
+        print_ints(printer, dims)
+
+
+def _parse_slice(parser: Parser) -> tuple[SSAValue, list[SSAValue], list[int]]:
+    ref = parse_defined(parser)
+    indices = parse_operands(parser, Parser.Delimiter.SQUARE)
+    dims = list(range(len(indices)))
+    if parser.parse_optional_keyword("dims"):
+        parser.parse_punctuation("=")
+        dims = parse_ints(parser)
+    return ref, indices, dims
+
+
+@irdl_op_definition
+class LoadOp(IRDLOperation):
+    """A tile out of a ref, from the element offsets on. `dims` says which dim of the ref each dim of the tile runs along (a permutation
+    transposes); along the others it has one element. What lies beyond the extent reads as `fill`, as does what a window's padding covers."""
+
+    name = "tile.load"
+
+    source = operand_def(RefType)
+    indices = var_operand_def(IndexType())
+    dims = prop_def(DenseArrayBase.constr(i64))
+    fill = prop_def(NUMBER)
+    result = result_def(TileType)
+
+    traits = traits_def(Pure())
+
+    def __init__(
+        self,
+        source: SSAValue,
+        indices: Sequence[SSAValue],
+        tile: TileType,
+        dims: Sequence[int] | None = None,
+        fill: float = 0.0,
+    ) -> None:
+        chosen = list(range(len(indices))) if dims is None else dims
+        properties: dict[str, Attribute] = {"dims": int_array(chosen), "fill": scalar_attr(fill, tile.element_type)}
+        super().__init__(operands=[source, indices], result_types=[tile], properties=properties)
+
+    def get_dims(self) -> tuple[int, ...]:
+        """The dim of the ref that each dim of the tile runs along."""
+        return tuple(int(dim) for dim in self.dims.get_values())
+
+    def verify_(self) -> None:
+        assert isinstance(self.source.type, RefType) and isinstance(self.result.type, TileType)
+        _check_slice("tile.load", self.source.type, self.indices, self.get_dims(), self.result.type)
+        if self.fill.type != self.result.type.element_type:
+            raise VerifyException(
+                f"tile.load: fill is {self.fill.type}, the tile holds {self.result.type.element_type}"
+            )
+        home, access = self.result.type.home, self.source.type.access
+        if (home is Residence.PACKED) != (access.panel > 0):
+            raise VerifyException(
+                f"tile.load: a {access} ref cannot be read as a {home.value} tile: packed tiles come from panels, packed<P>, and only they do"
+            )
+
+    @classmethod
+    def parse(cls, parser: Parser) -> LoadOp:
+        ref, indices, dims = _parse_slice(parser)
+        fill: Attribute | None = None
+        if parser.parse_optional_keyword("fill"):
+            parser.parse_punctuation("=")
+            fill = parser.parse_attribute()
+        attributes = parser.parse_optional_attr_dict()
+        parser.parse_punctuation(":")
+        tile = parser.parse_type()
+        if not isinstance(tile, TileType):
+            parser.raise_error("tile.load gives a !tile.tile")
+        op = cls(ref, indices, tile, dims)
+        if fill is not None:
+            op.properties["fill"] = fill
+        op.attributes |= attributes
+        return op
+
+    def print(self, printer: Printer) -> None:
+        printer.print_string(" ")
+        _print_slice(printer, self.source, self.indices, self.get_dims())
+        assert isinstance(self.result.type, TileType)
+        if self.fill != scalar_attr(0, self.result.type.element_type):
+            printer.print_string(" fill = ")
+            printer.print_attribute(self.fill)
+        printer.print_op_attributes(self.attributes)
+        printer.print_string(" : ")
+        printer.print_attribute(self.result.type)
+
+
+@irdl_op_definition
+class StoreOp(IRDLOperation):
+    """Write a register tile into an output ref at the element offsets; what lies beyond the extent is dropped."""
+
+    name = "tile.store"
+
+    tile = operand_def(TileType)
+    target = operand_def(RefType)
+    indices = var_operand_def(IndexType())
+    dims = prop_def(DenseArrayBase.constr(i64))
+
+    def __init__(
+        self, tile: SSAValue, target: SSAValue, indices: Sequence[SSAValue], dims: Sequence[int] | None = None
+    ) -> None:
+        chosen = list(range(len(indices))) if dims is None else dims
+        super().__init__(operands=[tile, target, indices], properties={"dims": int_array(chosen)})
+
+    def get_dims(self) -> tuple[int, ...]:
+        """The dim of the ref that each dim of the tile runs along."""
+        return tuple(int(dim) for dim in self.dims.get_values())
+
+    def verify_(self) -> None:
+        assert isinstance(self.tile.type, TileType)
+        _check_slice("tile.store", self.target.type, self.indices, self.get_dims(), self.tile.type)
+        if self.tile.type.home is not Residence.REGS:
+            raise VerifyException(f"tile.store writes register tiles, this one is {self.tile.type.home.value}")
+
+    @classmethod
+    def parse(cls, parser: Parser) -> StoreOp:
+        tile = parse_defined(parser)
+        parser.parse_punctuation(",")
+        ref, indices, dims = _parse_slice(parser)
+        op = cls(tile, ref, indices, dims)
+        op.attributes |= parser.parse_optional_attr_dict()
+        return op
+
+    def print(self, printer: Printer) -> None:
+        printer.print_string(" ")
+        printer.print_ssa_value(self.tile)
+        printer.print_string(", ")
+        _print_slice(printer, self.target, self.indices, self.get_dims())
+        printer.print_op_attributes(self.attributes)
+
+
+@irdl_op_definition
+class FillOp(IRDLOperation):
+    """A register tile whose elements are all `value`."""
+
+    name = "tile.fill"
+
+    value = prop_def(NUMBER)
+    result = result_def(TileType)
+
+    traits = traits_def(Pure())
+
+    def __init__(self, value: float | FloatAttr | IntegerAttr, tile: TileType) -> None:
+        attr = value if isinstance(value, FloatAttr | IntegerAttr) else scalar_attr(value, tile.element_type)
+        super().__init__(result_types=[tile], properties={"value": attr})
+
+    def verify_(self) -> None:
+        assert isinstance(self.result.type, TileType)
+        if self.value.type != self.result.type.element_type:
+            raise VerifyException(
+                f"tile.fill: the value is {self.value.type}, the tile holds {self.result.type.element_type}"
+            )
+        if self.result.type.home is not Residence.REGS:
+            raise VerifyException(f"tile.fill makes a register tile, not a {self.result.type.home.value} one")
+
+    @classmethod
+    def parse(cls, parser: Parser) -> FillOp:
+        value = parser.parse_attribute()
+        attributes = parser.parse_optional_attr_dict()
+        parser.parse_punctuation("->")
+        tile = parser.parse_type()
+        if not isinstance(tile, TileType) or not isinstance(value, FloatAttr | IntegerAttr):
+            parser.raise_error("tile.fill takes a number with its type and gives a !tile.tile")
+        op = cls(value, tile)
+        op.attributes |= attributes
+        return op
+
+    def print(self, printer: Printer) -> None:
+        printer.print_string(" ")
+        printer.print_attribute(self.value)
+        printer.print_op_attributes(self.attributes)
+        printer.print_string(" -> ")
+        printer.print_attribute(self.result.type)
+
+
+_ACCUMULATORS: tuple[tuple[type[Attribute], type[Attribute]], ...] = (
+    (Float16Type, Float32Type),
+    (BFloat16Type, Float32Type),
+    (Float32Type, Float32Type),
+    (IntegerType, IntegerType),
+)
+
+
+@irdl_op_definition
+class MmaOp(IRDLOperation):
+    """c + a * b^T with a [M, K], b [N, K] and c [M, N]: products of the operands' elements, exact in the accumulator's type for 16-bit floats, are
+    added in the accumulator's type in an order that the target chooses. The operands are never register tiles."""
+
+    name = "tile.mma"
+
+    a = operand_def(TileType)
+    b = operand_def(TileType)
+    c = operand_def(TileType)
+    result = result_def(TileType)
+
+    traits = traits_def(Pure())
+
+    def __init__(self, a: SSAValue, b: SSAValue, c: SSAValue) -> None:
+        super().__init__(operands=[a, b, c], result_types=[c.type])
+
+    def verify_(self) -> None:
+        a, b, c = (value.type for value in self.operands)
+        assert isinstance(a, TileType) and isinstance(b, TileType) and isinstance(c, TileType)
+        if (
+            not a.rank == b.rank == c.rank == 2
+            or a.get_shape()[1] != b.get_shape()[1]
+            or c.get_shape() != (a.get_shape()[0], b.get_shape()[0])
+        ):
+            raise VerifyException(f"tile.mma takes a [M, K], b [N, K] and c [M, N], here are {a}, {b} and {c}")
+        for operand in (a, b):
+            if operand.home is Residence.REGS:
+                raise VerifyException(
+                    "tile.mma: operands are read from ring, in_place or packed tiles, never from regs: load them with that residence"
+                )
+        if c.home is not Residence.REGS or self.result.type != c:
+            raise VerifyException("tile.mma: the accumulator and the result are the same kind of register tile")
+        pair = (type(a.element_type), type(c.element_type))
+        if a.element_type != b.element_type or pair not in _ACCUMULATORS:
+            raise VerifyException(
+                f"tile.mma: {a.element_type} by {b.element_type} into {c.element_type}: operands have one type, floats accumulate in f32"
+            )
+
+    @classmethod
+    def parse(cls, parser: Parser) -> MmaOp:
+        values = parse_operands(parser)
+        if len(values) != 3:
+            parser.raise_error("tile.mma takes a, b and the accumulator")
+        op = cls(*values)
+        op.attributes |= parser.parse_optional_attr_dict()
+        return op
+
+    def print(self, printer: Printer) -> None:
+        printer.print_string(" ")
+        printer.print_list(self.operands, printer.print_ssa_value)
+        printer.print_op_attributes(self.attributes)
+
+
+@irdl_op_definition
+class MapOp(IRDLOperation):
+    """A register tile computed element by element: the body gets one element of each operand (register tiles of the result's shape) and yields
+    one; it holds arith and math ops on scalars."""
+
+    name = "tile.map"
+
+    inputs = var_operand_def(TileType)
+    body = region_def("single_block")
+    result = result_def(TileType)
+
+    traits = traits_def(Pure(), SingleBlockImplicitTerminator(YieldOp))
+
+    def __init__(self, inputs: Sequence[SSAValue], tile: TileType, body: Region | None = None) -> None:
+        region = body or Region(Block(arg_types=[_element(value) for value in inputs]))
+        super().__init__(operands=[inputs], result_types=[tile], regions=[region])
+
+    def verify_(self) -> None:
+        assert isinstance(self.result.type, TileType)
+        for value in (*self.inputs, self.result):
+            assert isinstance(value.type, TileType)
+            if value.type.home is not Residence.REGS or value.type.get_shape() != self.result.type.get_shape():
+                raise VerifyException(
+                    f"tile.map: operands and result are register tiles of one shape, here are {value.type} and {self.result.type}"
+                )
+        if [arg.type for arg in self.body.block.args] != [_element(value) for value in self.inputs]:
+            raise VerifyException("tile.map: the body takes one element of each operand")
+        last = self.body.block.last_op
+        if not isinstance(last, YieldOp) or [value.type for value in last.arguments] != [self.result.type.element_type]:
+            raise VerifyException(f"tile.map: the body yields one {self.result.type.element_type}")
+        for op in self.body.block.ops:
+            if op.name.partition(".")[0] not in ("arith", "math") and op is not last:
+                raise VerifyException(f"tile.map: the body holds arith and math ops on scalars, not {op.name}")
+
+    @classmethod
+    def parse(cls, parser: Parser) -> MapOp:
+        arguments, inputs = parse_named_operands(parser, _element)
+        attributes = parser.parse_optional_attr_dict_with_keyword()
+        region = parser.parse_region(arguments)
+        parser.parse_punctuation(":")
+        tile = parser.parse_type()
+        if not isinstance(tile, TileType):
+            parser.raise_error("tile.map gives a !tile.tile")
+        op = cls(inputs, tile, region)
+        if attributes is not None:
+            op.attributes |= attributes.data
+        return op
+
+    def print(self, printer: Printer) -> None:
+        printer.print_string(" ")
+        print_named_operands(printer, self.body.block.args, self.inputs)
+        printer.print_op_attributes(self.attributes, print_keyword=True)
+        printer.print_string(" ")
+        printer.print_region(self.body, print_entry_block_args=False)
+        printer.print_string(" : ")
+        printer.print_attribute(self.result.type)
+
+
+def _element(value: SSAValue) -> Attribute:
+    return value.type.element_type if isinstance(value.type, TileType) else value.type
+
+
+@irdl_op_definition
+class BroadcastOp(IRDLOperation):
+    """A register tile that repeats another one: `dims` are the dims of the result that the dims of the operand run along, increasing."""
+
+    name = "tile.broadcast"
+
+    source = operand_def(TileType)
+    dims = prop_def(DenseArrayBase.constr(i64))
+    result = result_def(TileType)
+
+    traits = traits_def(Pure())
+
+    def __init__(self, source: SSAValue, dims: Sequence[int], tile: TileType) -> None:
+        super().__init__(operands=[source], result_types=[tile], properties={"dims": int_array(dims)})
+
+    def get_dims(self) -> tuple[int, ...]:
+        """The dim of the result that each dim of the operand runs along."""
+        return tuple(int(dim) for dim in self.dims.get_values())
+
+    def verify_(self) -> None:
+        source, result, dims = self.source.type, self.result.type, self.get_dims()
+        assert isinstance(source, TileType) and isinstance(result, TileType)
+        if (
+            list(dims) != sorted(set(dims))
+            or len(dims) != source.rank
+            or any(not 0 <= dim < result.rank for dim in dims)
+        ):
+            raise VerifyException(
+                f"tile.broadcast: dims {list(dims)} are not increasing dims of the result, one for each of {source.rank}"
+            )
+        if tuple(result.get_shape()[dim] for dim in dims) != source.get_shape():
+            raise VerifyException(
+                f"tile.broadcast: the extents of {source} are not those of {result} along dims {list(dims)}"
+            )
+        if (
+            source.element_type != result.element_type
+            or source.home is not Residence.REGS
+            or result.home is not Residence.REGS
+        ):
+            raise VerifyException("tile.broadcast repeats register tiles and does not convert")
+
+    @classmethod
+    def parse(cls, parser: Parser) -> BroadcastOp:
+        source = parse_defined(parser)
+        parser.parse_keyword("dims")
+        dims = parse_ints(parser)
+        attributes = parser.parse_optional_attr_dict()
+        parser.parse_punctuation(":")
+        tile = parser.parse_type()
+        if not isinstance(tile, TileType):
+            parser.raise_error("tile.broadcast gives a !tile.tile")
+        op = cls(source, dims, tile)
+        op.attributes |= attributes
+        return op
+
+    def print(self, printer: Printer) -> None:
+        printer.print_string(" ")
+        printer.print_ssa_value(self.source)
+        printer.print_string(" dims ")
+        print_ints(printer, self.get_dims())
+        printer.print_op_attributes(self.attributes)
+        printer.print_string(" : ")
+        printer.print_attribute(self.result.type)

@@ -1,0 +1,122 @@
+"""What a kernel's tiles take: bytes of a ring stage, registers of the live register tiles. Linear scan over the body in program order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import ceil, prod
+
+from xdsl.dialects.builtin import FixedBitwidthType
+from xdsl.ir import Operation, SSAValue
+
+from stepwell.dialects.tile.attributes import Residence, TileType
+from stepwell.dialects.tile.config import X86_VECTORS, Config, Facts
+from stepwell.dialects.tile.ops_kernel import ForOp, KernelOp, YieldOp
+from stepwell.dialects.tile.ops_tiles import BroadcastOp, LoadOp, MmaOp
+
+
+def element_bytes(tile: TileType) -> int:
+    """Bytes of one element."""
+    assert isinstance(tile.element_type, FixedBitwidthType)
+    return tile.element_type.size
+
+
+def tile_bytes(tile: TileType) -> int:
+    """Bytes of the whole tile."""
+    return prod(tile.get_shape()) * element_bytes(tile)
+
+
+def facts_of(kernel: KernelOp, target: str | None) -> Facts:
+    """What `config.violations` needs to know about a kernel's body."""
+    config = kernel.config.data
+    products = [op for op in kernel.body.walk() if isinstance(op, MmaOp)]
+    stage = 0
+    for op in kernel.body.walk():
+        if isinstance(op, LoadOp) and isinstance(op.result.type, TileType) and op.result.type.home is Residence.RING:
+            stage += tile_bytes(op.result.type)
+    operand_bytes = max((element_bytes(op.a.type) for op in products if isinstance(op.a.type, TileType)), default=0)
+    if target in X86_VECTORS:
+        return Facts(operand_bytes, stage, vector_registers(kernel, X86_VECTORS[target][1]))
+    if config.threads < 1:
+        return Facts(operand_bytes, stage)
+    return Facts(operand_bytes, stage, thread_registers(kernel, config))
+
+
+def vector_registers(kernel: KernelOp, width: int) -> int:
+    """Vector registers of `width` bytes in the largest loop: the carried tiles, one row of an operand and one broadcast element. The
+    epilogue goes row by row and needs no more."""
+
+    def vectors(tile: TileType) -> int:
+        return prod(tile.get_shape()[:-1]) * ceil(tile.get_shape()[-1] * element_bytes(tile) / width)
+
+    peak = 0
+    for op in kernel.body.walk():
+        if not isinstance(op, ForOp):
+            continue
+        tiles = [value.type for value in op.inits if isinstance(value.type, TileType)]
+        rows = [ceil(tile.get_shape()[-1] * element_bytes(tile) / width) for tile in tiles]
+        peak = max(peak, sum(vectors(tile) for tile in tiles) + max(rows, default=0) + 1)
+    return peak
+
+
+def thread_registers(kernel: KernelOp, config: Config) -> int:
+    """32-bit registers of one thread at the worst place: tiles of two dims are spread over the block's threads, of one dim over the 4
+    threads that share a row of an accumulator fragment."""
+
+    def cost(tile: TileType) -> int:
+        words = tile_bytes(tile) / 4
+        return ceil(words / 4) if tile.rank == 1 else ceil(words / config.threads)
+
+    return _peak(kernel, cost)
+
+
+def _peak(kernel: KernelOp, cost: Callable[[TileType], int]) -> int:
+    position = {op: at for at, op in enumerate(kernel.body.walk())}
+    groups: dict[SSAValue, SSAValue] = {}
+
+    def leader(value: SSAValue) -> SSAValue:
+        while groups.get(value, value) is not value:
+            value = groups[value]
+        return value
+
+    for op in position:
+        for value, same in _shared(op):
+            groups[leader(value)] = leader(same)
+    ranges: dict[SSAValue, tuple[int, int, int]] = {}
+    for op, at in position.items():
+        for value in (*op.results, *(op.iter_args if isinstance(op, ForOp) else ())):
+            if not isinstance(value.type, TileType) or value.type.home is not Residence.REGS:
+                continue
+            last = max((_end(use.operation, value, position) for use in value.uses), default=at)
+            size = 0 if isinstance(op, BroadcastOp) else cost(value.type)
+            first, until, most = ranges.get(leader(value), (at, last, size))
+            ranges[leader(value)] = (min(first, at), max(until, last), max(most, size))
+    return max(
+        (sum(size for first, until, size in ranges.values() if first <= at < until) for at in position.values()),
+        default=0,
+    )
+
+
+def _shared(op: Operation) -> list[tuple[SSAValue, SSAValue]]:
+    """Pairs of values that one set of registers holds one after the other."""
+    if isinstance(op, MmaOp):
+        return [(op.result, op.c)]
+    if isinstance(op, BroadcastOp):
+        return [(op.result, op.source)]
+    if not isinstance(op, ForOp) or not isinstance(op.body.block.last_op, YieldOp):
+        return []
+    quads = zip(op.carried, op.iter_args, op.body.block.last_op.arguments, op.inits, strict=True)
+    return [(value, init) for result, inside, yielded, init in quads for value in (result, inside, yielded)]
+
+
+def _end(user: Operation, value: SSAValue, position: dict[Operation, int]) -> int:
+    """The position up to which a use keeps `value`: the end of the loop that the use is in, when the value is from outside of it."""
+    home = value.owner.parent_block() if isinstance(value.owner, Operation) else value.owner
+    op: Operation = user
+    end = position[user]
+    while op.parent_block() is not home and op.parent_op() is not None:
+        parent = op.parent_op()
+        assert parent is not None
+        op = parent
+        if isinstance(op, ForOp) and op.body.block.last_op is not None:
+            end = position[op.body.block.last_op]
+    return end
