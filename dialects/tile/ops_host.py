@@ -264,4 +264,4 @@ class ApplyOp(IRDLOperation):
         printer.print_operands(self.inputs)
         printer.print_op_attributes(self.attributes)
         printer.print_string(" : ")
-        printer.print_operation_type(self)
+        printer.print_function_type(self.operand_types, self.result_types)
