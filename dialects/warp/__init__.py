@@ -1,0 +1,75 @@
+"""The `warp` dialect: GPU kernels as the code of one thread, with tiles held in registers as fragments (any CUDA target)."""
+
+from __future__ import annotations
+
+from xdsl.ir import Dialect
+
+from stepwell.dialects.warp.attributes import FragmentAttr, GlobalType, element_bytes
+from stepwell.dialects.warp.ops import (
+    MAX_SHARED,
+    REGISTER_FILE,
+    BarrierOp,
+    BlockIdOp,
+    DivideOp,
+    GridDimOp,
+    KernelOp,
+    LaunchDependentsOp,
+    ReturnOp,
+    ThreadIdOp,
+    WaitPredecessorOp,
+)
+from stepwell.dialects.warp.ops_fragment import (
+    FragmentIndexOp,
+    FragmentLoadOp,
+    FragmentLoadRowOp,
+    FragmentStoreOp,
+    GatherOp,
+    SpreadOp,
+)
+
+__all__ = [
+    "DIALECT",
+    "MAX_SHARED",
+    "REGISTER_FILE",
+    "WARP",
+    "BarrierOp",
+    "BlockIdOp",
+    "DivideOp",
+    "FragmentAttr",
+    "FragmentIndexOp",
+    "FragmentLoadOp",
+    "FragmentLoadRowOp",
+    "FragmentStoreOp",
+    "GatherOp",
+    "GlobalType",
+    "GridDimOp",
+    "KernelOp",
+    "LaunchDependentsOp",
+    "ReturnOp",
+    "SpreadOp",
+    "ThreadIdOp",
+    "WaitPredecessorOp",
+    "element_bytes",
+]
+
+WARP = DIALECT = Dialect(
+    "warp",
+    [
+        KernelOp,
+        ReturnOp,
+        ThreadIdOp,
+        BlockIdOp,
+        GridDimOp,
+        BarrierOp,
+        WaitPredecessorOp,
+        LaunchDependentsOp,
+        DivideOp,
+        FragmentLoadOp,
+        FragmentLoadRowOp,
+        FragmentStoreOp,
+        FragmentIndexOp,
+        SpreadOp,
+        GatherOp,
+    ],
+    [GlobalType, FragmentAttr],
+)

@@ -1,0 +1,110 @@
+"""Types and attributes of the `warp` dialect: global pointers and fragment layouts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+from xdsl.dialects.builtin import AnyFloat, Float16Type, Float32Type, IntAttr, IntegerType, StringAttr, VectorType
+from xdsl.ir import Attribute, ParametrizedAttribute, TypeAttribute
+from xdsl.irdl import irdl_attr_definition, param_def
+from xdsl.parser import AttrParser
+from xdsl.printer import Printer
+from xdsl.utils.exceptions import VerifyException
+
+from stepwell.codegen.layouts import Fragment, LayoutError, blocked_fragment, wgmma_fragment
+
+
+def element_bytes(element: Attribute) -> int:
+    """Size of an element type that kernels can move: f16, bf16, f32, i8 to i64."""
+    if isinstance(element, IntegerType):
+        return (element.width.data + 7) // 8
+    return int(cast(AnyFloat, element).size)
+
+
+@irdl_attr_definition
+class GlobalType(ParametrizedAttribute, TypeAttribute):
+    """`!warp.global<f16>`: a 64-bit pointer to elements in global memory, 16-byte aligned. Offsets count elements."""
+
+    name = "warp.global"
+    element: Attribute = param_def()
+
+
+@irdl_attr_definition
+class FragmentAttr(ParametrizedAttribute):
+    """How a rows x cols tile lies in the registers of a group of threads; each thread holds one vector.
+
+    `#warp.fragment<wgmma 64x32>` is the accumulator of wgmma over 128 threads. `#warp.fragment<blocked 32x64 threads 256 width 4>`
+    gives a thread `width` contiguous columns in each of `rows per thread` rows; its vector is row after row. The thread index is
+    the thread's number in the block modulo `threads`."""
+
+    name = "warp.fragment"
+    kind: StringAttr = param_def()
+    rows: IntAttr = param_def()
+    cols: IntAttr = param_def()
+    threads: IntAttr = param_def()
+    width: IntAttr = param_def()
+
+    @staticmethod
+    def wgmma(cols: int) -> FragmentAttr:
+        """The accumulator fragment of 64 x cols."""
+        return FragmentAttr(StringAttr("wgmma"), IntAttr(64), IntAttr(cols), IntAttr(128), IntAttr(2))
+
+    @staticmethod
+    def blocked(rows: int, cols: int, threads: int, width: int) -> FragmentAttr:
+        """`width` contiguous columns per thread and row."""
+        return FragmentAttr(StringAttr("blocked"), IntAttr(rows), IntAttr(cols), IntAttr(threads), IntAttr(width))
+
+    def fragment(self) -> Fragment:
+        """The layout as a value (`stepwell.codegen.layouts`)."""
+        if self.kind.data == "wgmma":
+            return wgmma_fragment(self.cols.data)
+        return blocked_fragment(self.rows.data, self.cols.data, self.threads.data, self.width.data)
+
+    @property
+    def registers(self) -> int:
+        """Elements per thread."""
+        return self.rows.data * self.cols.data // self.threads.data
+
+    @property
+    def rows_per_thread(self) -> int:
+        """Distinct rows that a thread holds elements of."""
+        return 2 if self.kind.data == "wgmma" else self.registers // self.width.data
+
+    def vector(self, element: Attribute) -> VectorType:
+        """The vector type that holds one thread's part."""
+        return VectorType(element, [self.registers])
+
+    def verify(self) -> None:
+        if self.kind.data not in ("wgmma", "blocked"):
+            raise VerifyException(f"fragment kind is wgmma or blocked, not {self.kind.data}")
+        if self.kind.data == "wgmma" and (self.rows.data, self.threads.data, self.width.data) != (64, 128, 2):
+            raise VerifyException("a wgmma fragment has 64 rows, 128 threads and width 2")
+        try:
+            self.fragment()
+        except LayoutError as error:
+            raise VerifyException(f"no such fragment: {error}") from error
+
+    @classmethod
+    def parse_parameters(cls, parser: AttrParser) -> Sequence[Attribute]:
+        with parser.in_angle_brackets():
+            kind = parser.parse_identifier("fragment kind")
+            rows, cols = parser.parse_dimension_list()
+            threads, width = 128, 2
+            if kind != "wgmma":
+                parser.parse_keyword("threads")
+                threads = parser.parse_integer()
+                parser.parse_keyword("width")
+                width = parser.parse_integer()
+        return [StringAttr(kind), IntAttr(rows), IntAttr(cols), IntAttr(threads), IntAttr(width)]
+
+    def print_parameters(self, printer: Printer) -> None:
+        text = f"{self.kind.data} {self.rows.data}x{self.cols.data}"
+        if self.kind.data != "wgmma":
+            text += f" threads {self.threads.data} width {self.width.data}"
+        with printer.in_angle_brackets():
+            printer.print_string(text)
+
+
+MOVABLE = (Float16Type, Float32Type)
+"""Element types that fragments and gathers read and write."""

@@ -1,0 +1,258 @@
+"""Tiles in registers: fragments moved from and to global memory, gathers by computed offsets, spreading a row or column."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from xdsl.dialects.builtin import I32, IntegerAttr, StringAttr, VectorType, i1, i32
+from xdsl.ir import Attribute, SSAValue
+from xdsl.irdl import (
+    AnyAttr,
+    IRDLOperation,
+    base,
+    irdl_op_definition,
+    operand_def,
+    prop_def,
+    result_def,
+    traits_def,
+)
+from xdsl.traits import MemoryReadEffect, MemoryWriteEffect, Pure
+from xdsl.utils.exceptions import VerifyException
+
+from stepwell.dialects.warp.attributes import MOVABLE, FragmentAttr, GlobalType, element_bytes
+
+
+def _check_access(op: IRDLOperation, pointer: SSAValue, value: SSAValue, layout: FragmentAttr, access: int) -> None:
+    """One thread's part has the layout's size, and one access is a power of two of at most 16 bytes inside `width`."""
+    element = cast(GlobalType, pointer.type).element
+    if not isinstance(element, MOVABLE):
+        raise VerifyException(f"{op.name}: cannot move elements of type {element}; use f16 or f32")
+    if value.type != layout.vector(element):
+        raise VerifyException(
+            f"{op.name}: the layout gives each thread {layout.vector(element)}, but the value is {value.type}"
+        )
+    if access < 1 or layout.width.data % access or access & (access - 1) or access * element_bytes(element) > 16:
+        limit = f"a power of two that divides width {layout.width.data} and is at most 16 bytes"
+        raise VerifyException(f"{op.name}: access {access} of {element}; give {limit}")
+
+
+@irdl_op_definition
+class FragmentLoadOp(IRDLOperation):
+    """Load a tile at (row, col) of a row-major matrix: element (r, c) of the fragment is `p[(row + r) * stride + col + c]` where
+    `row + r < rows` and `col + c < cols`, else 0. All numbers are i32 elements; `row` and `col` may differ between groups of
+    `layout.threads` threads. `access` contiguous elements are read at once: the host promises that col, cols and stride are
+    multiples of it. The result is this thread's vector. Printed as one inline-asm block."""
+
+    name = "warp.fragment_load"
+    pointer = operand_def(base(GlobalType))
+    row = operand_def(I32)
+    col = operand_def(I32)
+    stride = operand_def(I32)
+    rows = operand_def(I32)
+    cols = operand_def(I32)
+    layout = prop_def(FragmentAttr)
+    access = prop_def(IntegerAttr[I32])
+    result = result_def(base(VectorType))
+    assembly_format = (
+        "$pointer `[` $row `,` $col `]` `stride` $stride `bounds` `[` $rows `,` $cols `]` $layout `access` $access attr-dict "
+        "`:` type($pointer) `->` type($result)"
+    )
+    traits = traits_def(MemoryReadEffect())
+
+    def __init__(
+        self,
+        pointer: SSAValue,
+        index: tuple[SSAValue, SSAValue],
+        stride: SSAValue,
+        bounds: tuple[SSAValue, SSAValue],
+        layout: FragmentAttr,
+        access: int,
+    ) -> None:
+        super().__init__(
+            operands=[pointer, *index, stride, *bounds],
+            properties={"layout": layout, "access": IntegerAttr(access, i32)},
+            result_types=[layout.vector(cast(GlobalType, pointer.type).element)],
+        )
+
+    def verify_(self) -> None:
+        _check_access(self, self.pointer, self.result, self.layout, self.access.value.data)
+
+
+@irdl_op_definition
+class FragmentLoadRowOp(IRDLOperation):
+    """Load a row vector and give it to every row of a fragment (a bias): element (r, c) is `p[col + c]` where `col + c < cols`,
+    else 0. `access` as in `warp.fragment_load`."""
+
+    name = "warp.fragment_load_row"
+    pointer = operand_def(base(GlobalType))
+    col = operand_def(I32)
+    cols = operand_def(I32)
+    layout = prop_def(FragmentAttr)
+    access = prop_def(IntegerAttr[I32])
+    result = result_def(base(VectorType))
+    assembly_format = "$pointer `[` $col `]` `bounds` `[` $cols `]` $layout `access` $access attr-dict `:` type($pointer) `->` type($result)"
+    traits = traits_def(MemoryReadEffect())
+
+    def __init__(self, pointer: SSAValue, col: SSAValue, cols: SSAValue, layout: FragmentAttr, access: int) -> None:
+        super().__init__(
+            operands=[pointer, col, cols],
+            properties={"layout": layout, "access": IntegerAttr(access, i32)},
+            result_types=[layout.vector(cast(GlobalType, pointer.type).element)],
+        )
+
+    def verify_(self) -> None:
+        _check_access(self, self.pointer, self.result, self.layout, self.access.value.data)
+
+
+@irdl_op_definition
+class FragmentStoreOp(IRDLOperation):
+    """Store a fragment to a row-major matrix: the mirror of `warp.fragment_load`; elements outside the bounds are dropped."""
+
+    name = "warp.fragment_store"
+    value = operand_def(base(VectorType))
+    pointer = operand_def(base(GlobalType))
+    row = operand_def(I32)
+    col = operand_def(I32)
+    stride = operand_def(I32)
+    rows = operand_def(I32)
+    cols = operand_def(I32)
+    layout = prop_def(FragmentAttr)
+    access = prop_def(IntegerAttr[I32])
+    assembly_format = (
+        "$value `,` $pointer `[` $row `,` $col `]` `stride` $stride `bounds` `[` $rows `,` $cols `]` $layout `access` $access "
+        "attr-dict `:` type($value) `,` type($pointer)"
+    )
+    traits = traits_def(MemoryWriteEffect())
+
+    def __init__(
+        self,
+        value: SSAValue,
+        pointer: SSAValue,
+        index: tuple[SSAValue, SSAValue],
+        stride: SSAValue,
+        bounds: tuple[SSAValue, SSAValue],
+        layout: FragmentAttr,
+        access: int,
+    ) -> None:
+        super().__init__(
+            operands=[value, pointer, *index, stride, *bounds],
+            properties={"layout": layout, "access": IntegerAttr(access, i32)},
+        )
+
+    def verify_(self) -> None:
+        _check_access(self, self.pointer, self.value, self.layout, self.access.value.data)
+
+
+@irdl_op_definition
+class FragmentIndexOp(IRDLOperation):
+    """Where this thread's elements lie in the tile, as i32: `rows` gives the numbers of its rows (blocked: one per group of
+    `width` registers; wgmma: two), `cols` its contiguous columns (blocked layouts only, `width` numbers)."""
+
+    name = "warp.fragment_index"
+    along = prop_def(StringAttr)
+    layout = prop_def(FragmentAttr)
+    result = result_def(base(VectorType))
+    assembly_format = "$along $layout attr-dict `:` type($result)"
+    traits = traits_def(Pure())
+
+    def __init__(self, along: str, layout: FragmentAttr) -> None:
+        length = layout.rows_per_thread if along == "rows" else layout.width.data
+        super().__init__(
+            properties={"along": StringAttr(along), "layout": layout}, result_types=[VectorType(i32, [length])]
+        )
+
+    def verify_(self) -> None:
+        length = _length(self, self.along.data, self.layout)
+        if self.result.type != VectorType(i32, [length]):
+            raise VerifyException(
+                f"{self.name}: the layout has {length} {self.along.data} per thread, not {self.result.type}"
+            )
+
+
+@irdl_op_definition
+class SpreadOp(IRDLOperation):
+    """One value per row (or per column) of this thread -> a whole fragment vector of a blocked layout: register i * width + v gets
+    `value[i]` along rows, `value[v]` along cols."""
+
+    name = "warp.spread"
+    value = operand_def(base(VectorType))
+    along = prop_def(StringAttr)
+    layout = prop_def(FragmentAttr)
+    result = result_def(base(VectorType))
+    assembly_format = "$value $along $layout attr-dict `:` type($value) `->` type($result)"
+    traits = traits_def(Pure())
+
+    def __init__(self, value: SSAValue, along: str, layout: FragmentAttr) -> None:
+        element = cast(VectorType[Attribute], value.type).element_type
+        super().__init__(
+            operands=[value],
+            properties={"along": StringAttr(along), "layout": layout},
+            result_types=[layout.vector(element)],
+        )
+
+    def verify_(self) -> None:
+        length = _length(self, self.along.data, self.layout)
+        value = cast(VectorType[Attribute], self.value.type)
+        if value.get_shape() != (length,) or self.result.type != self.layout.vector(value.element_type):
+            raise VerifyException(
+                f"{self.name}: the layout has {length} {self.along.data} per thread, not {self.value.type}"
+            )
+
+
+def _length(op: IRDLOperation, along: str, layout: FragmentAttr) -> int:
+    """Rows or columns per thread; refuses what the layout cannot say."""
+    if along not in ("rows", "cols"):
+        raise VerifyException(f'{op.name}: along is "rows" or "cols", not "{along}"')
+    if layout.kind.data == "wgmma" and (along == "cols" or op.name == SpreadOp.name):
+        raise VerifyException(
+            f"{op.name}: columns of a wgmma fragment are not contiguous in a thread; use a blocked layout"
+        )
+    return layout.rows_per_thread if along == "rows" else layout.width.data
+
+
+@irdl_op_definition
+class GatherOp(IRDLOperation):
+    """Independent loads by offset: for each i, `width` contiguous elements `p[offsets[i] ..]` where `mask[i]`, else `fill`;
+    results lie one after another. Masked-off offsets are never dereferenced. Offsets are i32 elements and multiples of
+    `width`. All loads are in flight together. Printed as one inline-asm block."""
+
+    name = "warp.gather"
+    pointer = operand_def(base(GlobalType))
+    offsets = operand_def(base(VectorType))
+    mask = operand_def(base(VectorType))
+    fill = operand_def(AnyAttr())
+    width = prop_def(IntegerAttr[I32])
+    result = result_def(base(VectorType))
+    assembly_format = (
+        "$pointer `[` $offsets `]` `if` $mask `else` $fill `width` $width attr-dict "
+        "`:` type($pointer) `,` type($offsets) `,` type($mask) `,` type($fill) `->` type($result)"
+    )
+    traits = traits_def(MemoryReadEffect())
+
+    def __init__(self, pointer: SSAValue, offsets: SSAValue, mask: SSAValue, fill: SSAValue, width: int) -> None:
+        element = cast(GlobalType, pointer.type).element
+        count = cast(VectorType[Attribute], offsets.type).get_shape()[0]
+        super().__init__(
+            operands=[pointer, offsets, mask, fill],
+            properties={"width": IntegerAttr(width, i32)},
+            result_types=[VectorType(element, [count * width])],
+        )
+
+    def verify_(self) -> None:
+        element = cast(GlobalType, self.pointer.type).element
+        offsets, width = cast(VectorType[Attribute], self.offsets.type), self.width.value.data
+        count = offsets.get_shape()[0]
+        if not isinstance(element, MOVABLE) or self.fill.type != element:
+            raise VerifyException(
+                f"{self.name}: fill is {self.fill.type}, elements are {element}; use f16 or f32 for both"
+            )
+        if offsets != VectorType(i32, [count]) or self.mask.type != VectorType(i1, [count]):
+            raise VerifyException(
+                f"{self.name}: needs vectors of i32 offsets and as many i1, got {offsets} and {self.mask.type}"
+            )
+        if width < 1 or width & (width - 1) or width * element_bytes(element) > 16:
+            raise VerifyException(f"{self.name}: width {width} of {element}; give a power of two of at most 16 bytes")
+        if self.result.type != VectorType(element, [count * width]):
+            raise VerifyException(
+                f"{self.name}: {count} loads of {width} give {count * width} elements, not {self.result.type}"
+            )
