@@ -1,0 +1,196 @@
+"""One thread block: its roles run in turns that a seed chooses, and its copies land at random later moments."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from stepwell.dialects.hopper.simulator.agents import Agents, Vector
+from stepwell.dialects.hopper.simulator.barriers import MemoryBarriers, NamedBarriers
+from stepwell.dialects.hopper.simulator.faults import (
+    BarrierBytesFault,
+    DeadlockFault,
+    OutOfBoundsFault,
+    UnfinishedFault,
+)
+from stepwell.dialects.hopper.simulator.memory import GRANULE, SharedMemory, granules_of
+from stepwell.dialects.hopper.simulator.tma import TensorMap, destination_chunks
+from stepwell.dialects.hopper.simulator.wgmma import K_BYTES, Descriptor, accumulate, read_operand
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """What a role yields when it may have to wait: when it may go on, and what to say if it never does."""
+
+    ready: Callable[[], bool]
+    why: Callable[[], str]
+
+
+Role = Generator[Waiting, None, None]
+
+
+@dataclass
+class Statistics:
+    """What happened in the blocks that were run."""
+
+    blocks: int = 0
+    turns: int = 0
+    copies: int = 0
+    copied_bytes: int = 0
+    products: int = 0
+    waits: int = 0
+
+
+@dataclass
+class Group:
+    """The wgmma state of one warpgroup: epochs of the committed groups that were not waited for."""
+
+    number: int
+    pending: list[int] = field(default_factory=list)
+
+
+class Block:
+    """The hardware that the roles of one block share."""
+
+    def __init__(self, number: int, threads: int, shared_bytes: int, seed: int, statistics: Statistics) -> None:
+        self.number = number
+        self.agents = Agents(threads)
+        self.shared = SharedMemory(shared_bytes, self.agents)
+        self.mbarriers = MemoryBarriers(self.agents, self.shared)
+        self.named = NamedBarriers(self.agents)
+        self.groups = [Group(g) for g in range(self.agents.groups)]
+        self.statistics = statistics
+        self._random = random.Random(seed)
+        self._in_flight: list[Callable[[], None]] = []
+
+    # --- predecessor
+
+    def wait_predecessor(self, warp: int) -> None:
+        """What earlier launches wrote is visible to `warp`, and to whom it hands on."""
+        self.agents.learn_epoch(warp, self.agents.predecessor, 1)
+
+    def has_waited(self, vector: Vector) -> bool:
+        """Whether somebody who knows `vector` may touch what earlier launches write."""
+        return bool(vector[self.agents.predecessor])
+
+    # --- copies
+
+    def issue_load(
+        self,
+        warp: int,
+        tensor: TensorMap,
+        coordinates: tuple[int, ...],
+        offsets: tuple[int, ...],
+        address: int,
+        barrier: int,
+        what: str,
+    ) -> None:
+        """One thread of `warp` starts a TMA load to shared `address` that completes on `barrier`."""
+        chunks = destination_chunks(address, tensor.rows, tensor.row_bytes, tensor.swizzle)
+        if address < 0 or address + tensor.load_bytes > self.shared.size:
+            raise OutOfBoundsFault(
+                f"{what} writes bytes {address} to {address + tensor.load_bytes} of {self.shared.size} bytes of shared memory"
+            )
+        index, inside = tensor.elements(coordinates, offsets)
+        self.mbarriers.issue_copy(warp, barrier, tensor.load_bytes)
+        vector = self.agents.release(warp)
+        agent = self.agents.destination_agent(address)
+        self.statistics.copies += 1
+        self.statistics.copied_bytes += tensor.load_bytes
+
+        def land() -> None:
+            epoch = self.agents.next_epoch(agent)
+            self.shared.check_write(granules_of(chunks), agent, epoch, vector, generic=False, what=what)
+            values = np.zeros(index.shape, tensor.buffer.dtype)
+            values[inside] = tensor.buffer.load(index[inside], self.has_waited(vector), what)
+            self.shared.bytes.reshape(-1, GRANULE)[chunks >> 4] = values.view(np.uint8).reshape(*chunks.shape, GRANULE)
+            vector[agent] = epoch
+            self.mbarriers.complete_copy(barrier, tensor.load_bytes, vector)
+
+        self._in_flight.append(land)
+
+    # --- products
+
+    def issue_products(
+        self, group: int, registers: Array, a: Descriptor, b: Descriptor, columns: int, kind: str, steps: int, what: str
+    ) -> Array:
+        """Warpgroup `group` issues `steps` wgmma of 64 x `columns` x 32 bytes as one committed group; operands advance by 32 bytes a step.
+
+        The operands are read at issue and charged to the group's wgmma agent until it is waited for: whoever overwrites them earlier races.
+        """
+        warps = slice(4 * group, 4 * group + 4)
+        vector = self.agents.common(warps)
+        agent = self.agents.wgmma_agent(group)
+        epoch = self.agents.next_epoch(agent)
+        operands = []
+        for name, descriptor, rows in (("A", a, 64), ("B", b, columns)):
+            moved = [
+                Descriptor(descriptor.start + K_BYTES * s, descriptor.leading, descriptor.stride, descriptor.swizzle)
+                for s in range(steps)
+            ]
+            chunks = np.concatenate([m.chunks(rows) for m in moved], axis=1)
+            self.shared.check_read(
+                granules_of(chunks), agent, epoch, vector, generic=False, what=f"operand {name} of {what}"
+            )
+            operands.append(read_operand(self.shared, chunks, kind))
+        self.groups[group].pending.append(epoch)
+        self.statistics.products += steps
+        return accumulate(registers, operands[0], operands[1])
+
+    def wait_products(self, group: int, still_pending: int) -> None:
+        """Warpgroup `group` waits until at most `still_pending` committed groups are unfinished."""
+        pending = self.groups[group].pending
+        while len(pending) > still_pending:
+            epoch = pending.pop(0)
+            for warp in range(4 * group, 4 * group + 4):
+                self.agents.learn_epoch(warp, self.agents.wgmma_agent(group), epoch)
+
+    # --- turns
+
+    def run(self, roles: Mapping[str, Role]) -> None:
+        """Run all roles to their end; copies land in between, in random order."""
+        live = dict(roles)
+        waiting: dict[str, Waiting] = {}
+        while live:
+            able = [name for name in live if name not in waiting or waiting[name].ready()]
+            if not able and not self._in_flight:
+                self._report_deadlock(waiting)
+            choice = self._random.randrange(len(able) + len(self._in_flight))
+            if choice >= len(able):
+                self._in_flight.pop(choice - len(able))()
+                continue
+            self.statistics.turns += 1
+            name = able[choice]
+            try:
+                waiting[name] = next(live[name])
+            except StopIteration:
+                del live[name]
+                waiting.pop(name, None)
+        self._check_end()
+
+    def _report_deadlock(self, waiting: Mapping[str, Waiting]) -> None:
+        waits = "; ".join(f"{name} waits on {wait.why()}" for name, wait in waiting.items())
+        starved = self.mbarriers.starved()
+        if starved is not None:
+            raise BarrierBytesFault(
+                f"the mbarrier at byte {starved.address} expects {starved.expected} bytes and gets {starved.arrived}; {waits}",
+                hint="expect exactly the bytes of the copies issued on the barrier",
+            )
+        raise DeadlockFault(waits)
+
+    def _check_end(self) -> None:
+        if self._in_flight:
+            raise UnfinishedFault(f"the block ends with {len(self._in_flight)} TMA copies in flight")
+        for group in self.groups:
+            if group.pending:
+                raise UnfinishedFault(
+                    f"warpgroup {group.number} ends with {len(group.pending)} groups of products that were not waited for"
+                )
+        self.mbarriers.check_end()
+        self.named.check_end()
+        self.statistics.blocks += 1

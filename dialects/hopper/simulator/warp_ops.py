@@ -1,0 +1,174 @@
+"""What the ops of the warp dialect do: identities, barriers, launch order, and fragments moved from and to global memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from xdsl.ir import Operation, SSAValue
+
+from stepwell.dialects import warp
+from stepwell.dialects.hopper.simulator.block import Role, Waiting
+from stepwell.dialects.hopper.simulator.faults import MisalignedFault
+from stepwell.dialects.hopper.simulator.memory import Array, GlobalBuffer
+from stepwell.dialects.hopper.simulator.threads import Blocking, Simple, Threads
+from stepwell.dialects.hopper.simulator.wgmma import fragment_map
+
+
+@lru_cache(maxsize=64)
+def places(layout: warp.FragmentAttr) -> tuple[Array, Array]:
+    """Rows and columns [threads, registers] of a fragment: blocked layouts put `width` columns of a row into a thread, threads side by side
+    along a row, then down the rows, then again."""
+    if layout.kind.data == "wgmma":
+        return fragment_map(layout.cols.data)
+    threads, width = layout.threads.data, layout.width.data
+    across = layout.cols.data // width
+    thread, register = np.arange(threads)[:, None], np.arange(layout.registers)[None]
+    row = register // width * (threads // across) + thread // across
+    column = thread % across * width + register % width
+    return np.broadcast_to(row, (threads, layout.registers)), np.broadcast_to(column, (threads, layout.registers))
+
+
+def _own_places(threads: Threads, layout: warp.FragmentAttr) -> tuple[Array, Array]:
+    mine = threads.identity % layout.threads.data
+    rows, columns = places(layout)
+    return rows[mine], columns[mine]
+
+
+def _column(threads: Threads, value: SSAValue) -> Array:
+    """An i32 per lane as int64, ready to be added to a lane's vector."""
+    return np.asarray(threads.get(value), np.int64)[:, None]
+
+
+def _matrix(threads: Threads, op: warp.FragmentLoadOp | warp.FragmentStoreOp) -> tuple[Array, Array]:
+    """Element offsets of this thread's part, and which of them lie inside the bounds in active lanes."""
+    rows, columns = _own_places(threads, op.layout)
+    rows, columns = rows + _column(threads, op.row), columns + _column(threads, op.col)
+    inside = (rows < _column(threads, op.rows)) & (columns < _column(threads, op.cols)) & threads.mask[:, None]
+    return rows * _column(threads, op.stride) + columns, inside
+
+
+def _check_accesses(threads: Threads, buffer: GlobalBuffer, index: Array, inside: Array, access: int) -> None:
+    """Elements that are moved together lie at an aligned address, and all of them inside the bounds or none."""
+    together = inside.reshape(len(inside), -1, access)
+    if (together != together[:, :, :1]).any():
+        raise MisalignedFault(f"{threads.what()} moves {access} elements of {buffer.name} at once across a bound")
+    buffer.check_alignment(index.reshape(together.shape)[:, :, 0][together[:, :, 0]], access, threads.what())
+
+
+def _load(threads: Threads, pointer: SSAValue, index: Array, inside: Array, access: int, fill: Any) -> Array:
+    buffer: GlobalBuffer = threads.get(pointer)
+    index, inside = np.broadcast_arrays(index, inside)
+    result = np.broadcast_to(np.asarray(fill, buffer.dtype), index.shape).copy()
+    if inside.any():
+        _check_accesses(threads, buffer, index, inside, access)
+        result[inside] = buffer.load(index[inside], threads.has_waited(), threads.what())
+    return result
+
+
+def _fragment_load(threads: Threads, op: warp.FragmentLoadOp) -> None:
+    index, inside = _matrix(threads, op)
+    threads.bind(op.results, [_load(threads, op.pointer, index, inside, op.access.value.data, 0)])
+
+
+def _fragment_load_row(threads: Threads, op: warp.FragmentLoadRowOp) -> None:
+    columns = _own_places(threads, op.layout)[1] + _column(threads, op.col)
+    inside = (columns < _column(threads, op.cols)) & threads.mask[:, None]
+    threads.bind(op.results, [_load(threads, op.pointer, columns, inside, op.access.value.data, 0)])
+
+
+def _fragment_store(threads: Threads, op: warp.FragmentStoreOp) -> None:
+    index, inside = _matrix(threads, op)
+    buffer: GlobalBuffer = threads.get(op.pointer)
+    if not inside.any():
+        return
+    _check_accesses(threads, buffer, index, inside, op.access.value.data)
+    values = np.broadcast_to(threads.get(op.value), index.shape)
+    buffer.store(index[inside], values[inside], threads.block.number, threads.has_waited(), threads.what())
+
+
+def _fragment_index(threads: Threads, op: warp.FragmentIndexOp) -> None:
+    rows, columns = _own_places(threads, op.layout)
+    width = op.layout.width.data
+    if op.along.data == "cols":
+        result = columns[:, :width]
+    else:
+        result = rows[:, [0, 2]] if op.layout.kind.data == "wgmma" else rows[:, ::width]
+    threads.bind(op.results, [result.astype(np.int32)])
+
+
+def _spread(threads: Threads, op: warp.SpreadOp) -> None:
+    value, width = threads.get(op.value), op.layout.width.data
+    repeated = (
+        np.repeat(value, width, axis=1) if op.along.data == "rows" else np.tile(value, op.layout.registers // width)
+    )
+    threads.bind(op.results, [repeated])
+
+
+def _gather(threads: Threads, op: warp.GatherOp) -> None:
+    width = op.width.value.data
+    offsets = np.asarray(threads.get(op.offsets), np.int64)
+    index = (offsets[:, :, None] + np.arange(width)).reshape(len(offsets), -1)
+    inside = np.repeat(threads.get(op.mask), width, axis=1) & threads.mask[:, None]
+    fill = threads.get(op.fill)[:, None]
+    threads.bind(op.results, [_load(threads, op.pointer, index, inside, width, fill)])
+
+
+def _divide(threads: Threads, op: warp.DivideOp) -> None:
+    n, mul, shift = (np.asarray(threads.get(v)).view(np.uint32).astype(np.uint64) for v in (op.n, op.mul, op.shift))
+    if n.ndim == 2:
+        mul, shift = mul[:, None], shift[:, None]
+    threads.bind(op.results, [((n * mul) >> shift).astype(np.uint32).view(np.int32)])
+
+
+def _thread_id(threads: Threads, op: warp.ThreadIdOp) -> None:
+    threads.bind(op.results, [threads.identity])
+
+
+def _block_id(threads: Threads, op: warp.BlockIdOp) -> None:
+    threads.bind(op.results, [np.array([threads.block.number], np.int32)])
+
+
+def _grid_dim(threads: Threads, op: warp.GridDimOp) -> None:
+    threads.bind(op.results, [np.array([threads.grid], np.int32)])
+
+
+def _wait_predecessor(threads: Threads, op: warp.WaitPredecessorOp) -> None:
+    for warp_number, _ in threads.warps():
+        threads.block.wait_predecessor(warp_number)
+
+
+def _launch_dependents(threads: Threads, op: warp.LaunchDependentsOp) -> None:
+    """Successors wait by themselves for this launch's end."""
+
+
+def _barrier(threads: Threads, op: warp.BarrierOp) -> Role:
+    number, named = op.id.value.data, threads.block.named
+    warps = threads.whole_warps()
+    generations = [named.arrive(w, number, 32, op.threads.value.data) for w in warps]
+    what = threads.what()
+    yield Waiting(
+        lambda: all(named.is_open(number, generation) for generation in generations),
+        lambda: f"{what}: named barrier {number} where {named.state(number)}",
+    )
+    for w, generation in zip(warps, generations, strict=True):
+        named.pass_wait(w, number, generation)
+
+
+SIMPLE: Mapping[type[Operation], Simple] = {
+    warp.ThreadIdOp: _thread_id,
+    warp.BlockIdOp: _block_id,
+    warp.GridDimOp: _grid_dim,
+    warp.DivideOp: _divide,
+    warp.WaitPredecessorOp: _wait_predecessor,
+    warp.LaunchDependentsOp: _launch_dependents,
+    warp.FragmentLoadOp: _fragment_load,
+    warp.FragmentLoadRowOp: _fragment_load_row,
+    warp.FragmentStoreOp: _fragment_store,
+    warp.FragmentIndexOp: _fragment_index,
+    warp.SpreadOp: _spread,
+    warp.GatherOp: _gather,
+}
+BLOCKING: Mapping[type[Operation], Blocking] = {warp.BarrierOp: _barrier}
