@@ -1,17 +1,29 @@
-"""What the project registers with xDSL: dialects, and passes found by file name (nothing is imported until it is used)."""
+"""What the project registers with xDSL: dialects, passes found by file name and targets (nothing is imported until it is used)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
 from importlib.resources import files
+from typing import TYPE_CHECKING
 
 from xdsl.ir import Dialect
 from xdsl.passes import ModulePass
 from xdsl.universe import Universe
+from xdsl.utils.target import Target
 
-DIALECT_NAMES = ("graph", "tile", "plan", "warp", "hopper")
+if TYPE_CHECKING:
+    from stepwell.frontends.weights import WeightStore
+    from stepwell.passes import StepwellContext
+
+DIALECT_NAMES = ("graph", "tile", "plan", "warp", "hopper", "llvm_extra")
 PASS_FOLDERS = ("graph", "linalg", "tile", "plan", "lower")
+TARGET_CLASSES = {
+    "stepwell-linalg-export": "LinalgExportTarget",
+    "stepwell-llvm": "LLVMTextTarget",
+    "stepwell-ptx": "PTXTarget",
+    "stepwell-asm": "AssemblyTarget",
+}
 
 
 def _dialect_factory(name: str) -> Callable[[], Dialect]:
@@ -20,6 +32,10 @@ def _dialect_factory(name: str) -> Callable[[], Dialect]:
 
 def _pass_factory(module: str) -> Callable[[], type[ModulePass]]:
     return lambda: import_module(module).PASS
+
+
+def _target_factory(class_name: str) -> Callable[[], type[Target]]:
+    return lambda: getattr(import_module("stepwell.opt.targets"), class_name)
 
 
 def pass_modules() -> dict[str, str]:
@@ -38,4 +54,41 @@ def pass_modules() -> dict[str, str]:
 UNIVERSE = Universe(
     all_dialects={name: _dialect_factory(name) for name in DIALECT_NAMES},
     all_passes={name: _pass_factory(module) for name, module in pass_modules().items()},
+    all_targets={name: _target_factory(class_name) for name, class_name in TARGET_CLASSES.items()},
 )
+
+
+def installed_universe() -> Universe:
+    """xDSL's, ours and those of installed plugins; ours also where the package is only on the path."""
+    found = Universe.get_multiverse()
+    return Universe(
+        all_dialects={**UNIVERSE.all_dialects, **found.all_dialects},
+        all_passes={**UNIVERSE.all_passes, **found.all_passes},
+        all_targets={**UNIVERSE.all_targets, **found.all_targets},
+    )
+
+
+def make_context(weights: WeightStore | None = None) -> StepwellContext:
+    """A context that knows every installed dialect (each is loaded when an op of it is met)."""
+    from stepwell.passes import StepwellContext
+
+    ctx = StepwellContext(weights=weights)
+    for name, factory in installed_universe().all_dialects.items():
+        ctx.register_dialect(name, factory)
+    return ctx
+
+
+def find_pass(name: str) -> type[ModulePass]:
+    """The class of the pass called `name`; a UsageError suggests the names that are near."""
+    from difflib import get_close_matches
+
+    from stepwell.runtime.errors import UsageError
+
+    passes = installed_universe().all_passes
+    if name not in passes:
+        near = get_close_matches(name, passes, n=3)
+        raise UsageError(
+            f"unknown pass '{name}'",
+            hint=f"did you mean {' or '.join(near)}?" if near else "stepwell-opt --list-passes prints the names",
+        )
+    return passes[name]()

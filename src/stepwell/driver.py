@@ -1,0 +1,131 @@
+"""Runs passes over a module: verifies after each, tells observers, and turns a pass that fails by our fault into a reproducer.
+
+The reproducer is made by running the passes before the failing one again on a copy of the input: passes are deterministic, and so
+the path on which nothing fails costs one copy of the input and no more.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.passes import ModulePass
+from xdsl.utils.arg_spec import ArgSpec, parse_pipeline
+from xdsl.utils.exceptions import ArgSpecParseError, PassFailedException, VerifyException
+
+from stepwell.files import write_whole
+from stepwell.passes import PassFailure
+from stepwell.printing import module_text
+from stepwell.runtime.errors import InternalError, StepwellError, UsageError
+from stepwell.universe import find_pass
+
+
+class Observer:
+    """Told of every pass; the hooks do nothing unless overridden."""
+
+    def before(self, step: int, pass_: ModulePass, module: ModuleOp) -> None:
+        """`pass_`, number `step` of the run, is about to be applied."""
+
+    def after(self, step: int, pass_: ModulePass, module: ModuleOp, seconds: float) -> None:
+        """`pass_` was applied, and the module verifies."""
+
+    def finish(self, module: ModuleOp) -> None:
+        """All passes were applied."""
+
+
+@dataclass
+class Driver:
+    """How passes are run. `command` are the words that a reproducer's RUN line needs beside `-p`; `raw` lets failures through as they are."""
+
+    ctx: Context
+    observers: Sequence[Observer] = ()
+    verify: bool = True
+    raw: bool = False
+    command: str = ""
+    folder: str = "."
+    step: int = field(default=0, init=False)
+
+    def run(self, module: ModuleOp, passes: Sequence[ModulePass]) -> None:
+        """Apply `passes` in order to `module`."""
+        start = module.clone() if passes and not self.raw else module
+        for position, pass_ in enumerate(passes):
+            for observer in self.observers:
+                observer.before(self.step, pass_, module)
+            begun = time.perf_counter()
+            try:
+                self._apply(pass_, module)
+            except Exception as error:
+                if self.raw or isinstance(error, StepwellError):
+                    raise
+                raise self._our_fault(start, passes[:position], pass_, error) from error
+            seconds = time.perf_counter() - begun
+            for observer in self.observers:
+                observer.after(self.step, pass_, module, seconds)
+            self.step += 1
+
+    def finish(self, module: ModuleOp) -> None:
+        """Tell the observers that nothing follows."""
+        for observer in self.observers:
+            observer.finish(module)
+
+    def _apply(self, pass_: ModulePass, module: ModuleOp) -> None:
+        try:
+            pass_.apply(self.ctx, module)
+        except PassFailedException as error:  # how xDSL's own passes refuse
+            raise PassFailure(str(error), where=pass_.name) from error
+        if self.verify:
+            module.verify()
+
+    def _our_fault(
+        self, start: ModuleOp, done: Sequence[ModulePass], failing: ModulePass, error: BaseException
+    ) -> InternalError:
+        for pass_ in done:
+            pass_.apply(self.ctx, start)
+        what = "left a module that does not verify" if isinstance(error, VerifyException) else "failed"
+        reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        path = write_reproducer(start, str(failing), reason, self.command, self.folder)
+        return InternalError(
+            f"the pass {what}: {reason}",
+            where=failing.name,
+            hint=f"reproducer: {path} (this is our fault; please report it)",
+        )
+
+
+def write_reproducer(module: ModuleOp, pipeline: str, reason: str, command: str, folder: str) -> Path:
+    """Write the module with a RUN line that applies `pipeline` into `folder`, or where that cannot be written into the temporary folder."""
+    options = f" {command}" if command else ""
+    note = "".join(f"// {line}\n" for line in reason.splitlines())
+    text = f"// RUN: stepwell-opt %s{options} -p '{pipeline}'\n{note}{module_text(module)}"
+    name = f"stepwell-reproducer-{hashlib.sha256(text.encode()).hexdigest()[:10]}.mlir"
+    try:
+        path = Path(folder) / name
+        write_whole(path, text)
+    except UsageError:
+        path = Path(tempfile.gettempdir()) / name
+        write_whole(path, text)
+    return path
+
+
+def parse_specs(text: str) -> list[ArgSpec]:
+    """The pass specs of a `-p` string; a UsageError for a malformed one."""
+    try:
+        return list(parse_pipeline(text))
+    except ArgSpecParseError as error:
+        raise UsageError(str(error), where="pipeline") from None
+
+
+def passes_of(text: str) -> list[ModulePass]:
+    """The passes of a `-p` string; a UsageError for an unknown pass or option."""
+    made: list[ModulePass] = []
+    for spec in parse_specs(text):
+        try:
+            made.append(find_pass(spec.name).from_spec(spec))
+        except ValueError as error:
+            raise UsageError(str(error), where=spec.name, hint=f"stepwell-opt --help-pass {spec.name}") from None
+    return made

@@ -1,0 +1,96 @@
+"""The levels of the ladder and what each may hold: a table of dialects, or of single ops of one, checked between pipelines."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from xdsl.dialects.builtin import ModuleOp, StringAttr, UnregisteredOp
+from xdsl.ir import Operation
+
+from stepwell.passes import names_of
+from stepwell.runtime.errors import ModelError, UsageError
+
+LEVELS = ("graph", "linalg", "tile", "plan", "kernel", "llvm")
+
+_SCALAR = ("arith", "math")
+_PROGRAM = ("builtin", "plan", *_SCALAR)
+ALLOWED: dict[str, frozenset[str]] = {
+    "graph": frozenset({"builtin", "func", "graph"}),
+    "linalg": frozenset(
+        {
+            "builtin",
+            "func",
+            "graph.weight",
+            "graph.reshape",
+            "graph.fusion",
+            "graph.yield",
+            "tensor",
+            "linalg",
+            *_SCALAR,
+        }
+    ),
+    "tile": frozenset({"builtin", "func", "graph.weight", "graph.reshape", "tile", *_SCALAR}),
+    "plan": frozenset({*_PROGRAM, "tile"}),
+    "kernel": frozenset({*_PROGRAM, "warp", "hopper", "func", "scf", "cf", "vector", "llvm"}),
+    "llvm": frozenset({*_PROGRAM, "llvm"}),
+}
+"""Level -> dialects, and `dialect.op` where only some ops of a dialect stay at that level."""
+
+REASONS_SHOWN = 8
+
+
+def rank(level: str) -> int:
+    """The place of `level` on the ladder; UsageError for a name that is none."""
+    if level not in LEVELS:
+        raise UsageError(f"unknown level '{level}'", hint=f"levels: {', '.join(LEVELS)}")
+    return LEVELS.index(level)
+
+
+def level_of(module: ModuleOp) -> str:
+    """The level that the module says it is at (`stepwell.level`); graph where it says nothing."""
+    said = module.attributes.get("stepwell.level")
+    level = said.data if isinstance(said, StringAttr) else "graph"
+    rank(level)
+    return level
+
+
+def set_level(module: ModuleOp, level: str) -> None:
+    """Write `level` into the module."""
+    rank(level)
+    module.attributes["stepwell.level"] = StringAttr(level)
+
+
+def op_name(op: Operation) -> str:
+    """The op's name, also of an op whose dialect is not registered."""
+    return op.op_name.data if isinstance(op, UnregisteredOp) else op.name
+
+
+def dialect_counts(module: ModuleOp) -> Counter[str]:
+    """How many ops of each dialect the module holds, itself left out."""
+    return Counter(op_name(op).partition(".")[0] for op in module.walk() if op is not module)
+
+
+def strangers(module: ModuleOp, level: str) -> Iterable[Operation]:
+    """The ops of `module` that `level` does not allow."""
+    allowed = ALLOWED[level]
+    for op in module.walk():
+        name = op_name(op)
+        if name not in allowed and name.partition(".")[0] not in allowed:
+            yield op
+
+
+def check_level(module: ModuleOp, level: str) -> None:
+    """Raise a ModelError that names each op (with its source node) which `level` does not allow."""
+    rank(level)
+    reasons = [f"'{op_name(op)}' ({' + '.join(names_of(op)) or 'no source name'})" for op in strangers(module, level)]
+    if not reasons:
+        return
+    shown = reasons[:REASONS_SHOWN] + (
+        [f"and {len(reasons) - REASONS_SHOWN} more"] if len(reasons) > REASONS_SHOWN else []
+    )
+    raise ModelError(
+        f"the module is not at level '{level}': {len(reasons)} ops are not allowed there",
+        hint=f"{level} holds: {', '.join(sorted(ALLOWED[level]))}",
+        reasons=shown,
+    )

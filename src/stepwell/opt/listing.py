@@ -1,0 +1,48 @@
+"""Answers about passes: the list, and the page of one."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable
+
+from xdsl.passes import ModulePass, get_pass_option_infos
+
+from stepwell.passes import StepwellPass
+from stepwell.universe import find_pass, pass_modules
+
+
+def summary(pass_class: type[ModulePass]) -> str:
+    """The first line of the pass's documentation."""
+    return next(iter(_documentation(pass_class).splitlines()), "")
+
+
+def _documentation(pass_class: type[ModulePass]) -> str:
+    own = pass_class.__doc__ or ""
+    return "" if own.startswith(f"{pass_class.__name__}(") else inspect.cleandoc(own)
+
+
+def list_passes(names: Iterable[str]) -> str:
+    """One line a pass: ours with level, meaning and summary, the others by name."""
+    ours = pass_modules()
+    lines = []
+    for name in sorted(ours):
+        pass_class = find_pass(name)
+        kind = f"{pass_class.level}, {pass_class.meaning}" if issubclass(pass_class, StepwellPass) else "?"
+        lines.append(f"{name:36} [{kind}] {summary(pass_class)}")
+    others = sorted(set(names) - set(ours))
+    return "\n".join([*lines, "", "from xDSL and plugins:", *(f"  {name}" for name in others)]) + "\n"
+
+
+def help_pass(name: str) -> str:
+    """Everything there is to say of one pass."""
+    pass_class = find_pass(name)
+    lines = [name]
+    if issubclass(pass_class, StepwellPass):
+        bound = f" (rtol {pass_class.rtol:g})" if pass_class.rtol else ""
+        lines.append(f"  level: {pass_class.level}\n  meaning: {pass_class.meaning}{bound}")
+    for option in get_pass_option_infos(pass_class):
+        default = f", default {option.default_value}" if option.default_value is not None else ", required"
+        lines.append(f"  option {option.name.replace('_', '-')}: {option.expected_type}{default}")
+    page = inspect.getdoc(inspect.getmodule(pass_class)) if name in pass_modules() else ""
+    texts = dict.fromkeys(text for text in (_documentation(pass_class), page or "") if text)
+    return "\n".join([*lines, "", *texts]) + "\n"

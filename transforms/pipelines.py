@@ -1,0 +1,63 @@
+"""Every pipeline, as plain lists of pass specs: `STAGES[family]` maps a level to the passes that bring a module of the level before it there.
+
+The stage `graph` stays on its level. Read from top to bottom, a family is the whole compiler; `stepwell-opt --print-pipeline` prints it.
+"""
+
+from __future__ import annotations
+
+GRAPH = [
+    "graph-assign-layout",
+    "graph-fold-weight-transforms",
+    "graph-fuse-epilogue",
+    "graph-fuse-single",
+]
+"""Whole-model decisions: layout, what becomes one kernel."""
+
+PRECISION = {
+    "model": [],
+    "fp32": [],
+    "tf32": [],
+    "fp16": ["graph-set-precision{type=f16}"],
+}
+"""What follows `GRAPH` for each precision; it only changes element types between and inside fusions."""
+
+LINALG = [
+    "stepwell-convert-graph-to-linalg",
+    "linalg-choose-config",
+]
+
+TILE = [
+    "stepwell-convert-linalg-to-tile",
+    "tile-expand-math",
+    "tile-merge-kernels",
+]
+
+PLAN = [
+    "stepwell-convert-tile-to-plan",
+    "plan-assign-offsets",
+]
+
+KERNEL = {
+    "cpu": ["stepwell-convert-tile-to-cpu"],
+    "sm_90a": ["stepwell-convert-tile-to-hopper", "stepwell-convert-tile-to-warp"],
+}
+
+LLVM = {
+    "cpu": ["convert-scf-to-cf", "stepwell-convert-kernel-to-llvm"],
+    "sm_90a": ["convert-scf-to-cf", "stepwell-convert-kernel-to-llvm"],
+}
+
+FAMILIES = ("cpu", "sm_90a")
+PRECISIONS = tuple(PRECISION)
+
+
+def stages(family: str, precision: str = "model") -> list[tuple[str, list[str]]]:
+    """`(level, pass specs)` from graph to llvm for one family of targets and one precision."""
+    return [
+        ("graph", [*GRAPH, *PRECISION[precision]]),
+        ("linalg", LINALG),
+        ("tile", TILE),
+        ("plan", PLAN),
+        ("kernel", KERNEL[family]),
+        ("llvm", LLVM[family]),
+    ]
