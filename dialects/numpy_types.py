@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, TypeGuard
+
 import numpy as np
 from numpy.typing import NDArray
 from xdsl.dialects.builtin import (
@@ -24,7 +26,7 @@ from xdsl.dialects.builtin import (
 )
 from xdsl.ir import Attribute
 
-Array = NDArray[np.generic]
+Array = NDArray[Any]
 """A NumPy array of any element type; interpreters carry every value as one."""
 
 _ELEMENT_TYPES: tuple[tuple[str, Attribute], ...] = (
@@ -76,11 +78,11 @@ def tensor_type_of(array: Array) -> TensorType[Attribute]:
     return TensorType(element_type_of(array.dtype), array.shape)
 
 
-def is_float(type: Attribute) -> bool:
+def is_float(type: Attribute) -> TypeGuard[Float16Type | Float32Type | Float64Type]:
     """True for f16, f32 and f64 element types (not for tensors of them)."""
     return isinstance(type, Float16Type | Float32Type | Float64Type)
 
 
-def is_signless_integer(type: Attribute) -> bool:
+def is_signless_integer(type: Attribute) -> TypeGuard[IntegerType]:
     """True for iN element types without a sign, the only integers that graph arithmetic accepts."""
     return isinstance(type, IntegerType) and type.signedness.data == Signedness.SIGNLESS
