@@ -68,7 +68,7 @@ def test_reference_agrees_with_onnx() -> None:
     evaluator = ReferenceEvaluator(onnx.load(FOLDER / "digits.onnx"))
     images, _ = reference.load_heldout()
     weights = reference.load_weights(FOLDER / "digits.onnx")
-    expected = list(evaluator.run(None, {"image": images[:8]}))[0]
+    expected = next(iter(evaluator.run(None, {"image": images[:8]})))
     np.testing.assert_allclose(reference.forward(weights, images[:8]), expected, rtol=1e-5, atol=1e-5)
 
 
