@@ -211,8 +211,9 @@ class ViewOp(IRDLOperation):
 
 @irdl_op_definition
 class WindowOp(IRDLOperation):
-    """Implicit-GEMM view [M, T, C] of an NHWC buffer, M = N*OH*OW, T = R*S: element (m, t, c) is
-    x[n, oh*sh - ph + r*dh, ow*sw - pw + s*dw, c], or `fill` outside. `pads` are begins, then ends (ONNX order)."""
+    """Implicit-GEMM view [M, T, C] of a channels-last buffer [N, spatial.., C], M = N * output pixels, T = taps (two
+    spatial dimensions: M = N*OH*OW, T = R*S): element (m, t, c) is x[n, oh*sh - ph + r*dh, ow*sw - pw + s*dw, c], or
+    `fill` outside. `pads` are begins, then ends (ONNX order)."""
 
     name = "plan.window"
 
@@ -264,6 +265,8 @@ class WindowOp(IRDLOperation):
         source, result = self.source.type, self.window.type
         assert isinstance(source, BufferType) and isinstance(result, WindowType)
         shape = window_shape(source.get_shape(), *self.parameters())
+        if not source.contiguous:
+            raise VerifyException(f"plan.window: the source {source} has strides: windows are over contiguous buffers")
         if shape != result.get_shape() or source.element_type != result.element_type:
             raise VerifyException(
                 f"plan.window: {source} gives !plan.window<{'x'.join(map(str, shape))}x..>, not {result}"
@@ -276,26 +279,33 @@ class WindowOp(IRDLOperation):
 
 def window_output(
     shape: Sequence[int], kernel: Sequence[int], strides: Sequence[int], pads: Sequence[int], dilations: Sequence[int]
-) -> tuple[int, int]:
-    """Output height and width: floor((x + pads - dilation*(kernel-1) - 1) / stride) + 1 (the ONNX formula)."""
-    if len(shape) != 4 or [len(kernel), len(strides), len(pads), len(dilations)] != [2, 2, 4, 2]:
+) -> tuple[int, ...]:
+    """Output extents per spatial dimension: floor((x + pads - dilation*(kernel-1) - 1) / stride) + 1 (ONNX Conv)."""
+    spatial = len(shape) - 2
+    if spatial < 1 or [len(kernel), len(strides), len(pads), len(dilations)] != [
+        spatial,
+        spatial,
+        2 * spatial,
+        spatial,
+    ]:
         raise VerifyException(
-            "plan.window: needs an NHWC buffer, kernel, strides and dilations of two, pads of four numbers"
+            f"plan.window: a buffer [N, spatial.., C] takes a kernel, stride and dilation and two pads per spatial "
+            f"dimension, got shape {list(shape)}, kernel {list(kernel)}, strides {list(strides)}, pads {list(pads)}"
         )
     if min(*kernel, *strides, *dilations) < 1 or min(pads) < 0:
         raise VerifyException("plan.window: kernel, strides and dilations are positive, pads not negative")
-    extents = [
-        (shape[1 + axis] + pads[axis] + pads[2 + axis] - dilations[axis] * (kernel[axis] - 1) - 1) // strides[axis] + 1
-        for axis in (0, 1)
-    ]
+    extents = tuple(
+        (shape[1 + d] + pads[d] + pads[spatial + d] - dilations[d] * (kernel[d] - 1) - 1) // strides[d] + 1
+        for d in range(spatial)
+    )
     if min(extents) < 1:
-        raise VerifyException(f"plan.window: kernel {list(kernel)} does not fit into the padded {list(shape[1:3])}")
-    return extents[0], extents[1]
+        raise VerifyException(f"plan.window: kernel {list(kernel)} does not fit into the padded {list(shape[1:-1])}")
+    return extents
 
 
 def window_shape(
     shape: Sequence[int], kernel: Sequence[int], strides: Sequence[int], pads: Sequence[int], dilations: Sequence[int]
 ) -> tuple[int, int, int]:
     """M, T and C of the window."""
-    height, width = window_output(shape, kernel, strides, pads, dilations)
-    return shape[0] * height * width, math.prod(kernel), shape[3]
+    output = window_output(shape, kernel, strides, pads, dilations)
+    return shape[0] * math.prod(output), math.prod(kernel), shape[-1]
