@@ -43,8 +43,8 @@ KERNEL = {
 }
 
 LLVM = {
-    "cpu": ["convert-scf-to-cf", "stepwell-convert-kernel-to-llvm"],
-    "sm_90a": ["convert-scf-to-cf", "stepwell-convert-kernel-to-llvm"],
+    "cpu": ["stepwell-convert-scf-to-cf", "stepwell-convert-kernel-to-llvm"],
+    "sm_90a": ["stepwell-convert-scf-to-cf", "stepwell-convert-kernel-to-llvm"],
 }
 
 FAMILIES = ("cpu", "sm_90a")

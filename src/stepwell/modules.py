@@ -51,8 +51,8 @@ def parse_shapes(items: Mapping[str, str] | list[str]) -> dict[str, tuple[int, .
 
 
 def _split_shape(item: str) -> tuple[str, str]:
-    name, colon, text = item.rpartition(":")
-    if not colon or not name:
+    name, sign, text = item.rpartition("=" if "=" in item else ":")
+    if not sign or not name:
         raise UsageError(f"'{item}' is not a shape", hint="write name:1x3x224x224")
     return name, text
 
@@ -66,9 +66,9 @@ def _extents(name: str, text: str) -> tuple[int, ...]:
 
 def load_weights(name: str) -> WeightStore:
     """The store for `FILE.safetensors` or `random:SEED`."""
-    from stepwell.frontends.weights import WeightStore
+    from stepwell.frontends.weights import open_weights
 
-    return WeightStore.open(name)
+    return open_weights(name)
 
 
 def read_model(

@@ -48,12 +48,6 @@ def remarks_of(ctx: Context) -> RemarkCollector:
     return ctx.remarks if isinstance(ctx, StepwellContext) else RemarkCollector()
 
 
-class PassFailure(StepwellError):
-    """A pass refuses: the IR is left as it was before the pass (exit 3)."""
-
-    exit_code = 3
-
-
 @dataclass(frozen=True)
 class StepwellPass(ModulePass):
     """Base of every pass: `level` is where it runs, `meaning` what it may do to results, `rtol` the bound of `rounds`."""
@@ -100,6 +94,16 @@ def inherit_location(new: Operation, *sources: Operation) -> None:
     for op in new.walk():
         if isinstance(op.location, UnknownLoc):
             op.location = location
+
+
+class PassFailure(StepwellError):
+    """A pass refuses: the IR is left as it was before the pass (exit 3). With `op` the message names its source nodes."""
+
+    exit_code = 3
+
+    def __init__(self, message: str, *, where: str = "", hint: str = "", op: Operation | None = None) -> None:
+        super().__init__(message, where=where or (" + ".join(names_of(op)) if op is not None else ""), hint=hint)
+        self.op = op
 
 
 # --- rewriting

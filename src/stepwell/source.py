@@ -82,14 +82,15 @@ class SourceError(ModelError):
 
 def parse_text(ctx: Context, text: str, source: SourceMap, *, implicit_module: bool = True) -> ModuleOp:
     """Parse `text`; a SourceError names the line."""
-    parser = SourceParser(ctx, text, source)
+    parser: SourceParser | None = None
     try:
+        parser = SourceParser(ctx, text, source)
         return parser.parse_module(implicit_module)
     except ParseError as error:
         line = text.count("\n", 0, error.span.start) + 1
         raise SourceError([Problem(line, error.msg)], source) from error
     except (VerifyException, UnregisteredConstructException, ValueError) as error:
-        raise SourceError([Problem(parser.current_line(), str(error))], source) from error
+        raise SourceError([Problem(parser.current_line() if parser else 1, str(error))], source) from error
 
 
 def verification_problems(module: ModuleOp, source: SourceMap) -> list[Problem]:

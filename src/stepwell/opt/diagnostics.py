@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from stepwell.passes import PassFailure
 from stepwell.runtime.errors import StepwellError
 from stepwell.source import SourceError, SourceMap
 
@@ -75,7 +76,8 @@ def diagnostics_of(error: StepwellError, source: SourceMap) -> list[Diagnostic]:
     if isinstance(error, SourceError):
         return [Diagnostic("error", problem.line, problem.message) for problem in error.problems]
     names = tuple(error.where.split(" + ")) if error.where else ()
-    return [Diagnostic("error", source.line_of_names(names), str(error))]
+    line = source.line(error.op) if isinstance(error, PassFailure) else 0
+    return [Diagnostic("error", line or source.line_of_names(names), str(error))]
 
 
 def mismatches(expected: list[Expectation], found: list[Diagnostic], offset: int = 0) -> list[str]:

@@ -36,9 +36,9 @@ class LinalgExportTarget(Target):
     name = "stepwell-linalg-export"
 
     def emit(self, ctx: Context, module: ModuleOp, output: IO[str]) -> None:
+        _need(module, "linalg", "", self.name)
         from stepwell.transforms.linalg.export import export_text
 
-        _need(module, "linalg", "", self.name)
         output.write(export_text(module))
 
 
@@ -49,9 +49,9 @@ class LLVMTextTarget(Target):
     name = "stepwell-llvm"
 
     def emit(self, ctx: Context, module: ModuleOp, output: IO[str]) -> None:
+        _need(module, "llvm", "", self.name)
         from stepwell.codegen.llvm_text import translate
 
-        _need(module, "llvm", "", self.name)
         target = target_of(module)
         if target is None:
             raise UsageError("the module names no target", where=f"-t {self.name}", hint="say --arch")
@@ -65,9 +65,9 @@ class PTXTarget(Target):
     name = "stepwell-ptx"
 
     def emit(self, ctx: Context, module: ModuleOp, output: IO[str]) -> None:
+        _need(module, "llvm", "sm_90a", self.name)
         from stepwell.codegen.ptx import ptx_of
 
-        _need(module, "llvm", "sm_90a", self.name)
         output.write(ptx_of(module))
 
 
@@ -78,7 +78,7 @@ class AssemblyTarget(Target):
     name = "stepwell-asm"
 
     def emit(self, ctx: Context, module: ModuleOp, output: IO[str]) -> None:
+        _need(module, "llvm", "cpu", self.name)
         from stepwell.codegen.objects import assembly_of
 
-        _need(module, "llvm", "cpu", self.name)
         output.write(assembly_of(module))

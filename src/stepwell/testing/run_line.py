@@ -189,7 +189,6 @@ def commands() -> dict[str, Callable[[list[str]], int | None]]:
 
 
 def _filecheck(words: list[str]) -> int:
-    from filecheck.finput import FInput
     from filecheck.matcher import Matcher
     from filecheck.options import parse_argv_options
 

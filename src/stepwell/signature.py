@@ -1,0 +1,96 @@
+"""What a module takes and gives: names, shapes and element types of the network's inputs and outputs, at every level."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from xdsl.dialects import func
+from xdsl.dialects.builtin import ArrayAttr, DictionaryAttr, ModuleOp, StringAttr, TensorType
+from xdsl.ir import Attribute
+
+from stepwell.dialects.numpy_types import numpy_dtype
+from stepwell.dialects.plan import BindingOp, ProgramOp
+from stepwell.runtime.errors import ModelError, UsageError
+
+Array = NDArray[np.generic]
+
+
+@dataclass(frozen=True)
+class Port:
+    """One input or output."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[np.generic]
+
+    def __str__(self) -> str:
+        return f"{self.name}: {'x'.join(map(str, self.shape))}x{self.dtype}"
+
+
+@dataclass(frozen=True)
+class Signature:
+    """All inputs and outputs in order."""
+
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+
+    def check(self, inputs: dict[str, Array]) -> None:
+        """A UsageError lists every input that is missing, unknown, or of another shape or element type."""
+        wanted = {port.name: port for port in self.inputs}
+        reasons = [f"input '{name}' is missing" for name in wanted if name not in inputs]
+        reasons += [f"there is no input '{name}'" for name in inputs if name not in wanted]
+        for name, array in inputs.items():
+            port = wanted.get(name)
+            if port and (array.shape, array.dtype) != (port.shape, port.dtype):
+                got = Port(name, array.shape, array.dtype)
+                reasons.append(f"input {got} should be {port}")
+        if reasons:
+            raise UsageError("; ".join(reasons), hint=f"inputs: {', '.join(map(str, self.inputs))}")
+
+    def random_inputs(self, seed: int = 0) -> dict[str, Array]:
+        """Inputs by a seed: normally distributed floats, integers in [-8, 8)."""
+        generator = np.random.default_rng(seed)
+        return {port.name: _random(generator, port) for port in self.inputs}
+
+
+def _random(generator: np.random.Generator, port: Port) -> Array:
+    if port.dtype.kind == "f":
+        return generator.standard_normal(port.shape).astype(port.dtype)
+    return generator.integers(-8 if port.dtype.kind == "i" else 0, 8, port.shape).astype(port.dtype)
+
+
+def signature_of(module: ModuleOp) -> Signature:
+    """The signature of the module's program: of `plan.program`, else of `func.func @main`, else of its only function."""
+    program = next((op for op in module.ops if isinstance(op, ProgramOp)), None)
+    if program is not None:
+        return _of_program(program)
+    functions = {op.sym_name.data: op for op in module.ops if isinstance(op, func.FuncOp)}
+    main = functions.get("main") or (next(iter(functions.values())) if len(functions) == 1 else None)
+    if main is None:
+        raise ModelError("the module has no network: neither plan.program nor func.func @main")
+    kind = main.function_type
+    return Signature(
+        tuple(_ports(kind.inputs, main.arg_attrs, "input")), tuple(_ports(kind.outputs, main.res_attrs, "output"))
+    )
+
+
+def _of_program(program: ProgramOp) -> Signature:
+    bindings = [op for op in program.block.ops if isinstance(op, BindingOp)]
+    ports = [(op.is_input, _port(op.binding_name.data, op.type.get_shape(), op.type.element_type)) for op in bindings]
+    return Signature(tuple(p for is_input, p in ports if is_input), tuple(p for is_input, p in ports if not is_input))
+
+
+def _ports(types: Iterable[Attribute], attributes: ArrayAttr[DictionaryAttr] | None, prefix: str) -> Iterable[Port]:
+    for position, kind in enumerate(types):
+        if not isinstance(kind, TensorType):
+            raise ModelError(f"{prefix} {position} of the network is no tensor but {kind}")
+        named = attributes.data[position].data.get("stepwell.name") if attributes else None
+        name = named.data if isinstance(named, StringAttr) else f"{prefix}{position}"
+        yield _port(name, kind.get_shape(), kind.element_type)
+
+
+def _port(name: str, shape: Iterable[int], element: Attribute) -> Port:
+    return Port(name, tuple(shape), numpy_dtype(element))
