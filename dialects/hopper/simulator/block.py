@@ -105,7 +105,9 @@ class Block:
 
         def land() -> None:
             epoch = self.agents.next_epoch(agent)
-            self.shared.check_write(granules_of(chunks), agent, epoch, vector, generic=False, what=what)
+            units = granules_of(chunks)
+            self.shared.check_write(units, agent, epoch, vector, generic=False, what=what)
+            self.shared.mark_swizzle(units, tensor.swizzle)
             values = np.zeros(index.shape, tensor.buffer.dtype)
             values[inside] = tensor.buffer.load(index[inside], self.has_waited(vector), what)
             self.shared.bytes.reshape(-1, GRANULE)[chunks >> 4] = values.view(np.uint8).reshape(*chunks.shape, GRANULE)
@@ -118,10 +120,10 @@ class Block:
 
     def issue_products(
         self, group: int, registers: Array, a: Descriptor, b: Descriptor, columns: int, kind: str, steps: int, what: str
-    ) -> Array:
+    ) -> tuple[Array, int]:
         """Warpgroup `group` issues `steps` wgmma of 64 x `columns` x 32 bytes as one committed group; operands advance by 32 bytes a step.
 
-        The operands are read at issue and charged to the group's wgmma agent until it is waited for: whoever overwrites them earlier races.
+        Returns the new registers and the group's epoch. The operands are read at issue and charged to the group's wgmma agent until it is waited for: whoever overwrites them earlier races.
         """
         warps = slice(4 * group, 4 * group + 4)
         vector = self.agents.common(warps)
@@ -134,13 +136,13 @@ class Block:
                 for s in range(steps)
             ]
             chunks = np.concatenate([m.chunks(rows) for m in moved], axis=1)
-            self.shared.check_read(
-                granules_of(chunks), agent, epoch, vector, generic=False, what=f"operand {name} of {what}"
-            )
+            units, named = granules_of(chunks), f"operand {name} of {what}"
+            self.shared.check_read(units, agent, epoch, vector, generic=False, what=named)
+            self.shared.check_swizzle(units, descriptor.swizzle, named)
             operands.append(read_operand(self.shared, chunks, kind))
         self.groups[group].pending.append(epoch)
         self.statistics.products += steps
-        return accumulate(registers, operands[0], operands[1])
+        return accumulate(registers, operands[0], operands[1]), epoch
 
     def wait_products(self, group: int, still_pending: int) -> None:
         """Warpgroup `group` waits until at most `still_pending` committed groups are unfinished."""
@@ -174,7 +176,7 @@ class Block:
         self._check_end()
 
     def _report_deadlock(self, waiting: Mapping[str, Waiting]) -> None:
-        waits = "; ".join(f"{name} waits on {wait.why()}" for name, wait in waiting.items())
+        waits = "; ".join(f"{name}, {wait.why()}" for name, wait in waiting.items())
         starved = self.mbarriers.starved()
         if starved is not None:
             raise BarrierBytesFault(

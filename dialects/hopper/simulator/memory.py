@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from stepwell.dialects.hopper.simulator.agents import NOBODY, Agents, Vector
 from stepwell.dialects.hopper.simulator.faults import (
     BarrierFault,
+    DescriptorFault,
     MisalignedFault,
     MissingFenceFault,
     OutOfBoundsFault,
@@ -55,6 +56,7 @@ class SharedMemory:
         self._fencer = np.full(count, NOBODY, np.int32)
         self._fenced = np.zeros(count, np.int32)
         self._barrier = np.zeros(count, bool)
+        self._swizzle = np.zeros(count, np.int16)
 
     def reserve_barrier(self, address: int) -> None:
         """The unit at `address` holds an mbarrier: data accesses to it are faults."""
@@ -94,6 +96,19 @@ class SharedMemory:
         self._written[units] = epoch
         self._generic[units] = generic
         self._fencer[units] = NOBODY
+
+    def mark_swizzle(self, units: Granules, swizzle: int) -> None:
+        """The tile in `units` was written with this swizzle."""
+        self._swizzle[units] = swizzle
+
+    def check_swizzle(self, units: Granules, swizzle: int, what: str) -> None:
+        """A reader that undoes a swizzle must undo the one that the tile was written with."""
+        other = self._swizzle[units] != swizzle
+        if other.any():
+            written = int(self._swizzle[units][np.argmax(other)])
+            raise DescriptorFault(
+                f"{what} reads with swizzle {swizzle} what was written with swizzle {written}, first at byte {self._first(units, other)}"
+            )
 
     def fence(self, warp: int) -> None:
         """`fence.proxy.async` by `warp`: the generic stores that it knows of become visible to the async proxy for whoever it hands on to."""

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 from xdsl.dialects import arith, scf
-from xdsl.dialects.builtin import VectorType
 from xdsl.ir import Block as IRBlock
 from xdsl.ir import Operation, SSAValue
 from xdsl.traits import IsTerminator
@@ -46,6 +45,7 @@ class Threads:
         self.identity = np.arange(first, first + count, dtype=np.int32)
         self.mask = np.ones(count, bool)
         self.role = f"threads {first} to {first + count - 1}"
+        self.role_span = range(block.agents.groups)
         self.values: dict[SSAValue, Any] = {}
         self._semantics = semantics
         self._op: Operation | None = None
@@ -237,9 +237,3 @@ def _run_while(threads: Threads, op: scf.WhileOp) -> Role:
 
 
 _CONTROL: Mapping[type[Operation], Blocking] = {scf.IfOp: _run_if, scf.ForOp: _run_for, scf.WhileOp: _run_while}
-
-
-def vector_length(value: SSAValue) -> int:
-    """Elements of a vector value."""
-    assert isinstance(value.type, VectorType)
-    return int(value.type.get_shape()[0])

@@ -151,7 +151,7 @@ def _barrier(threads: Threads, op: warp.BarrierOp) -> Role:
     what = threads.what()
     yield Waiting(
         lambda: all(named.is_open(number, generation) for generation in generations),
-        lambda: f"{what}: named barrier {number} where {named.state(number)}",
+        lambda: f"{threads.role}, waits in {what} at named barrier {number} where {named.state(number)}",
     )
     for w, generation in zip(warps, generations, strict=True):
         named.pass_wait(w, number, generation)

@@ -93,7 +93,7 @@ def gemm(a: Array, b: Array, *, seed: int = 0, fault: str = "") -> Array:
                 Descriptor(base, 16, 1024, 128)
                 for base in (stage * BYTES_A + (group - 1) * 8192, STAGES * BYTES_A + stage * BYTES_B)
             ]
-            registers = block.issue_products(group, registers, *operands, N, "f16", 4, f"product of group {group}")
+            registers, _ = block.issue_products(group, registers, *operands, N, "f16", 4, f"product of group {group}")
             if fault != "no product wait":
                 block.wait_products(group, 0)
             if not (fault == "lost arrive" and group == 1 and tile == 1):
