@@ -1,0 +1,162 @@
+"""Builds linalg and tensor ops at one place with one location: what the lowering from graph needs, with upstream's conventions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import accumulate, pairwise
+from math import prod
+
+from xdsl.builder import Builder
+from xdsl.dialects import arith, linalg, tensor
+from xdsl.dialects.builtin import (
+    AffineMapAttr,
+    AnyFloat,
+    ArrayAttr,
+    FloatAttr,
+    IndexType,
+    IntegerAttr,
+    IntegerType,
+    TensorType,
+    i64,
+)
+from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
+from xdsl.ir.affine import AffineExpr, AffineMap
+from xdsl.rewriter import InsertPoint
+
+from stepwell.passes import inherit_location
+
+ScalarBody = Callable[[Sequence[SSAValue]], tuple[Sequence[Operation], SSAValue]]
+"""Given the scalars of a generic (inputs, then the output), the ops to insert and the value to yield."""
+
+
+def dims(*numbers: int) -> list[AffineExpr]:
+    """Affine dims by number."""
+    return [AffineExpr.dimension(number) for number in numbers]
+
+
+def shape_of(value: SSAValue) -> tuple[int, ...]:
+    """The static extents of a tensor value."""
+    assert isinstance(value.type, TensorType)
+    return value.type.get_shape()
+
+
+def element_of(value: SSAValue) -> Attribute:
+    """The element type of a tensor value."""
+    assert isinstance(value.type, TensorType)
+    return value.type.element_type
+
+
+def lowest(element: Attribute) -> float | int:
+    """The identity of maximum: minus infinity, or the smallest integer."""
+    return -(1 << (element.width.data - 1)) if isinstance(element, IntegerType) else float("-inf")
+
+
+class LinalgBuilder:
+    """Inserts ops before `source` and gives them its location."""
+
+    def __init__(self, source: Operation) -> None:
+        self.source = source
+        self._builder = Builder(InsertPoint.before(source))
+
+    def insert(self, op: Operation) -> Operation:
+        """Insert `op` with the source's location."""
+        inherit_location(op, self.source)
+        return self._builder.insert(op)
+
+    def constant(self, value: float, element: Attribute) -> SSAValue:
+        """A scalar."""
+        attr: FloatAttr | IntegerAttr
+        if isinstance(element, AnyFloat):
+            attr = FloatAttr(float(value), element)
+        else:
+            assert isinstance(element, IntegerType)
+            attr = IntegerAttr(int(value), element)
+        return self.insert(arith.ConstantOp(attr)).results[0]
+
+    def empty(self, shape: Sequence[int], element: Attribute) -> SSAValue:
+        """A tensor without defined values: a destination, or the extents of a window."""
+        return self.insert(tensor.EmptyOp([], TensorType(element, shape))).results[0]
+
+    def filled(self, shape: Sequence[int], element: Attribute, value: float) -> SSAValue:
+        """A tensor full of one value."""
+        scalar, target = self.constant(value, element), self.empty(shape, element)
+        return self.insert(linalg.FillOp([scalar], [target])).results[0]
+
+    def pad(self, source: SSAValue, low: Sequence[int], high: Sequence[int], value: float) -> SSAValue:
+        """`source` with `value` around it; itself where there is nothing to add."""
+        if not any((*low, *high)):
+            return source
+        element = element_of(source)
+        shape = [extent + a + b for extent, a, b in zip(shape_of(source), low, high, strict=True)]
+        scalar = self.constant(value, element)
+        block = Block(arg_types=[IndexType()] * len(shape))
+        block.add_op(tensor.YieldOp(scalar))
+        return self.insert(
+            tensor.PadOp(source, [], [], Region(block), list(low), list(high), TensorType(element, shape))
+        ).results[0]
+
+    def generic(
+        self, inputs: Sequence[SSAValue], init: SSAValue, maps: Sequence[AffineMap], reductions: int, body: ScalarBody
+    ) -> SSAValue:
+        """A linalg.generic whose last `reductions` loops are reductions; `maps` are those of the inputs and then the output's."""
+        block = Block(arg_types=[element_of(value) for value in (*inputs, init)])
+        ops, result = body(block.args)
+        block.add_ops([*ops, linalg.YieldOp(result)])
+        loops = maps[0].num_dims
+        kinds = [linalg.IteratorTypeAttr.parallel()] * (loops - reductions)
+        kinds += [linalg.IteratorTypeAttr.reduction()] * reductions
+        op = linalg.GenericOp(
+            inputs, [init], Region(block), [AffineMapAttr(m) for m in maps], kinds, result_types=[init.type]
+        )
+        return self.insert(op).results[0]
+
+    def elementwise(self, inputs: Sequence[SSAValue], element: Attribute, body: ScalarBody) -> SSAValue:
+        """A generic over equal shapes, with identity maps."""
+        shape = shape_of(inputs[0])
+        identity = AffineMap.identity(len(shape))
+        init = self.empty(shape, element)
+        return self.generic(inputs, init, [identity] * (len(inputs) + 1), 0, body)
+
+    def reshape(self, source: SSAValue, shape: Sequence[int]) -> SSAValue:
+        """The same elements in row-major order: collapse and expand as far as needed."""
+        before = shape_of(source)
+        if tuple(shape) == before:
+            return source
+        parts = common_parts(before, shape)
+        middle = [prod(before[begin:end]) for (begin, end), _ in parts]
+        collapsed = self._collapse(source, [part for part, _ in parts], middle)
+        return self._expand(collapsed, [part for _, part in parts], shape)
+
+    def _collapse(self, source: SSAValue, parts: Sequence[tuple[int, int]], shape: Sequence[int]) -> SSAValue:
+        if tuple(shape) == shape_of(source):
+            return source
+        result = TensorType(element_of(source), shape)
+        op = tensor.CollapseShapeOp(
+            operands=[source], result_types=[result], properties={"reassociation": _reassociation(parts)}
+        )
+        return self.insert(op).results[0]
+
+    def _expand(self, source: SSAValue, parts: Sequence[tuple[int, int]], shape: Sequence[int]) -> SSAValue:
+        if tuple(shape) == shape_of(source):
+            return source
+        result = TensorType(element_of(source), shape)
+        return self.insert(tensor.ExpandShapeOp(source, [], _reassociation(parts), list(shape), result)).results[0]
+
+
+def common_parts(before: Sequence[int], after: Sequence[int]) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """The finest cut of two shapes with equal element counts into runs of dims with equal products; every run holds a dim of each
+    shape unless that shape is a scalar's. [2, 3, 4] and [6, 2, 2] give [(0, 2), (0, 1)], [(2, 3), (1, 3)]."""
+    if 0 in before or 0 in after:
+        return [((0, len(before)), (0, len(after)))]
+    products = [list(accumulate(shape, lambda a, b: a * b)) for shape in (before, after)]
+    cuts: list[tuple[int, int]] = [(0, 0)]
+    for i, value in enumerate(products[0][:-1]):
+        following = [j for j, other in enumerate(products[1][:-1]) if other == value and j + 1 > cuts[-1][1]]
+        if following:
+            cuts.append((i + 1, following[0] + 1))
+    cuts.append((len(before), len(after)))
+    return [((a[0], b[0]), (a[1], b[1])) for a, b in pairwise(cuts)]
+
+
+def _reassociation(parts: Sequence[tuple[int, int]]) -> ArrayAttr[ArrayAttr[IntegerAttr]]:
+    return ArrayAttr(ArrayAttr(IntegerAttr(dim, i64) for dim in range(begin, end)) for begin, end in parts)
