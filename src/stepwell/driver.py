@@ -35,6 +35,9 @@ class Observer:
     def after(self, step: int, pass_: ModulePass, module: ModuleOp, seconds: float) -> None:
         """`pass_` was applied, and the module verifies."""
 
+    def failed(self, step: int, pass_: ModulePass, module: ModuleOp, error: Exception) -> None:
+        """`pass_` refused (a StepwellError) or failed by our fault."""
+
     def finish(self, module: ModuleOp) -> None:
         """All passes were applied."""
 
@@ -61,6 +64,8 @@ class Driver:
             try:
                 self._apply(pass_, module)
             except Exception as error:
+                for observer in self.observers:
+                    observer.failed(self.step, pass_, module, error)
                 if self.raw or isinstance(error, StepwellError):
                     raise
                 raise self._our_fault(start, passes[:position], pass_, error) from error

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 RUN = re.compile(r"^\s*(?://|#|;)\s*RUN:\s?(?P<line>.*?)(?P<joins>\\)?\s*$")
+Table = dict[str, Callable[[list[str]], int | None]]
 OPERATORS = ("&&", "|", "2>&1", "2>", ">", "<")
 
 
@@ -114,18 +115,18 @@ def _redirect(command: Command, operator: str, name: str) -> None:
             command.stderr = name
 
 
-def execute(line: str, path: Path, scratch: Path) -> None:
-    """Run one RUN line; a RunLineError shows what failed."""
+def execute(line: str, path: Path, scratch: Path, table: Table | None = None) -> None:
+    """Run one RUN line, with the commands of `table` (default: `commands()`); a RunLineError shows what failed."""
     for pipe in parse(substitute(line, path, scratch)):
-        _run_pipe(pipe, line)
+        _run_pipe(pipe, line, table or commands())
 
 
-def _run_pipe(pipe: list[Command], line: str) -> None:
+def _run_pipe(pipe: list[Command], line: str, table: Table) -> None:
     passed, said, failed = "", [], False
     for command in pipe:
         if not command.words:
             raise RunLineError(f"empty command in: {line}")
-        finished = _run(command, passed)
+        finished = _run(command, passed, table)
         passed = finished.out
         if finished.err:
             said.append(f"--- {command.words[0]} (exit {finished.code}):\n{finished.err}")
@@ -135,12 +136,12 @@ def _run_pipe(pipe: list[Command], line: str) -> None:
         raise RunLineError(f"RUN: {line}\n{shown}")
 
 
-def _run(command: Command, piped: str) -> Finished:
+def _run(command: Command, piped: str, table: Table) -> Finished:
     stdin = Path(command.stdin).read_text() if command.stdin else piped
     words, wanted = list(command.words), True
     while words and words[0] == "not":
         words, wanted = words[1:], not wanted
-    code, out, err = call(words, stdin, merge=command.merge)
+    code, out, err = call(words, stdin, merge=command.merge, table=table)
     code = code if wanted else int(code == 0)
     if command.stderr:
         Path(command.stderr).write_text(err)
@@ -151,9 +152,9 @@ def _run(command: Command, piped: str) -> Finished:
     return Finished(code, out, err)
 
 
-def call(words: list[str], stdin: str = "", *, merge: bool = False) -> tuple[int, str, str]:
+def call(words: list[str], stdin: str = "", *, merge: bool = False, table: Table | None = None) -> tuple[int, str, str]:
     """Run one command in this process: `(exit code, standard output, standard error)`; with `merge` both are the first."""
-    table = commands()
+    table = table or commands()
     if not words or words[0] not in table:
         raise RunLineError(f"unknown command '{' '.join(words[:1])}': RUN lines know {', '.join(sorted(table))}, not")
     out, err = io.StringIO(), io.StringIO()
@@ -175,7 +176,7 @@ def _exit_code(run: Callable[[list[str]], int | None], words: list[str]) -> int:
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
 
 
-def commands() -> dict[str, Callable[[list[str]], int | None]]:
+def commands() -> Table:
     """The commands that RUN lines may use."""
     from stepwell.cli import main, opt_main
 
