@@ -1,0 +1,163 @@
+"""How the CPU lowering writes IR: 64-bit integer arithmetic, addresses, loops and branches at one insertion point, and the slots of the record.
+
+Record of a launch (every slot is 8 bytes), for each ref of the kernel in order, inputs before outputs: a pointer (to the data; for a window
+to its table of row pointers), its extents, and for a plain ref the element strides of all dims but the last, which is dense. One more slot at
+the end: how many row tiles share a weight panel before the next panel is taken (the loop order that keeps them in cache).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar, cast
+
+from xdsl.dialects import arith, llvm, scf
+from xdsl.dialects.builtin import (
+    DenseIntOrFPElementsAttr,
+    FloatAttr,
+    IntAttr,
+    IntegerAttr,
+    LocationAttr,
+    UnitAttr,
+    UnknownLoc,
+    VectorType,
+    i64,
+)
+from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
+
+from stepwell.dialects import tile
+
+OpT = TypeVar("OpT", bound=Operation)
+POINTER = llvm.LLVMPointerType()
+
+
+def slot_count(ref: tile.RefType) -> int:
+    """Slots of one ref: pointer, extents, and the strides of a plain one."""
+    return 1 + ref.rank + (ref.rank - 1 if ref.access.kind == "plain" else 0)
+
+
+class Emitter:
+    """Appends ops to the current block with the current location. `prelude` holds what dominates everything: constants and slots."""
+
+    def __init__(self, record: SSAValue) -> None:
+        self.record = record
+        self.prelude: list[Operation] = []
+        self.block = Block()
+        self.location: LocationAttr = UnknownLoc()
+        self._cache: dict[object, SSAValue] = {}
+
+    def insert(self, op: OpT) -> OpT:
+        """Append `op`."""
+        op.location = self.location
+        self.block.add_op(op)
+        return op
+
+    def _once(self, key: object, make: Callable[[], Operation]) -> SSAValue:
+        if key not in self._cache:
+            op = make()
+            op.location = self.location
+            self.prelude.append(op)
+            self._cache[key] = op.results[0]
+        return self._cache[key]
+
+    # --- values that never change
+
+    def integer(self, value: int) -> SSAValue:
+        """An integer constant."""
+        return self._once(value, lambda: arith.ConstantOp(IntegerAttr(value, i64)))
+
+    def constant(self, attr: Attribute, of: Attribute) -> SSAValue:
+        """A constant of a scalar or (splat or listed) vector type."""
+        return self._once((attr, of), lambda: arith.ConstantOp.create(properties={"value": attr}, result_types=[of]))
+
+    def splat(self, attr: Attribute, of: VectorType) -> SSAValue:
+        """A vector constant whose elements are the scalar attribute `attr`."""
+        assert isinstance(attr, FloatAttr | IntegerAttr)
+        return self.constant(DenseIntOrFPElementsAttr.from_list(cast(Any, of), [attr.value.data]), of)
+
+    def slot(self, index: int, of: Attribute = i64) -> SSAValue:
+        """Slot `index` of the record."""
+        address = self._once(("address", index), lambda: llvm.GEPOp(self.record, [index], i64))
+
+        def load() -> Operation:
+            op = llvm.LoadOp(address, of, alignment=8)
+            op.attributes["invariant"] = UnitAttr()
+            return op
+
+        return self._once(("slot", index, of), load)
+
+    def scratch(self, count: int, element: Attribute) -> SSAValue:
+        """Aligned memory of this call for `count` elements."""
+        one = self.integer(1)
+        of = llvm.LLVMArrayType(IntAttr(count), element)
+        return self._once(("scratch", of), lambda: llvm.AllocaOp(one, of, alignment=64))
+
+    # --- arithmetic and memory
+
+    def binary(self, op: Callable[..., Operation], a: SSAValue, b: SSAValue) -> SSAValue:
+        """`op` of two values."""
+        return self.insert(op(a, b)).results[0]
+
+    def add(self, a: SSAValue, b: SSAValue) -> SSAValue:
+        """a + b"""
+        return self.binary(arith.AddiOp, a, b)
+
+    def mul(self, a: SSAValue, b: SSAValue) -> SSAValue:
+        """a * b"""
+        return self.binary(arith.MuliOp, a, b)
+
+    def minimum(self, a: SSAValue, b: SSAValue) -> SSAValue:
+        """The smaller, unsigned."""
+        return self.binary(arith.MinUIOp, a, b)
+
+    def ceil_div(self, a: SSAValue, b: int) -> SSAValue:
+        """a / b rounded up."""
+        return self.binary(arith.DivUIOp, self.add(a, self.integer(b - 1)), self.integer(b))
+
+    def compare(self, predicate: str, a: SSAValue, b: SSAValue) -> SSAValue:
+        """An i1 (or a vector of them)."""
+        return self.insert(arith.CmpiOp(a, b, predicate)).result
+
+    def select(self, condition: SSAValue, a: SSAValue, b: SSAValue) -> SSAValue:
+        """`a` if `condition`, else `b`."""
+        return self.insert(arith.SelectOp(condition, a, b)).result
+
+    def address(self, pointer: SSAValue, index: SSAValue | int, element: Attribute) -> SSAValue:
+        """The address of element `index` of an array."""
+        return self.insert(llvm.GEPOp.from_mixed_indices(pointer, [index], element)).result
+
+    def load(self, pointer: SSAValue, of: Attribute, alignment: int) -> SSAValue:
+        """A scalar or vector from memory."""
+        return self.insert(llvm.LoadOp(pointer, of, alignment=alignment)).dereferenced_value
+
+    def store(self, value: SSAValue, pointer: SSAValue, alignment: int) -> None:
+        """A scalar or vector to memory."""
+        self.insert(llvm.StoreOp(value, pointer, alignment=alignment))
+
+    # --- control flow
+
+    def loop(
+        self,
+        start: SSAValue,
+        end: SSAValue,
+        inits: Sequence[SSAValue],
+        body: Callable[[SSAValue, list[SSAValue]], Sequence[SSAValue]],
+    ) -> list[SSAValue]:
+        """Count from `start` below `end` with carried values; `body` gets the counter and them and returns the next ones."""
+        inner = Block(arg_types=[i64, *(v.type for v in inits)])
+        outer, self.block = self.block, inner
+        results = body(inner.args[0], list(inner.args[1:]))
+        self.insert(scf.YieldOp(*results))
+        self.block = outer
+        return list(self.insert(scf.ForOp(start, end, self.integer(1), list(inits), Region(inner))).results)
+
+    def branch(self, condition: SSAValue, then: Callable[[], None], otherwise: Callable[[], None]) -> None:
+        """Do one of two things."""
+        regions = []
+        outer = self.block
+        for do in (then, otherwise):
+            self.block = Block()
+            do()
+            self.insert(scf.YieldOp())
+            regions.append(Region(self.block))
+        self.block = outer
+        self.insert(scf.IfOp(condition, [], regions[0], regions[1]))

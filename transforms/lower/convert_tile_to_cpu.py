@@ -1,0 +1,169 @@
+"""stepwell-convert-tile-to-cpu: tile kernels -> functions on vectors, launches -> records of 8-byte slots (meaning: reassociates).
+
+    tile.kernel @conv(%x: !tile.ref<3xf32, window>, %w: !tile.ref<3xf32, packed<64>, constant>, ...) -> (%y: ...)     func.func @conv(%record, %first, %last)
+        config #tile.config<block = [6, 64], mma = fma> { ... }                                                       ->     {stepwell.kernel} { scf.for .. }
+    plan.launch @conv (%win, %w, ...) outs (%y)    ->   plan.launch @conv (%table, %m, %t, %c, %w, %n, ...) tiles 1366 reads [..] writes [..]
+
+The reduction runs over taps and channels in order, one fused multiply-add per element. Slots: `_tile_to_cpu_emit`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import ClassVar
+
+from xdsl.context import Context
+from xdsl.dialects import arith
+from xdsl.dialects.builtin import Float16Type, IntegerAttr, ModuleOp, StringAttr, i64
+from xdsl.ir import Operation, SSAValue
+
+from stepwell.codegen.targets import CPU_LEVELS, Target
+from stepwell.dialects import plan, tile
+from stepwell.passes import StepwellPass, inherit_location, names_of, remarks_of
+from stepwell.remarks import Remark
+from stepwell.transforms.lower._llvm_conversion import error_at
+from stepwell.transforms.lower._tile_to_cpu_body import build_function, is_product, tile_counts
+
+GROUP_BYTES = 768 * 1024
+"""Rows of A that stay in the second-level cache (1 MiB and more on x86-64-v3 machines) while the weight panels pass by."""
+
+
+def cpu_target(module: ModuleOp) -> Target:
+    """The CPU level that the module states in `stepwell.cpu` (x86-64-v4 when it states none)."""
+    level = module.attributes.get("stepwell.cpu", StringAttr("x86-64-v4"))
+    name = level.data if isinstance(level, StringAttr) else str(level)
+    if name not in CPU_LEVELS:
+        raise error_at(module, f"stepwell.cpu = {name} is not a CPU level", f"levels: {', '.join(CPU_LEVELS)}")
+    return CPU_LEVELS[name]
+
+
+def group_rows(kernel: tile.KernelOp, extents: dict[SSAValue, tuple[int, ...]]) -> int:
+    """How many row tiles share a weight panel: as many as keep their rows of A in the cache; 1 without a product (columns run first)."""
+    loads = [op.a.owner for op in kernel.body.walk() if isinstance(op, tile.MmaOp)]
+    operands = [load.source for load in loads if isinstance(load, tile.LoadOp)]
+    if not operands:
+        return 1
+    depth = max(prod(extents[a][1:]) for a in operands)
+    return max(1, GROUP_BYTES // (kernel.config.data.block[0] * depth * 4))
+
+
+class _Launches:
+    """Rewrites the launches of one program. Constants are made once, at its top."""
+
+    def __init__(self, program: plan.ProgramOp) -> None:
+        self.program = program
+        self._numbers: dict[int, SSAValue] = {}
+
+    def number(self, value: int) -> SSAValue:
+        """An i64 constant of the program."""
+        if value not in self._numbers:
+            op = arith.ConstantOp(IntegerAttr(value, i64))
+            first = self.program.block.first_op
+            assert first is not None
+            inherit_location(op, first)
+            self.program.block.insert_op_before(op, first)
+            self._numbers[value] = op.result
+        return self._numbers[value]
+
+    def rewrite(self, launch: plan.LaunchOp, kernel: tile.KernelOp) -> None:
+        """Replace the launch of `kernel` by one with its record."""
+        values, refs = [*launch.args, *launch.outs], list(kernel.body.block.args)
+        extents: dict[SSAValue, tuple[int, ...]] = {
+            ref: _logical_extents(ref, value) for ref, value in zip(refs, values, strict=True)
+        }
+        args: list[SSAValue] = []
+        reads, writes = list[int](), list[int]()
+        for position, (ref, value) in enumerate(zip(refs, values, strict=True)):
+            (reads if position < len(launch.args) else writes).append(len(args))
+            assert isinstance(ref.type, tile.RefType)
+            args.append(self._memory(launch, ref.type, value, kernel))
+            args += [self.number(extent) for extent in extents[ref]]
+            if ref.type.access.kind == "plain":
+                args += [self.number(stride) for stride in _strides(launch, value)]
+        args.append(self.number(group_rows(kernel, extents)))
+        block = kernel.config.data.block
+        row_tiles, column_tiles = tile_counts(extents[kernel.grid.output], block)
+        new = plan.LaunchOp(launch.kernel, args, tiles=row_tiles * column_tiles, reads=reads, writes=writes)
+        inherit_location(new, launch)
+        new.attributes |= launch.attributes
+        self.program.block.insert_op_before(new, launch)
+        launch.detach()
+        launch.erase()
+
+    def _memory(self, launch: plan.LaunchOp, ref: tile.RefType, value: SSAValue, kernel: tile.KernelOp) -> SSAValue:
+        """What the pointer slot holds: the buffer, or a window's table of row pointers (which the record's owner fills)."""
+        if ref.access.kind != "window":
+            return value
+        table = plan.PointerTableOp(value, kernel.config.data.block[0])
+        inherit_location(table, launch)
+        self.program.block.insert_op_before(table, launch)
+        return table.table
+
+
+def _logical_extents(ref: SSAValue, value: SSAValue) -> tuple[int, ...]:
+    """Extents of the ref's dims: of panels [N/P, T, K, P] they are [N, T, K] with N rounded up."""
+    assert isinstance(ref.type, tile.RefType) and isinstance(value.type, plan.BufferType | plan.WindowType)
+    shape = value.type.get_shape()
+    return (shape[0] * shape[3], shape[1], shape[2]) if ref.type.access.panel else shape
+
+
+def _strides(launch: plan.LaunchOp, value: SSAValue) -> tuple[int, ...]:
+    """Element strides of all dims but the last."""
+    assert isinstance(value.type, plan.BufferType)
+    strides = value.type.get_strides()
+    if strides and strides[-1] != 1 and value.type.get_shape()[-1] != 1:
+        raise error_at(launch, f"the last dim of {value.type} is not dense", "copy it first")
+    return strides[:-1]
+
+
+@dataclass(frozen=True)
+class ConvertTileToCPU(StepwellPass):
+    """Lower every tile.kernel to a function over its tiles, and every launch to the record that it takes. Refuses, naming the op, what has no
+    form by rows of vectors."""
+
+    name = "stepwell-convert-tile-to-cpu"
+    level: ClassVar[str] = "plan"
+    meaning = "reassociates"
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        target = cpu_target(op)
+        kernels = {k.sym_name.data: k for k in op.body.block.ops if isinstance(k, tile.KernelOp)}
+        functions = {name: build_function(kernel, target) for name, kernel in kernels.items()}
+        for program in [p for p in op.body.block.ops if isinstance(p, plan.ProgramOp)]:
+            launches = _Launches(program)
+            for launch in [s for _, s in program.steps() if isinstance(s, plan.LaunchOp) and s.kernel_name in kernels]:
+                launches.rewrite(launch, kernels[launch.kernel_name])
+        for name, kernel in kernels.items():
+            self._remark(ctx, kernel)
+            op.body.block.insert_op_before(functions[name], kernel)
+            kernel.detach()
+            kernel.erase()
+        op.attributes["stepwell.level"] = StringAttr("kernel")
+
+    def _remark(self, ctx: Context, kernel: tile.KernelOp) -> None:
+        products = [o for o in kernel.body.walk() if is_product(o)]
+        narrow = sum(
+            isinstance(a.type, tile.RefType) and isinstance(a.type.element_type, Float16Type)
+            for a in kernel.body.block.args
+        )
+        shape = "x".join(str(extent) for extent in kernel.config.data.block)
+        what = f"{shape} register block" if products else f"rows of {kernel.config.data.block[-1]}"
+        remarks_of(ctx).add(Remark("analysis", self.name, names_of(kernel), f"@{kernel.sym_name.data}: {what}"))
+        if narrow:
+            message = (
+                f"@{kernel.sym_name.data}: {narrow} operands are stored as f16 and converted at every load and store"
+            )
+            remarks_of(ctx).add(
+                Remark(
+                    "missed", self.name, names_of(kernel), message, "the CPU computes in f32: precision=fp32 is faster"
+                )
+            )
+
+
+PASS = ConvertTileToCPU
+
+
+def functions_of(module: ModuleOp) -> list[Operation]:
+    """The CPU kernels of a module at kernel or llvm level, in order: the kernel numbers of the records."""
+    return [op for op in module.body.block.ops if "stepwell.kernel" in op.attributes]
