@@ -1,1 +1,2 @@
-"""What a deployment needs: plan files, loaders, engines. Imports NumPy and, for CUDA sections, cuda.bindings; nothing else of the project."""
+"""What a deployment needs: plan files, loaders, engines. Imports NumPy and, for CUDA sections, cuda.bindings; nothing
+else of the project."""

@@ -1,4 +1,5 @@
-"""The errors that users meet: one message, what it is about, what to do, and the exit code of the command that raises it."""
+"""The errors that users meet: one message, what it is about, what to do, and the exit code of the command that raises
+it."""
 
 from __future__ import annotations
 
@@ -6,7 +7,8 @@ from collections.abc import Sequence
 
 
 class StepwellError(Exception):
-    """A mistake or limit that the user can act on. `where` names the node, op, file or option; `hint` says what to do."""
+    """A mistake or limit that the user can act on. `where` names the node, op, file or option; `hint` says what to
+    do."""
 
     exit_code = 1
 
@@ -31,7 +33,8 @@ class UsageError(StepwellError):
 
 
 class ModelError(StepwellError):
-    """The model is invalid or uses what is unsupported; `reasons` lists everything found, not only the first (exit 3)."""
+    """The model is invalid or uses what is unsupported; `reasons` lists everything found, not only the first (exit
+    3)."""
 
     exit_code = 3
 
