@@ -1,4 +1,4 @@
-"""A `plan.program` as the JSON-able dictionary that the runtime reads, and its constants as bytes.
+"""A `plan.program` as the JSON-able dictionary that the runtime reads.
 
 The schema stands in `stepwell.runtime.program`, which parses it; nothing but plain numbers, texts, lists and
 dictionaries is made."""
@@ -6,24 +6,19 @@ dictionaries is made."""
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from xdsl.dialects.arith import ConstantOp as ArithConstantOp
-from xdsl.dialects.builtin import DenseIntOrFPElementsAttr, FloatAttr, IntegerAttr, ModuleOp, StringAttr
+from xdsl.dialects.builtin import FloatAttr, IntegerAttr, ModuleOp, StringAttr
 from xdsl.ir import Operation, SSAValue
 
-from stepwell.dialects import graph, plan
-from stepwell.dialects.numpy_types import numpy_dtype
+from stepwell.dialects import plan
 from stepwell.passes import PassFailure, names_of
 from stepwell.runtime.program import SCHEMA
 from stepwell.transforms.plan._memory_report import memory_report
 
 Json = dict[str, Any]
-Weights = Callable[[graph.WeightAttr], np.ndarray]
-"""Gives the array behind a weight reference: `WeightStore.evaluate`."""
 
 
 def module_hash(text: str) -> str:
@@ -209,43 +204,3 @@ def _array(type: plan.BufferType) -> Json:
 
 def _numbers(attribute: Any) -> list[int]:
     return [] if attribute is None else [int(value) for value in attribute.get_values()]
-
-
-# --- constants
-
-
-def build_constants(program: plan.ProgramOp, weights: Weights | None = None) -> bytearray:
-    """The constant arena: every constant's bytes at its offset, zeros between them."""
-    assert program.constants is not None
-    arena = bytearray(program.constants.value.data)
-    done: set[int] = set()
-    for op in _constants(program):
-        assert op.at is not None
-        if op.at.value.data in done:
-            continue
-        done.add(op.at.value.data)
-        array = constant_array(op, weights)
-        arena[op.at.value.data : op.at.value.data + array.nbytes] = array.tobytes()
-    return arena
-
-
-def _constants(program: plan.ProgramOp) -> Iterable[plan.ConstantOp]:
-    return (op for op in program.block.ops if isinstance(op, plan.ConstantOp))
-
-
-def constant_array(op: plan.ConstantOp, weights: Weights | None = None) -> np.ndarray:
-    """The value of one constant, contiguous, in its stored type."""
-    dtype = numpy_dtype(op.type.element_type)
-    if isinstance(op.value, DenseIntOrFPElementsAttr):
-        values = np.array(op.value.get_values(), dtype)
-        shape = op.type.get_shape()
-        return np.ascontiguousarray(np.broadcast_to(values, shape) if values.size == 1 else values.reshape(shape))
-    assert isinstance(op.value, graph.WeightAttr)
-    if weights is None:
-        raise PassFailure(
-            f'the values of weight "{op.value.source.data}" are needed', hint="give them: --weights FILE | random:0"
-        )
-    array = np.ascontiguousarray(weights(op.value))
-    if array.dtype != dtype or array.shape != op.type.get_shape():
-        raise PassFailure(f'weight "{op.value.source.data}" is {array.dtype}{array.shape}, the plan has {op.type}')
-    return array
