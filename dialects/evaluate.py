@@ -8,7 +8,7 @@ dtype (index is int64, i1 is bool) and every op computes in exactly that type; n
 >>> from xdsl.dialects.builtin import f32
 >>> from xdsl.utils.test_value import create_ssa_value
 >>> x = create_ssa_value(f32)
->>> evaluate(arith.AddfOp(x, x), [np.float32([1.5]), np.float32([2.0])])
+>>> evaluate(arith.AddfOp(x, x), [np.float32(1.5), np.array([2.0], np.float32)])
 (array([3.5], dtype=float32),)
 """
 
@@ -28,6 +28,8 @@ from stepwell.dialects.numpy_types import Array, numpy_dtype
 from stepwell.runtime.errors import StepwellError
 
 Function = Callable[..., Any]
+Operand = Array | np.generic
+"""What an op may be given: arrays, or NumPy scalars for values of rank 0."""
 Evaluator = Callable[[Operation, Sequence[Array]], tuple[Array, ...]]
 
 
@@ -211,7 +213,7 @@ def _compute(op: Operation, operands: Sequence[Any]) -> tuple[Any, ...]:
     raise UnsupportedOp(op)
 
 
-def evaluate(op: Operation, operands: Sequence[Array]) -> tuple[Array, ...]:
+def evaluate(op: Operation, operands: Sequence[Operand]) -> tuple[Array, ...]:
     """The results of one arith or math op. Operands are arrays of the dtypes that their types say; they broadcast.
 
     Raises UnsupportedOp for other ops and for element types that NumPy lacks."""
@@ -226,14 +228,14 @@ def evaluate(op: Operation, operands: Sequence[Array]) -> tuple[Array, ...]:
 
 def evaluate_block(
     block: Block,
-    arguments: Sequence[Array],
-    env: Mapping[SSAValue, Array] | None = None,
+    arguments: Sequence[Operand],
+    env: Mapping[SSAValue, Operand] | None = None,
     evaluate_op: Evaluator = evaluate,
 ) -> tuple[Array, ...]:
     """Run a straight-line block and return what its terminator yields. `env` holds values from outside the block; `evaluate_op`
     may handle ops of other dialects before it falls back to `evaluate`."""
-    values: dict[SSAValue, Array] = dict(env or {})
-    values.update(zip(block.args, arguments, strict=True))
+    values = {value: np.asarray(array) for value, array in (env or {}).items()}
+    values.update(zip(block.args, map(np.asarray, arguments), strict=True))
     for op in block.ops:
         operands = [values[operand] for operand in op.operands]
         if op.has_trait(IsTerminator):

@@ -146,7 +146,7 @@ def _random_array(
 def sha256_of(array: Array) -> str:
     """The hash of an array's bytes in row-major, little-endian order."""
     held = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
-    return hashlib.sha256(memoryview(held.reshape(-1).view(np.uint8))).hexdigest()
+    return hashlib.sha256(held.reshape(-1).view(np.uint8).data).hexdigest()
 
 
 WeightSource: TypeAlias = str | Path | WeightStore | Mapping[str, Array]

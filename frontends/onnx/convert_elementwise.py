@@ -1,0 +1,67 @@
+"""Converters: elementwise functions, with NumPy's broadcasting made explicit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from onnx import TensorProto, helper
+from xdsl.ir import SSAValue
+
+from stepwell.dialects import graph
+from stepwell.dialects.numpy_types import element_type_of
+from stepwell.frontends.onnx.builder import GraphBuilder
+from stepwell.frontends.onnx.node import Node, Unsupported
+
+Converter = Callable[[Node, GraphBuilder], list[SSAValue]]
+
+
+def _unary(kind: str, node: Node, build: GraphBuilder) -> list[SSAValue]:
+    return [build.emit(graph.UnaryOp(build.value(node, 0), kind=kind))]
+
+
+def unary(kind: str) -> Converter:
+    """The converter of a node that is one graph.unary."""
+    return partial(_unary, kind)
+
+
+def _binary(kind: str, node: Node, build: GraphBuilder) -> list[SSAValue]:
+    return [build.binary(kind, build.value(node, 0), build.value(node, 1))]
+
+
+def binary(kind: str) -> Converter:
+    """The converter of a node that is one graph.binary."""
+    return partial(_binary, kind)
+
+
+def _variadic(kind: str, node: Node, build: GraphBuilder) -> list[SSAValue]:
+    result = build.value(node, 0)
+    for index in range(1, len(node.inputs)):
+        result = build.binary(kind, result, build.value(node, index))
+    return [result]
+
+
+def variadic(kind: str) -> Converter:
+    """The converter of a node that applies one graph.binary from left to right (Max, Min, Sum)."""
+    return partial(_variadic, kind)
+
+
+def gelu(node: Node, build: GraphBuilder) -> list[SSAValue]:
+    """Gelu of opset 20, exact or by tanh."""
+    kinds = {"none": "gelu", "tanh": "gelu_tanh"}
+    approximate = node.text("approximate", "none")
+    if approximate not in kinds:
+        raise Unsupported(f"approximate {approximate!r} is unknown: none and tanh are supported")
+    return [build.emit(graph.UnaryOp(build.value(node, 0), kind=kinds[approximate]))]
+
+
+def cast(node: Node, build: GraphBuilder) -> list[SSAValue]:
+    """Cast between the element types that the IR has."""
+    node.ignore("saturate", "round_mode")
+    code = node.value("to")
+    try:
+        element = element_type_of(helper.tensor_dtype_to_np_dtype(code))
+    except (TypeError, KeyError):
+        names = {value: name for name, value in TensorProto.DataType.items()}
+        raise Unsupported(f"conversion to {names.get(code, code)} is not supported") from None
+    return [build.emit(graph.CastOp(build.value(node, 0), element))]

@@ -1,0 +1,50 @@
+"""Converters: MatMul and Gemm."""
+
+from __future__ import annotations
+
+from xdsl.ir import SSAValue
+
+from stepwell.dialects import graph
+from stepwell.frontends.onnx.builder import GraphBuilder, shape_of
+from stepwell.frontends.onnx.node import Node, Unsupported
+
+
+def matmul(node: Node, build: GraphBuilder) -> list[SSAValue]:
+    """MatMul with a right operand of rank 1 or 2; operands of rank 1 become a row or a column and lose that extent again."""
+    a, b = build.value(node, 0), build.value(node, 1)
+    left, right = shape_of(a), shape_of(b)
+    if not left or not right:
+        raise Unsupported("an operand is a scalar: use Mul")
+    if len(right) > 2:
+        raise Unsupported(
+            f"the right operand has shape {list(right)}: products of batches are not supported, rank 1 or 2 is"
+        )
+    if len(left) == 1:
+        a = build.reshape(a, (1, *left))
+    if len(right) == 1:
+        b = build.reshape(b, (*right, 1))
+    result = build.emit(graph.MatmulOp(a, b))
+    final = (*left[:-1], *right[1:])
+    return [build.reshape(result, final)]
+
+
+def gemm(node: Node, build: GraphBuilder) -> list[SSAValue]:
+    """Gemm: alpha * A' * B' + beta * C."""
+    a, b = build.value(node, 0), build.value(node, 1)
+    if len(shape_of(a)) != 2 or len(shape_of(b)) != 2:
+        raise Unsupported(f"operands have ranks {len(shape_of(a))} and {len(shape_of(b))}: both must be 2")
+    if node.integer("transA", 0):
+        a = build.emit(graph.TransposeOp(a, (1, 0)))
+    result = build.emit(graph.MatmulOp(a, b, transpose_b=bool(node.integer("transB", 0))))
+    result = _scaled(build, result, "alpha", node.number("alpha", 1.0))
+    beta = node.number("beta", 1.0)
+    if not node.has_input(2) or beta == 0.0:
+        return [result]
+    addend = _scaled(build, build.value(node, 2), "beta", beta)
+    return [build.emit(graph.BinaryOp(result, build.broadcast(addend, shape_of(result)), kind="add"))]
+
+
+def _scaled(build: GraphBuilder, value: SSAValue, name: str, factor: float) -> SSAValue:
+    if factor == 1.0:
+        return value
+    return build.emit(graph.BinaryOp(value, build.scalar_like(name, factor, value), kind="mul"))

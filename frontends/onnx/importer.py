@@ -1,0 +1,246 @@
+"""The importer: an ONNX graph, node by node in file order, to one `func.func @main` of graph ops.
+
+Everything that stands in the way is collected first and told at once. A node after an unsupported one is still checked for its operator.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
+from xdsl.dialects import func
+from xdsl.dialects.builtin import ArrayAttr, DictionaryAttr, FunctionType, ModuleOp, StringAttr, TensorType
+from xdsl.ir import Attribute, Block, Region
+from xdsl.utils.exceptions import VerifyException
+
+from stepwell.dialects.numpy_types import Array, element_type_of
+from stepwell.frontends.onnx.builder import GraphBuilder, set_name_hint, shape_of
+from stepwell.frontends.onnx.convert_movement import constant_of
+from stepwell.frontends.onnx.converters import CONVERTERS
+from stepwell.frontends.onnx.model_file import (
+    DEFAULT_DOMAINS,
+    ModelSource,
+    checker_complaint,
+    first_line,
+    load_model,
+    opset_of,
+)
+from stepwell.frontends.onnx.node import Node, Unsupported
+from stepwell.frontends.shapes import Shapes, parse_shape
+from stepwell.frontends.weights import WeightStore
+from stepwell.passes import location_of
+from stepwell.runtime.errors import ModelError, UsageError
+
+UNKNOWN = "this operator is not supported"
+SUPPORTED_HINT = f"supported operators: {', '.join(sorted([*CONVERTERS, 'Constant']))}"
+FOLD_LIMIT = 65_536
+"""Most elements of constants that a node may have to be computed at import (shape arithmetic, not weights)."""
+
+
+def import_onnx(source: ModelSource, *, shapes: Shapes | None = None, name: str = "") -> tuple[ModuleOp, WeightStore]:
+    """Import a path, bytes or a ModelProto: the graph-level module and the weights that it refers to.
+
+    `shapes` gives inputs with symbolic dims their shape, `{"image": "128x1x8x8"}`; `name` says where bytes came from. Raises ModelError with every reason at once, or
+    UsageError when `shapes` names what is no input."""
+    model, where = load_model(source, name)
+    complaint = checker_complaint(model)
+    try:
+        importer = _Importer(model, shapes or {})
+        importer.run()
+    except (KeyError, ValueError, TypeError, AttributeError, IndexError, OverflowError) as error:
+        if complaint:
+            raise ModelError(f"not a valid ONNX model: {complaint}", where=where) from None
+        raise ModelError(f"the model cannot be read: {first_line(error)}", where=where) from error
+    if importer.reasons:
+        count = len(importer.reasons)
+        raise ModelError(
+            f"the model cannot be imported, {count} reason{'s' if count > 1 else ''}",
+            where=where,
+            hint=SUPPORTED_HINT if any(UNKNOWN in reason for reason in importer.reasons) else "",
+            reasons=importer.reasons,
+        )
+    if complaint:
+        raise ModelError(f"not a valid ONNX model: {complaint}", where=where)
+    return importer.module(), importer.weights
+
+
+class _Importer:
+    """One import: `run` fills the block and the list of reasons, `module` wraps the block up."""
+
+    def __init__(self, model: onnx.ModelProto, shapes: Shapes) -> None:
+        self.model, self.graph = model, model.graph
+        self.opset = opset_of(model) or 0
+        self.reasons: list[str] = []
+        self.weights = WeightStore(origin=model.graph.name or "the model")
+        constants = {t.name: numpy_helper.to_array(t) for t in self.graph.initializer}
+        self.inputs = [entry for entry in self.graph.input if entry.name not in constants]
+        types = [self._input_type(entry, shapes) for entry in self.inputs]
+        self.block = Block(arg_types=types)
+        self.build = GraphBuilder(self.block, self.weights, constants)
+        self.failed: set[str] = set()
+        self._check_names(shapes)
+        for entry, argument in zip(self.inputs, self.block.args, strict=True):
+            set_name_hint(argument, entry.name)
+            argument.location = location_of([entry.name])
+            self.build.values[entry.name] = argument
+
+    def _check_names(self, shapes: Shapes) -> None:
+        names = [entry.name for entry in self.inputs]
+        unknown = [name for name in shapes if name not in names]
+        if unknown:
+            raise UsageError(f"shapes names {unknown[0]!r}, which is no input", where="shapes", hint=f"inputs: {names}")
+        for name in sorted({name for name in names if names.count(name) > 1}):
+            self.reasons.append(f"two inputs are called {name!r}")
+        for sparse in self.graph.sparse_initializer:
+            self.reasons.append(f"initialiser {sparse.values.name!r} is sparse: store it densely")
+
+    def _input_type(self, entry: onnx.ValueInfoProto, shapes: Shapes) -> TensorType[Attribute]:
+        """The type of a network input; a scalar stands in where a reason was found."""
+        stand_in = TensorType[Attribute](element_type_of(np.dtype(np.float32)), [])
+        if entry.type.WhichOneof("value") != "tensor_type":
+            self.reasons.append(f"input {entry.name!r} is no tensor")
+            return stand_in
+        tensor = entry.type.tensor_type
+        try:
+            element = element_type_of(helper.tensor_dtype_to_np_dtype(tensor.elem_type))
+        except (TypeError, KeyError):
+            code = onnx.TensorProto.DataType.Name(tensor.elem_type) if tensor.elem_type in _CODES else tensor.elem_type
+            self.reasons.append(f"input {entry.name!r} has elements of type {code}, which no op supports")
+            return stand_in
+        declared = [d.dim_value if d.HasField("dim_value") else d.dim_param or "?" for d in tensor.shape.dim]
+        text = "x".join(map(str, declared))
+        example = "x".join(str(d) if isinstance(d, int) else "1" for d in declared) or "1x3x224x224"
+        if entry.name in shapes:
+            given = parse_shape(entry.name, shapes[entry.name])
+            fits = len(given) == len(declared) and all(
+                d in (g, "?") or isinstance(d, str) for g, d in zip(given, declared)
+            )
+            if tensor.HasField("shape") and not fits:
+                self.reasons.append(f"input {entry.name!r} has shape {text}, shapes gives {'x'.join(map(str, given))}")
+                return stand_in
+            return TensorType(element, given)
+        if not tensor.HasField("shape") or any(isinstance(d, str) for d in declared):
+            self.reasons.append(
+                f'input {entry.name!r} has no fixed shape ({text or "unknown rank"}): give it one, shapes={{"{entry.name}": "{example}"}}'
+            )
+            return stand_in
+        return TensorType(element, [int(d) for d in declared])
+
+    def run(self) -> None:
+        """Convert all nodes, collecting reasons; nodes that hang on a failed one are only checked for their operator."""
+        broken_inputs = bool(self.reasons)
+        for proto in self.graph.node:
+            node = Node(proto, self.opset)
+            reason = self._defects(node)
+            blocked = broken_inputs or any(name in self.failed for name in node.inputs)
+            if not reason and not blocked:
+                reason = self._convert(node)
+            if reason:
+                self.reasons.append(f"node {node}: {reason}")
+            if reason or blocked:
+                self.failed.update(node.outputs)
+        if not self.reasons:
+            self._check_outputs()
+
+    def _defects(self, node: Node) -> str:
+        """What is wrong with a node whatever its inputs are."""
+        if node.proto.domain not in DEFAULT_DOMAINS:
+            return f"operators of domain {node.proto.domain!r} are not supported"
+        if node.op_type not in CONVERTERS and node.op_type != "Constant" and not self._foldable(node):
+            return UNKNOWN
+        missing = [name for name in node.inputs if name and name not in self.failed and not self.build.known(name)]
+        if missing:
+            return f"input {missing[0]!r} is not computed by an earlier node"
+        repeated = [name for name in node.outputs if name and (self.build.known(name) or name in self.failed)]
+        if repeated:
+            return f"output {repeated[0]!r} is already the name of another tensor"
+        return ""
+
+    def _convert(self, node: Node) -> str:
+        """Convert one node; the reason when that fails."""
+        self.build.node_name = node.name
+        try:
+            if node.op_type == "Constant":
+                self.build.constants[node.outputs[0]] = constant_of(node)
+            elif node.op_type == "Identity" and node.inputs[0] in self.build.constants:
+                self.build.constants[node.outputs[0]] = self.build.constants[node.inputs[0]]
+            elif self._foldable(node):
+                self._fold(node)
+                return ""
+            else:
+                results = CONVERTERS[node.op_type](node, self.build)
+                for name, value in zip(node.outputs, results, strict=False):
+                    self.build.values[name] = value
+                    if value.name_hint is None:
+                        set_name_hint(value, name)
+        except (Unsupported, VerifyException) as error:
+            return str(error)
+        unread = node.unread()
+        return f"attribute {unread[0]!r} is not supported for this operator" if unread else ""
+
+    def _foldable(self, node: Node) -> bool:
+        """True for Shape of a known value, and for small nodes without graphs whose inputs are all constants."""
+        if node.op_type == "Shape" and len(node.inputs) == 1:
+            return self.build.known(node.inputs[0])
+        if not node.inputs or any(a.HasField("g") or a.graphs for a in node.proto.attribute):
+            return False
+        arrays = [self.build.constants.get(name) for name in node.inputs if name]
+        return all(a is not None for a in arrays) and sum(a.size for a in arrays if a is not None) <= FOLD_LIMIT
+
+    def _fold(self, node: Node) -> None:
+        """Compute a node now, by ONNX's reference evaluator."""
+        constants = self.build.constants
+        if node.op_type == "Shape" and node.inputs[0] not in constants:
+            shape = shape_of(self.build.values[node.inputs[0]])
+            constants[node.outputs[0]] = np.asarray(
+                shape[node.integer("start", 0) : node.integer("end", len(shape))], np.int64
+            )
+            return
+        feeds: dict[str, Array] = {name: constants[name] for name in node.inputs if name}
+        infos = [
+            helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape)
+            for n, a in feeds.items()
+        ]
+        outputs = [helper.make_empty_tensor_value_info(name) for name in node.outputs]
+        small = helper.make_graph([node.proto], "fold", infos, outputs)
+        model = helper.make_model(small, opset_imports=self.model.opset_import, ir_version=self.model.ir_version)
+        try:
+            results = ReferenceEvaluator(model).run(None, feeds)
+        except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            raise Unsupported(f"its constant inputs cannot be evaluated: {first_line(error)}") from None
+        constants.update(zip(node.outputs, (np.asarray(result) for result in results)))
+
+    def _check_outputs(self) -> None:
+        if not self.graph.output:
+            self.reasons.append("the graph has no output: mark one")
+        for entry in self.graph.output:
+            if not self.build.known(entry.name):
+                self.reasons.append(f"output {entry.name!r} is computed by no node")
+
+    def module(self) -> ModuleOp:
+        """The module: `func.func @main`, one argument per input, one result per output, names as attributes."""
+        results = [self.build.value_named(entry.name) for entry in self.graph.output]
+        names = [entry.name for entry in self.graph.output]
+        terminator = func.ReturnOp(*results)
+        terminator.location = location_of(names)
+        self.block.add_op(terminator)
+        type = FunctionType.from_lists([a.type for a in self.block.args], [r.type for r in results])
+        main = func.FuncOp(
+            "main",
+            type,
+            Region(self.block),
+            arg_attrs=_names([entry.name for entry in self.inputs]),
+            res_attrs=_names(names),
+        )
+        main.location = location_of([self.graph.name] if self.graph.name else names)
+        module = ModuleOp([main], {"stepwell.level": StringAttr("graph")})
+        module.location = main.location
+        return module
+
+
+_CODES = frozenset(onnx.TensorProto.DataType.values())
+
+
+def _names(names: list[str]) -> ArrayAttr[DictionaryAttr]:
+    return ArrayAttr(DictionaryAttr({"stepwell.name": StringAttr(name)}) for name in names)

@@ -1,0 +1,121 @@
+"""From a path, bytes or a ModelProto to a checked ModelProto: whatever is wrong with the file becomes a ModelError."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeAlias
+
+import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from onnx import checker, external_data_helper, inliner
+
+from stepwell.runtime.errors import ModelError
+
+ModelSource: TypeAlias = str | Path | bytes | onnx.ModelProto
+OPSETS = (7, 28)
+"""First and last version of ONNX's default operator set that is imported; 7 is the first with NumPy's broadcasting."""
+IR_VERSIONS = (3, 14)
+"""First and last version of the file format."""
+DEFAULT_DOMAINS = ("", "ai.onnx")
+
+
+def load_model(source: ModelSource, name: str = "") -> tuple[onnx.ModelProto, str]:
+    """The model with external data read and local functions inlined, and where it came from (for messages).
+
+    `name` is the path that bytes were read from; external data is looked for beside it."""
+    if isinstance(source, onnx.ModelProto):
+        model, where, folder = onnx.ModelProto(), name or source.graph.name or "model", None
+        model.CopyFrom(source)
+    elif isinstance(source, bytes):
+        where, folder = name or "model", Path(name).parent if name else None
+        model = _parse(source, where)
+    else:
+        model, where, folder = _read(Path(source)), str(source), Path(source).parent
+    _check_versions(model, where)
+    _read_external_data(model, where, folder)
+    if model.functions:
+        model = _inline(model, where)
+    return model, where
+
+
+def _read(path: Path) -> onnx.ModelProto:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"cannot read the model: {error.strerror or error}", where=str(path)) from None
+    return _parse(data, str(path))
+
+
+def _parse(data: bytes, where: str) -> onnx.ModelProto:
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(data)
+    except DecodeError:
+        raise ModelError("not an ONNX model: the bytes are no ModelProto, or are cut off", where=where) from None
+    if not model.HasField("graph"):
+        raise ModelError("not an ONNX model: it holds no graph", where=where)
+    return model
+
+
+def _check_versions(model: onnx.ModelProto, where: str) -> None:
+    first, last = IR_VERSIONS
+    if not first <= model.ir_version <= last:
+        raise ModelError(
+            f"IR version {model.ir_version} is outside {first} to {last}",
+            where=where,
+            hint="export the model again with a current version of its framework",
+        )
+    opset = opset_of(model)
+    if opset is None:
+        raise ModelError("the model imports no version of ONNX's default operator set", where=where)
+    if not OPSETS[0] <= opset <= OPSETS[1]:
+        raise ModelError(
+            f"operator set {opset} is outside {OPSETS[0]} to {OPSETS[1]}",
+            where=where,
+            hint="convert it with onnx.version_converter.convert_version(model, 20)",
+        )
+
+
+def opset_of(model: onnx.ModelProto) -> int | None:
+    """The version of the default operator set that the model imports."""
+    return next((entry.version for entry in model.opset_import if entry.domain in DEFAULT_DOMAINS), None)
+
+
+def _read_external_data(model: onnx.ModelProto, where: str, folder: Path | None) -> None:
+    outside = [t.name for t in model.graph.initializer if external_data_helper.uses_external_data(t)]
+    if not outside:
+        return
+    if folder is None:
+        raise ModelError(
+            f"{len(outside)} initialisers lie in other files, the first is {outside[0]!r}",
+            where=where,
+            hint="import the model by its path, or load it with onnx.load, which reads them",
+        )
+    try:
+        external_data_helper.load_external_data_for_model(model, str(folder))
+    except (OSError, ValueError, checker.ValidationError) as error:
+        raise ModelError(f"cannot read the external data: {first_line(error)}", where=where) from None
+
+
+def _inline(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
+    try:
+        return inliner.inline_local_functions(model, convert_version=True)
+    except (RuntimeError, ValueError, checker.ValidationError) as error:
+        raise ModelError(f"cannot inline the model's functions: {first_line(error)}", where=where) from None
+
+
+def checker_complaint(model: onnx.ModelProto) -> str:
+    """What ONNX's own checker says against the model, in one line; empty when it accepts it."""
+    if model.ByteSize() > 2**31 - 1:
+        return ""
+    try:
+        checker.check_model(model)
+    except (checker.ValidationError, ValueError, RuntimeError) as error:
+        return first_line(error)
+    return ""
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's text that says something."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

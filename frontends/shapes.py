@@ -1,0 +1,32 @@
+"""Shapes as users write them: `128x1x8x8`, or a sequence of integers.
+
+>>> parse_shape("image", "128x1x8x8")
+(128, 1, 8, 8)
+>>> parse_shape("scale", "")
+()
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
+from stepwell.runtime.errors import UsageError
+
+ShapeSpec: TypeAlias = str | Sequence[int]
+Shapes: TypeAlias = Mapping[str, ShapeSpec]
+"""Shapes by the name of a network input."""
+
+
+def parse_shape(name: str, spec: ShapeSpec) -> tuple[int, ...]:
+    """The extents that `spec` says for input `name`; UsageError with an example when it is no shape."""
+    parts: Sequence[int | str] = [part for part in spec.split("x") if spec] if isinstance(spec, str) else spec
+    try:
+        extents = tuple(int(part) for part in parts)
+    except (TypeError, ValueError):
+        extents = (-1,)
+    if any(extent < 1 for extent in extents):
+        raise UsageError(
+            f"{spec!r} is no shape", where=name, hint=f'write for example shapes={{"{name}": "1x3x224x224"}}'
+        )
+    return extents
