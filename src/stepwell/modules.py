@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xdsl.dialects.builtin import ModuleOp, StringAttr
 
+from stepwell.frontends.shapes import Shapes, parse_shape
+from stepwell.frontends.weights import WeightSource, WeightStore, open_weights
 from stepwell.runtime.errors import ModelError, UsageError
+from stepwell.runtime.plan_file import read_plan
 from stepwell.source import SourceMap, parse_text, verify_text
 from stepwell.universe import make_context
 
 if TYPE_CHECKING:
-    from stepwell.frontends.weights import WeightStore
+    from stepwell.frontends.onnx import ModelSource
     from stepwell.passes import StepwellContext
 
 FORMATS = (".onnx", ".mlir", ".plan")
@@ -44,10 +46,9 @@ def decode(data: bytes, name: str) -> str:
         raise ModelError(f"not MLIR text: byte {error.start} is not UTF-8", where=name) from None
 
 
-def parse_shapes(items: Mapping[str, str] | list[str]) -> dict[str, tuple[int, ...]]:
-    """`name:1x2x3` items, or a mapping of names to such shapes, as tuples; UsageErrors for malformed ones."""
-    pairs = items.items() if isinstance(items, Mapping) else [_split_shape(item) for item in items]
-    return {name: _extents(name, text) for name, text in pairs}
+def parse_shape_options(items: list[str]) -> dict[str, tuple[int, ...]]:
+    """`name:1x2x3` (or `name=1x2x3`) items as tuples; UsageErrors for malformed ones."""
+    return {name: parse_shape(name, text) for name, text in map(_split_shape, items)}
 
 
 def _split_shape(item: str) -> tuple[str, str]:
@@ -57,37 +58,34 @@ def _split_shape(item: str) -> tuple[str, str]:
     return name, text
 
 
-def _extents(name: str, text: str) -> tuple[int, ...]:
-    parts = text.split("x") if text else []
-    if not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise UsageError(f"'{text}' is not a shape", where=name, hint="write extents like 1x3x224x224, each at least 1")
-    return tuple(int(part) for part in parts)
-
-
-def load_weights(name: str) -> WeightStore:
-    """The store for `FILE.safetensors` or `random:SEED`."""
-    from stepwell.frontends.weights import open_weights
-
-    return open_weights(name)
-
-
-def read_model(
-    path: str | Path, *, weights: str | None = None, shapes: Mapping[str, tuple[int, ...]] | None = None
-) -> LoadedModule:
+def read_model(path: str | Path, *, weights: WeightSource | None = None, shapes: Shapes | None = None) -> LoadedModule:
     """Read a model file by its ending. Weights: those named by `weights`, else the model's own, else the file that the module's
     `stepwell.weights` names, which lies beside it."""
     path = Path(path)
-    data = read_bytes(path)
+    if path.suffix not in FORMATS:
+        raise UsageError(f"unknown kind of file '{path.suffix}'", where=str(path), hint=f"known: {', '.join(FORMATS)}")
     if path.suffix == ".onnx":
-        return _from_onnx(data, path, weights, shapes or {})
+        return read_onnx(path, weights, shapes)
+    if shapes:
+        raise UsageError("shapes are for models whose shapes are open; this module has its own", where=str(path))
     if path.suffix == ".plan":
-        return _from_plan(path, weights)
-    if path.suffix == ".mlir":
-        return read_mlir(decode(data, str(path)), SourceMap(str(path)), path.parent, weights)
-    raise UsageError(f"unknown kind of file '{path.suffix}'", where=str(path), hint=f"known: {', '.join(FORMATS)}")
+        text, name = plan_module_text(path)
+        return read_mlir(text, SourceMap(name), path.parent, weights)
+    return read_mlir(decode(read_bytes(path), str(path)), SourceMap(str(path)), path.parent, weights)
 
 
-def read_mlir(text: str, source: SourceMap, folder: Path, weights: str | None = None) -> LoadedModule:
+def read_onnx(source: ModelSource, weights: WeightSource | None = None, shapes: Shapes | None = None) -> LoadedModule:
+    """Import an ONNX model: a path, bytes or a ModelProto."""
+    from stepwell.frontends.onnx import import_onnx
+
+    if isinstance(source, str | Path):
+        read_bytes(source)
+    module, store = import_onnx(source, shapes=shapes)
+    module.verify()
+    return LoadedModule(module, make_context(open_weights(weights) if weights else store))
+
+
+def read_mlir(text: str, source: SourceMap, folder: Path, weights: WeightSource | None = None) -> LoadedModule:
     """Parse and verify MLIR text; relative names of weight files are relative to `folder`."""
     ctx = make_context()
     module = parse_text(ctx, text, source)
@@ -96,27 +94,34 @@ def read_mlir(text: str, source: SourceMap, folder: Path, weights: str | None = 
     return LoadedModule(module, ctx)
 
 
-def attach_weights(ctx: StepwellContext, module: ModuleOp, folder: Path, weights: str | None) -> None:
+def attach_weights(ctx: StepwellContext, module: ModuleOp, folder: Path, weights: WeightSource | None) -> None:
     """Open the weights that the user or the module names; a module may name a file that is not there as long as no pass needs it."""
     named = module.attributes.get("stepwell.weights")
     if weights:
-        ctx.weights = load_weights(weights)
+        ctx.weights = open_weights(weights)
     elif isinstance(named, StringAttr) and (folder / named.data).exists():
-        ctx.weights = load_weights(str(folder / named.data))
+        ctx.weights = open_weights(folder / named.data)
 
 
-def _from_onnx(data: bytes, path: Path, weights: str | None, shapes: Mapping[str, tuple[int, ...]]) -> LoadedModule:
-    from stepwell.frontends.onnx import import_onnx
+def plan_module_text(path: Path, section: str | None = None) -> tuple[str, str]:
+    """The module of a plan's section (the first, unless one is named), and a name for messages about it."""
+    plan = read_plan(path)
+    found = [s for s in plan.sections if section in (None, s.name, s.target, s.level)]
+    if not found:
+        names = ", ".join(s.name for s in plan.sections)
+        raise UsageError(f"the plan has no section '{section}'", where=str(path), hint=f"sections: {names}")
+    return found[0].module, f"{path}:{found[0].name}/module.mlir"
 
-    module, store = import_onnx(data, shapes=shapes, name=str(path))
-    module.verify()
-    return LoadedModule(module, make_context(load_weights(weights) if weights else store))
+
+def weights_of(module: ModuleOp) -> WeightStore | None:
+    """The weights that `import_model`, and `lower` after it, keep with a module in memory."""
+    return getattr(module, _WEIGHTS, None)
 
 
-def _from_plan(path: Path, weights: str | None) -> LoadedModule:
-    from stepwell.runtime.plan_file import PlanFile
+def keep_weights(module: ModuleOp, weights: WeightStore | None) -> ModuleOp:
+    """Keep `weights` with `module`; they are no part of the IR, and a clone does not have them."""
+    setattr(module, _WEIGHTS, weights)
+    return module
 
-    with PlanFile.open(path) as plan:
-        name = plan.sections[0]
-        text = plan.read_text(f"{name}/module.mlir")
-    return read_mlir(text, SourceMap(f"{path}:{name}/module.mlir"), path.parent, weights)
+
+_WEIGHTS = "stepwell_weights"

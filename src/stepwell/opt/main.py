@@ -16,8 +16,9 @@ from xdsl.xdsl_opt_main import xDSLOptMain
 
 from stepwell.driver import Driver, Observer, passes_of
 from stepwell.files import write_whole
-from stepwell.levels import check_level, level_of, set_level
-from stepwell.modules import FORMATS, attach_weights, decode, load_weights, parse_shapes
+from stepwell.levels import check_level, set_level
+from stepwell.lowering import lower_in_place
+from stepwell.modules import FORMATS, attach_weights, decode, parse_shape_options, plan_module_text, read_onnx
 from stepwell.observers import PrintAfterChange, Timing, TreeWriter
 from stepwell.opt.arguments import add_arguments
 from stepwell.opt.diagnostics import Diagnostic, diagnostics_of, expectations, mismatches
@@ -71,7 +72,7 @@ class StepwellOpt(xDSLOptMain):
         if self.args.parsing_diagnostics or self.args.shrink:
             raise UsageError("--parsing-diagnostics and --shrink are xdsl-opt's", hint="use --verify-diagnostics")
         self.passes = passes_of(self.args.passes)
-        self.shapes = parse_shapes(self.args.shape)
+        self.shapes = parse_shape_options(self.args.shape)
         if self.args.input_file == "-":
             self.args.input_file = None
 
@@ -111,18 +112,16 @@ class StepwellOpt(xDSLOptMain):
         return module
 
     def read_onnx(self, stream: IO[bytes]) -> ModuleOp:
-        """Import an ONNX model."""
-        from stepwell.frontends.onnx import import_onnx
-
-        module, store = import_onnx(stream.read(), shapes=self.shapes, name=self.source.name)
-        self.ctx.weights = load_weights(self.args.weights) if self.args.weights else store
-        module.verify()
-        return module
+        """Import an ONNX model; from its path where it has one, because weights may lie beside it."""
+        source = Path(self.args.input_file) if self.args.input_file else stream.read()
+        loaded = read_onnx(source, self.args.weights, self.shapes)
+        self.ctx.weights = loaded.ctx.weights
+        return loaded.module
 
     def read_plan(self, stream: IO[bytes]) -> ModuleOp:
         """The kernel-level module of a plan: of the section that --arch names, else of its first."""
-        from stepwell.modules import plan_module_text
-
+        if not self.args.input_file:
+            raise UsageError("a plan is read from a file, not from standard input")
         text, self.source.name = plan_module_text(Path(self.args.input_file), self.args.arch)
         module = parse_text(self.ctx, text, self.source)
         verify_text(module, self.source)
@@ -204,11 +203,8 @@ class StepwellOpt(xDSLOptMain):
         target = target_of(module)
         if target is None and self.args.to_level != "graph":
             raise UsageError(f"--to {self.args.to_level} needs a target", hint="say --arch sm_90a or --arch cpu")
-        stages = pipeline(target.family if target else "cpu", self.args.precision)
-        for stage in stages.between(level_of(module), self.args.to_level).stages:
-            self.driver.run(module, passes_of(",".join(stage.passes)))
-            set_level(module, stage.level)
-            check_level(module, stage.level)
+        steps = pipeline(target.family if target else "cpu", self.args.precision)
+        lower_in_place(module, self.args.to_level, steps, self.driver)
 
     def run_chunk(self, chunk: IO[bytes], ending: str) -> str:
         """The text that one chunk becomes."""

@@ -1,0 +1,208 @@
+"""The library: import, lower, interpret, compile, as functions of files, ONNX models and modules."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from xdsl.dialects.builtin import ModuleOp
+
+from stepwell.build import build_section
+from stepwell.codegen.targets import Target
+from stepwell.driver import Driver, Observer
+from stepwell.frontends.shapes import Shapes
+from stepwell.frontends.weights import WeightSource, WeightStore, open_weights
+from stepwell.interpret import interpret as interpret_module
+from stepwell.levels import level_of, rank
+from stepwell.lowering import lower_in_place
+from stepwell.modules import LoadedModule, keep_weights, read_model, read_onnx, weights_of
+from stepwell.passes import StepwellContext
+from stepwell.pipeline import Pipeline
+from stepwell.pipeline import pipeline as default_pipeline
+from stepwell.remarks import Remark
+from stepwell.runtime.errors import UsageError
+from stepwell.runtime.plan_file import Plan, Section
+from stepwell.signature import Array
+from stepwell.target import resolve, target_of, write_target
+from stepwell.universe import make_context
+
+if TYPE_CHECKING:
+    import onnx
+
+    from stepwell.runtime.engine import Engine
+
+PACKAGES = ("numpy", "xdsl", "llvmlite", "onnx")
+
+
+def import_model(
+    model: str | Path | bytes | onnx.ModelProto, *, weights: WeightSource | None = None, shapes: Shapes | None = None
+) -> ModuleOp:
+    """The module of a model file (`.onnx`, `.mlir`, `.plan`) or of an ONNX model in memory. Its weights are kept with it."""
+    loaded = _load(model, weights, shapes)
+    return keep_weights(loaded.module, loaded.ctx.weights)
+
+
+def lower(
+    module: ModuleOp,
+    to: str,
+    *,
+    target: str | None = None,
+    precision: str = "model",
+    pipeline: Pipeline | None = None,
+    observers: Sequence[Observer] = (),
+) -> ModuleOp:
+    """A copy of `module` at level `to`. `target` may be left out where the module names it (below graph it must be known)."""
+    ctx = _context_of(module)
+    lowered = module.clone()
+    if target is not None:
+        write_target(lowered, resolve(target))
+    known = target_of(lowered)
+    if known is None and rank(to) > 0:
+        raise UsageError(f"level '{to}' needs a target", hint='lower(..., target="sm_90a") or target="cpu"')
+    steps = pipeline or default_pipeline(known.family if known else "cpu", precision)
+    driver = Driver(ctx, observers)
+    with _rare_collections():
+        lower_in_place(lowered, to, steps, driver)
+    driver.finish(lowered)
+    return keep_weights(lowered, ctx.weights)
+
+
+def interpret(
+    module: ModuleOp, inputs: Mapping[str, Array], *, weights: WeightSource | None = None
+) -> dict[str, Array]:
+    """Execute a module of any level on arrays, in NumPy (CUDA kernels on the simulator): outputs by name."""
+    store = open_weights(weights) if weights is not None else weights_of(module)
+    return interpret_module(module, inputs, weights=store)
+
+
+def compile_plan(
+    model: str | Path | bytes | onnx.ModelProto | ModuleOp,
+    weights: WeightSource | None = None,
+    *,
+    target: str | Sequence[str] = "auto",
+    precision: str = "model",
+    shapes: Shapes | None = None,
+    pipeline: Pipeline | None = None,
+    observers: Sequence[Observer] = (),
+) -> Plan:
+    """What `compile` compiles to, before it is loaded: building needs no device."""
+    names = [target] if isinstance(target, str) else list(target)
+    if not names:
+        raise UsageError("there is no target", hint='target="cpu" or target=["cpu", "sm_90a"]')
+    targets = [resolve(name) for name in names]
+    loaded = _load(model, weights, shapes)
+    sections, pipelines, remarks = [], {}, []
+    with _rare_collections():
+        for name, found in zip(_section_names(targets), targets, strict=True):
+            ctx = make_context(loaded.ctx.weights)
+            steps = pipeline or default_pipeline(found.family, precision)
+            sections.append(_section(name, loaded.module.clone(), found, ctx, steps, observers))
+            pipelines[name] = str(steps)
+            remarks += [{"section": name, **_remark_entry(remark)} for remark in ctx.remarks]
+    details = {"versions": _versions(), "pipelines": pipelines, "precision": precision, "remarks": remarks}
+    return Plan(tuple(sections), details)
+
+
+def compile(  # noqa: A001 - the name that users of compilers look for
+    model: str | Path | bytes | onnx.ModelProto | ModuleOp,
+    weights: WeightSource | None = None,
+    *,
+    target: str | Sequence[str] = "auto",
+    precision: str = "model",
+    shapes: Shapes | None = None,
+    pipeline: Pipeline | None = None,
+    observers: Sequence[Observer] = (),
+) -> Engine:
+    """Compile a model for one target, or for several into one plan, and load what fits this machine.
+
+    `model`: a path (.onnx, .mlir, .plan), bytes or a ModelProto of ONNX, or a module of any level above llvm; `weights`: where the model
+    does not hold them, a `.safetensors` file, a WeightStore or "random:SEED"; `target`: auto, cpu, cuda, sm_90a, x86-64-v3, x86-64-v4;
+    `precision`: model, fp32, tf32, fp16; `shapes`: by input, where the model leaves dims open; `pipeline`: instead of the default.
+    """
+    from stepwell.runtime.engine import Engine
+
+    plan = compile_plan(
+        model,
+        weights,
+        target=target,
+        precision=precision,
+        shapes=shapes,
+        pipeline=pipeline,
+        observers=observers,
+    )
+    return Engine(plan)
+
+
+def _load(
+    model: str | Path | bytes | onnx.ModelProto | ModuleOp, weights: WeightSource | None, shapes: Shapes | None
+) -> LoadedModule:
+    if isinstance(model, ModuleOp):
+        if shapes:
+            raise UsageError("shapes are for models whose shapes are open; a module has its own")
+        store = open_weights(weights) if weights is not None else weights_of(model)
+        return LoadedModule(model, make_context(store))
+    if isinstance(model, str | Path):
+        return read_model(model, weights=weights, shapes=shapes)
+    return read_onnx(model, weights, shapes)
+
+
+def _context_of(module: ModuleOp) -> StepwellContext:
+    store: WeightStore | None = weights_of(module)
+    return make_context(store)
+
+
+def _section(
+    name: str, module: ModuleOp, target: Target, ctx: StepwellContext, steps: Pipeline, observers: Sequence[Observer]
+) -> Section:
+    named = target_of(module)
+    if rank(level_of(module)) > rank("graph") and named is not None and named != target:
+        raise UsageError(f"the module is lowered for {named.name} already, not for {target.name}")
+    write_target(module, target)
+    driver = Driver(ctx, observers)
+    lower_in_place(module, "kernel", steps, driver)
+    return build_section(name, module, target, ctx.weights, steps, driver)
+
+
+def _section_names(targets: Sequence[Target]) -> list[str]:
+    """`cpu`, `sm_90a`; several CPU levels are told apart: `cpu_v4`, `cpu_v3`."""
+    if len(set(targets)) != len(targets):
+        raise UsageError("a target is named twice", hint=", ".join(t.processor for t in targets))
+    cpus = sum(t.family == "cpu" for t in targets)
+    return [f"cpu_{t.processor.rpartition('-')[2]}" if t.family == "cpu" and cpus > 1 else t.name for t in targets]
+
+
+def _remark_entry(remark: Remark) -> dict[str, Any]:
+    return {
+        "kind": remark.kind,
+        "pass": remark.pass_name,
+        "names": list(remark.names),
+        "message": remark.message,
+        "hint": remark.hint,
+    }
+
+
+def _versions() -> dict[str, str]:
+    import stepwell
+
+    found = {"stepwell": stepwell.__version__}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+@contextmanager
+def _rare_collections() -> Iterator[None]:
+    """IR is many small objects that live long: with the default thresholds up to half of the time goes to the garbage collector."""
+    before = gc.get_threshold()
+    gc.set_threshold(100_000, 50, 50)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)

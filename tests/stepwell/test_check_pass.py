@@ -1,0 +1,127 @@
+"""`check_pass` catches passes that are wrong on purpose, one for each property."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+import numpy as np
+import pytest
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp, StringAttr, UnknownLoc, f32
+
+from stepwell.dialects import graph
+from stepwell.passes import Meaning, PassFailure, StepwellPass, location_of
+from stepwell.runtime.errors import ComparisonError
+from stepwell.source import SourceMap, parse_text
+from stepwell.testing.check_pass import check_pass
+from stepwell.testing.meaning import assert_same_results, difference
+from stepwell.universe import make_context
+
+NETWORK = """
+func.func @main(%x: tensor<2x4xf32>) -> tensor<2x4xf32> {
+  %y = graph.unary relu %x : tensor<2x4xf32> -> tensor<2x4xf32> loc("act")
+  func.return %y : tensor<2x4xf32>
+}
+"""
+CALLS = count()
+
+
+def make_pass(apply: Callable[[graph.UnaryOp], None], meaning: Meaning = "exact") -> StepwellPass:
+    def apply_all(self: StepwellPass, ctx: Context, op: ModuleOp) -> None:
+        for found in op.walk():
+            if isinstance(found, graph.UnaryOp):
+                apply(found)
+
+    namespace: dict[str, Any] = {"name": "test-wrong", "level": "graph", "meaning": meaning, "apply": apply_all}
+    return dataclass(frozen=True)(type("Wrong", (StepwellPass,), namespace))()
+
+
+def does_not_verify(op: graph.UnaryOp) -> None:
+    op.result.type = graph.UnaryOp(op.operand, kind="relu").result.type.__class__(f32, [3])
+
+
+def depends_on_the_run(op: graph.UnaryOp) -> None:
+    op.attributes["run"] = StringAttr(str(next(CALLS)))
+
+
+def grows(op: graph.UnaryOp) -> None:
+    grown = op.attributes.get("grown")
+    op.attributes["grown"] = StringAttr((grown.data if isinstance(grown, StringAttr) else "") + "x")
+
+
+def loses_names(op: graph.UnaryOp) -> None:
+    op.location = UnknownLoc()
+
+
+def invents_names(op: graph.UnaryOp) -> None:
+    op.location = location_of(["nobody"])
+
+
+def computes_otherwise(op: graph.UnaryOp) -> None:
+    op.properties["kind"] = graph.UnaryOp(op.operand, kind="abs").properties["kind"]
+
+
+def refuses_too_late(op: graph.UnaryOp) -> None:
+    computes_otherwise(op)
+    raise PassFailure("too late", op=op)
+
+
+def refuses(op: graph.UnaryOp) -> None:
+    raise PassFailure("cannot", op=op)
+
+
+def check(apply: Callable[[graph.UnaryOp], None], meaning: Meaning = "exact") -> Any:
+    return check_pass(make_pass(apply, meaning), parse_text(make_context(), NETWORK, SourceMap("network")))[0]
+
+
+@pytest.mark.parametrize(
+    ("apply", "message"),
+    [
+        (does_not_verify, "type"),
+        (depends_on_the_run, "two runs differ"),
+        (grows, "second application"),
+        (loses_names, "without source names: graph.unary"),
+        (invents_names, "invented source names: nobody"),
+        (computes_otherwise, "elements differ"),
+        (refuses_too_late, "refused .* but changed"),
+    ],
+)
+def test_wrong_passes_are_caught(apply: Callable[[graph.UnaryOp], None], message: str) -> None:
+    with pytest.raises(Exception, match=f"(?s){message}"):
+        check(apply)
+
+
+def test_right_passes_are_not() -> None:
+    assert check(lambda op: None).changed is False
+    assert check(refuses).refusal == "act: cannot"
+    assert check(computes_otherwise, "changes").changed is True
+
+
+@pytest.mark.parametrize(
+    ("meaning", "after", "agrees"),
+    [
+        ("exact", [1.0, -0.0, 3.0], False),
+        ("exact", [1.0, 0.0, 3.0], True),
+        ("reassociates", [1.0, 0.0, 3.0000005], True),
+        ("reassociates", [1.0, 0.0, 3.01], False),
+        ("rounds", [1.0, 0.0, 3.002], True),
+        ("rounds", [1.0, 0.0, 3.1], False),
+        ("reassociates", [np.nan, 0.0, 3.0], False),
+        ("changes", [7.0, 7.0, 7.0], True),
+    ],
+)
+def test_meanings(meaning: Meaning, after: list[float], agrees: bool) -> None:
+    before = np.array([1.0, 0.0, 3.0], np.float32)
+    reason = difference(before, np.array(after, np.float32), meaning, rtol=1e-3, terms=4)
+    assert (reason == "") == agrees
+
+
+def test_outputs_must_be_the_same_ones() -> None:
+    array = np.zeros(2, np.float32)
+    with pytest.raises(ComparisonError, match="outputs"):
+        assert_same_results({"a": array}, {"b": array})
+    with pytest.raises(ComparisonError, match="became"):
+        assert_same_results({"a": array}, {"a": array.astype(np.float64)})
