@@ -8,23 +8,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from xdsl.dialects import arith, func, math, vector
-from xdsl.dialects.builtin import ArrayAttr, FunctionType, StringAttr, UnitAttr, VectorType, f32, i64
-from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
+from xdsl.dialects.builtin import ArrayAttr, FloatAttr, FunctionType, StringAttr, UnitAttr, VectorType, f32, i64
+from xdsl.ir import Block, Operation, Region, SSAValue
 
 from stepwell.codegen.targets import Target
-from stepwell.dialects import tile
+from stepwell.dialects import llvm_extra, tile
 from stepwell.transforms.lower._llvm_conversion import error_at
-from stepwell.transforms.lower._tile_to_cpu_emit import POINTER, Emitter, slot_count
-from stepwell.transforms.lower._tile_to_cpu_rows import (
-    Chunks,
-    Ref,
-    Row,
-    RowEvaluator,
-    TilePlace,
-    byte_size,
-    chunk_width,
-    column_mask,
-)
+from stepwell.transforms.lower._tile_to_cpu_emit import POINTER, Emitter, byte_size, chunk_width, slot_count
+from stepwell.transforms.lower._tile_to_cpu_rows import Chunks, Ref, Row, RowEvaluator, TilePlace, column_mask
 
 
 def is_product(op: Operation) -> bool:
@@ -52,14 +43,12 @@ def build_function(kernel: tile.KernelOp, target: Target) -> func.FuncOp:
         op.detach()
         block.add_op(op)
     function = func.FuncOp(kernel.sym_name.data, FunctionType.from_lists([POINTER, i64, i64], []), Region(block))
-    function.attributes |= {"stepwell.kernel": UnitAttr(), "passthrough": _function_attributes(target)}
+    pairs = {"target-cpu": target.processor, "prefer-vector-width": str(8 * target.vector_bytes)}
+    listed = [ArrayAttr([StringAttr(key), StringAttr(value)]) for key, value in pairs.items()]
+    passthrough = ArrayAttr([StringAttr("nounwind"), *listed])
+    function.attributes |= {"stepwell.kernel": UnitAttr(), "passthrough": passthrough}
     function.location = kernel.location
     return function
-
-
-def _function_attributes(target: Target) -> ArrayAttr[Attribute]:
-    pairs = {"target-cpu": target.processor, "prefer-vector-width": str(8 * target.vector_bytes)}
-    return ArrayAttr([StringAttr("nounwind"), *(ArrayAttr([StringAttr(k), StringAttr(v)]) for k, v in pairs.items())])
 
 
 @dataclass
@@ -70,6 +59,12 @@ class _Operand:
     rows: list[SSAValue] = field(default_factory=list)
 
 
+Operands = dict[SSAValue, _Operand]
+Stores = list[tile.StoreOp]
+Held = dict[SSAValue, list[Chunks]]
+"""Tiles that are in registers as a whole: value -> rows -> chunks."""
+
+
 class _KernelBody:
     """Emits one kernel."""
 
@@ -78,8 +73,9 @@ class _KernelBody:
         block = self.grid.get_block()
         if len(block) > 2:
             raise error_at(
-                kernel, f"an output of rank {len(block)}: CPU kernels have rows and columns", "collapse the outer dims"
+                kernel, f"an output of rank {len(block)}: CPU kernels have rows and columns", "collapse dims"
             )
+        self.grid_rank = len(block)
         self.rows, self.columns = block if len(block) == 2 else (1, *block)
         self.refs: dict[SSAValue, Ref] = {}
         slot = 0
@@ -91,9 +87,8 @@ class _KernelBody:
 
     def _ref(self, of: tile.RefType, slot: int) -> Ref:
         extents = [self.emit.slot(slot + 1 + d) for d in range(of.rank)]
-        strides = (
-            [self.emit.slot(slot + 1 + of.rank + d) for d in range(of.rank - 1)] if of.access.kind == "plain" else []
-        )
+        count = of.rank - 1 if of.access.kind == "plain" else 0
+        strides = [self.emit.slot(slot + 1 + of.rank + d) for d in range(count)]
         return Ref(of, self.emit.slot(slot, POINTER), extents, strides)
 
     # --- the walk over tiles
@@ -143,102 +138,76 @@ class _KernelBody:
         ops = list(self.grid.body.block.ops)
         stores = [op for op in ops if isinstance(op, tile.StoreOp)]
         products = {op: self._product(op, rows) for op in ops if isinstance(op, tile.ForOp) and is_product(op)}
-        held: dict[SSAValue, list[Chunks]] = {
+        held: Held = {
             value: chunks for op, results in products.items() for value, chunks in zip(op.carried, results, strict=True)
         }
-        output = self.refs[self.grid.output]
-        valid_columns = emit.binary(arith.SubiOp, output.extents[-1], column)
-        valid_rows = (
-            emit.integer(1)
-            if row is None
-            else emit.minimum(emit.binary(arith.SubiOp, output.extents[0], row), emit.integer(self.rows))
-        )
+        extents = self.refs[self.grid.output].extents
+        valid_columns = emit.binary(arith.SubiOp, extents[-1], column)
+        valid_rows = emit.integer(1)
+        if row is not None:
+            valid_rows = emit.minimum(emit.binary(arith.SubiOp, extents[0], row), emit.integer(self.rows))
         full = emit.compare("ule", emit.integer(self.columns), valid_columns)
         if held:
             all_rows = emit.compare("eq", valid_rows, emit.integer(self.rows))
             full = emit.insert(arith.AndIOp(full, all_rows)).result
-            emit.branch(
-                full,
-                lambda: self._whole(rows, stores, held),
-                lambda: self._edge(rows, stores, held, valid_rows, valid_columns),
-            )
-        else:
-            emit.branch(
-                full,
-                lambda: self._by_row(rows, stores, valid_rows, None),
-                lambda: self._edge(rows, stores, {}, valid_rows, valid_columns),
-            )
 
-    def _whole(self, rows: RowEvaluator, stores: list[tile.StoreOp], held: dict[SSAValue, list[Chunks]]) -> None:
+        def whole() -> None:
+            self._whole(rows, stores, held) if held else self._by_row(rows, stores, valid_rows, None)
+
+        emit.branch(full, whole, lambda: self._edge(rows, stores, held, valid_rows, valid_columns))
+
+    def _whole(self, rows: RowEvaluator, stores: Stores, held: Held) -> None:
         """Every row from its registers; what is the same for all rows (a bias) is read once."""
-        rows.held = {value: _static_row(chunks) for value, chunks in held.items()}
+        rows.held = {value: lambda at, c=chunks: c[at.static] for value, chunks in held.items()}  # type: ignore[misc]
         shared: dict[SSAValue, Chunks] = {}
         for r in range(self.rows):
             at = Row(self.emit.integer(r), r, None, dict(shared))
             self._store_row(rows, stores, at)
-            shared = {value: chunks for value, chunks in at.memo.items() if _is_row_vector(value)}
+            shared = {value: chunks for value, chunks in at.memo.items() if value.type.rank == 1}  # type: ignore[attr-defined]
         rows.held = {}
 
     def _edge(
-        self,
-        rows: RowEvaluator,
-        stores: list[tile.StoreOp],
-        held: dict[SSAValue, list[Chunks]],
-        valid_rows: SSAValue,
-        valid_columns: SSAValue,
+        self, rows: RowEvaluator, stores: Stores, held: Held, valid_rows: SSAValue, valid_columns: SSAValue
     ) -> None:
         """The rows that exist, each through scratch memory, with the columns masked."""
         mask = column_mask(self.emit, valid_columns, self.columns)
-        rows.held = {value: self._through_scratch(chunks, k) for k, (value, chunks) in enumerate(held.items())}
+        rows.held = {value: self._through_scratch(rows, chunks, k) for k, (value, chunks) in enumerate(held.items())}
         self._by_row(rows, stores, valid_rows, mask)
         rows.held = {}
 
-    def _by_row(self, rows: RowEvaluator, stores: list[tile.StoreOp], count: SSAValue, mask: Chunks | None) -> None:
+    def _by_row(self, rows: RowEvaluator, stores: Stores, count: SSAValue, mask: Chunks | None) -> None:
         def body(number: SSAValue, _: list[SSAValue]) -> list[SSAValue]:
             self._store_row(rows, stores, Row(number, None, mask))
             return []
 
         self.emit.loop(self.emit.integer(0), count, [], body)
 
-    def _through_scratch(self, chunks: list[Chunks], number: int) -> Callable[[Row], Chunks]:
+    def _through_scratch(self, rows: RowEvaluator, chunks: list[Chunks], number: int) -> Callable[[Row], Chunks]:
         """Store all rows now; load the wanted one later."""
-        element, width = f32, chunk_width(self.columns)
-        of = VectorType(element, [width])
-        memory = self.emit.scratch(self.rows * self.columns * (number + 1), element)
-        base = self.emit.address(memory, number * self.rows * self.columns, element)
+        size = self.rows * self.columns
+        base = self.emit.address(self.emit.scratch(size * (number + 1), f32), number * size, f32)
         for r, row in enumerate(chunks):
-            for c, chunk in enumerate(row):
-                self.emit.store(
-                    chunk, self.emit.address(base, r * self.columns + c * width, element), min(64, 4 * width)
-                )
+            addresses = rows.chunk_addresses(self.emit.address(base, r * self.columns, f32), f32)
+            for chunk, address in zip(row, addresses, strict=True):
+                self.emit.store(chunk, address, 4)
 
         def load(at: Row) -> Chunks:
-            start = self.emit.address(base, self.emit.mul(at.number, self.emit.integer(self.columns)), element)
-            starts = [self.emit.address(start, c, element) for c in range(0, self.columns, width)]
-            return [self.emit.load(address, of, min(64, 4 * width)) for address in starts]
+            start = self.emit.mul(at.number, self.emit.integer(self.columns))
+            return rows.load_chunks(self.emit.address(base, start, f32), FloatAttr(0.0, f32), None)
 
         return load
 
-    def _store_row(self, rows: RowEvaluator, stores: list[tile.StoreOp], at: Row) -> None:
-        from stepwell.dialects import llvm_extra
-
+    def _store_row(self, rows: RowEvaluator, stores: Stores, at: Row) -> None:
         for op in stores:
             self.emit.location = op.location
             ref, element = self.refs[op.target], self.refs[op.target].type.element_type
             chunks = rows.row(op.tile, at)
-            pointer = ref.pointer
-            if ref.strides:
-                assert rows.place.row_offset is not None
-                offset = self.emit.mul(self.emit.add(rows.place.row_offset, at.number), ref.strides[0])
-                pointer = self.emit.address(pointer, offset, element)
-            pointer = self.emit.address(pointer, rows.place.column_offset, element)
-            width, size = chunk_width(self.columns), byte_size(element)
-            for i, chunk in enumerate(chunks):
-                address = self.emit.address(pointer, i * width, element) if i else pointer
+            start = rows.address(ref, op.indices, 0 if self.grid_rank == 2 else None, at.number)
+            for i, (chunk, address) in enumerate(zip(chunks, rows.chunk_addresses(start, element), strict=True)):
                 if at.mask is None:
-                    self.emit.store(chunk, address, size)
+                    self.emit.store(chunk, address, byte_size(element))
                 else:
-                    self.emit.insert(llvm_extra.MaskedStoreOp(chunk, address, at.mask[i], size))
+                    self.emit.insert(llvm_extra.MaskedStoreOp(chunk, address, at.mask[i], byte_size(element)))
         self.emit.location = self.kernel.location
 
     # --- the matrix product
@@ -250,12 +219,10 @@ class _KernelBody:
         assert isinstance(last, tile.YieldOp)
         for inner in op.body.block.ops:
             if not isinstance(inner, tile.LoadOp | tile.MmaOp | tile.YieldOp):
-                raise error_at(
-                    inner, "stands in the loop of a matrix product", "on the CPU such a loop holds loads and tile.mma"
-                )
+                raise error_at(inner, "stands in a product's loop", "on the CPU it holds tile.load and tile.mma")
         inits = [[rows.row(v, Row(self.emit.integer(r), r)) for r in range(self.rows)] for v in op.inits]
         loads = [_Operand(load) for load in op.body.block.ops if isinstance(load, tile.LoadOp)]
-        operands: dict[SSAValue, _Operand] = {operand.load.result: operand for operand in loads}
+        operands: Operands = {operand.load.result: operand for operand in loads}
 
         def enter() -> None:
             for operand in loads:
@@ -263,7 +230,7 @@ class _KernelBody:
                     operand.rows = self._operand_rows(operand.load, rows)
 
         def body(flat: Chunks) -> Chunks:
-            values: dict[SSAValue, list[Chunks]] = dict(zip(op.iter_args, _nested(flat, inits), strict=True))
+            values: Held = dict(zip(op.iter_args, _nested(flat, inits), strict=True))
             for product in op.body.block.ops:
                 if isinstance(product, tile.MmaOp):
                     values[product.result] = self._mma(product, operands, values[product.c], rows)
@@ -278,76 +245,42 @@ class _KernelBody:
         emit, ref, place = self.emit, self.refs[load.source], rows.place
         if ref.type.access.panel:
             if ref.type.access.panel != self.columns:
-                raise error_at(
-                    load,
-                    f"panels of {ref.type.access.panel} in a block of {self.columns} columns",
-                    "pack for the block",
-                )
-            taps, depth = ref.extents[1], ref.extents[2]
-            panel = emit.add(emit.mul(place.column_tile, taps), rows.index(load.indices[1]))
-            return [
-                emit.address(
-                    ref.pointer, emit.mul(emit.mul(panel, depth), emit.integer(self.columns)), ref.type.element_type
-                )
-            ]
+                reason = f"panels of {ref.type.access.panel} in a block of {self.columns} columns"
+                raise error_at(load, reason, "pack for the block")
+            panel = emit.add(emit.mul(place.column_tile, ref.extents[1]), rows.index(load.indices[1]))
+            start = emit.mul(emit.mul(panel, ref.extents[2]), emit.integer(self.columns))
+            return [emit.address(ref.pointer, start, ref.type.element_type)]
+        numbers = [emit.integer(r) for r in range(self.rows)]
         if ref.type.access.kind == "window":
-            return [rows.table_row(load, r) for r in range(self.rows)]
-        return [self._clamped_row(load, rows, r) for r in range(self.rows)]
+            return [rows.table_row(load, number) for number in numbers]
+        return [rows.address(ref, load.indices[:-1], load.get_dims()[0], number, clamp=True) for number in numbers]
 
-    def _clamped_row(self, load: tile.LoadOp, rows: RowEvaluator, number: int) -> SSAValue:
-        """Row `number` of a plain A, or its last row: rows that do not exist are computed and dropped."""
-        emit, ref = self.emit, self.refs[load.source]
-        pointer = ref.pointer
-        for dim, stride in enumerate(ref.strides):
-            offset = rows.index(load.indices[dim])
-            if dim == load.get_dims()[0]:
-                last = emit.binary(arith.SubiOp, ref.extents[dim], emit.integer(1))
-                offset = emit.minimum(emit.add(offset, emit.integer(number)), last)
-            pointer = emit.address(pointer, emit.mul(offset, stride), ref.type.element_type)
-        return pointer
-
-    def _mma(
-        self, op: tile.MmaOp, operands: dict[SSAValue, _Operand], held: list[Chunks], rows: RowEvaluator
-    ) -> list[Chunks]:
+    def _mma(self, op: tile.MmaOp, operands: Operands, held: list[Chunks], rows: RowEvaluator) -> list[Chunks]:
         """One step of the reduction: a row of the panel, times one element of each row of A."""
         emit, a, b = self.emit, operands[op.a], operands[op.b]
+        if op.c.type.element_type != f32:
+            raise error_at(op, f"accumulates in {op.c.type.element_type}, CPU kernels in f32", "precision=fp32")
         if a.load.result.type.get_shape()[1] != 1:
             raise error_at(op, "takes one element of the reduction at a time on the CPU", "k = 1 in the config")
         width, depth = chunk_width(self.columns), rows.index(b.load.indices[-1])
         element = self.refs[b.load.source].type.element_type
         alignment = min(64, width * byte_size(element))
         start = emit.address(b.rows[0], emit.mul(depth, emit.integer(self.columns)), element)
-        starts = [emit.address(start, c, element) if c else start for c in range(0, self.columns, width)]
-        panel = [self._widened(emit.load(address, VectorType(element, [width]), alignment)) for address in starts]
+        of = VectorType(element, [width])
+        panel = [self._widened(emit.load(at, of, alignment)) for at in rows.chunk_addresses(start, element)]
         result: list[Chunks] = []
         for r, pointer in enumerate(a.rows):
             address = emit.address(pointer, rows.index(a.load.indices[-1]), element)
             scalar = self._widened(emit.load(address, element, byte_size(element)))
             spread = emit.insert(vector.BroadcastOp(scalar, VectorType(f32, [width]))).vector
-            result.append(
-                [emit.insert(math.FmaOp(spread, chunk, c)).result for chunk, c in zip(panel, held[r], strict=True)]
-            )
+            sums = zip(panel, held[r], strict=True)
+            result.append([emit.insert(math.FmaOp(spread, chunk, c)).result for chunk, c in sums])
         return result
 
     def _widened(self, value: SSAValue) -> SSAValue:
         """As f32: exact for 16-bit floats."""
-        if not isinstance(value.type, VectorType):
-            return value if value.type == f32 else self.emit.insert(arith.ExtFOp(value, f32)).result
-        if value.type.element_type == f32:
-            return value
-        return self.emit.insert(arith.ExtFOp(value, VectorType(f32, value.type.get_shape()))).result
-
-
-def _static_row(chunks: list[Chunks]) -> Callable[[Row], Chunks]:
-    def row(at: Row) -> Chunks:
-        assert at.static is not None
-        return chunks[at.static]
-
-    return row
-
-
-def _is_row_vector(value: SSAValue) -> bool:
-    return isinstance(value.type, tile.TileType) and value.type.rank == 1
+        of = VectorType(f32, value.type.get_shape()) if isinstance(value.type, VectorType) else f32
+        return value if value.type == of else self.emit.insert(arith.ExtFOp(value, of)).result
 
 
 def _flat(nested: list[list[Chunks]]) -> Chunks:

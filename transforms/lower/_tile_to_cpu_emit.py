@@ -13,6 +13,7 @@ from typing import Any, TypeVar, cast
 from xdsl.dialects import arith, llvm, scf
 from xdsl.dialects.builtin import (
     DenseIntOrFPElementsAttr,
+    FixedBitwidthType,
     FloatAttr,
     IntAttr,
     IntegerAttr,
@@ -27,12 +28,24 @@ from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from stepwell.dialects import tile
 
 OpT = TypeVar("OpT", bound=Operation)
+LoopBody = Callable[[SSAValue, list[SSAValue]], Sequence[SSAValue]]
 POINTER = llvm.LLVMPointerType()
 
 
 def slot_count(ref: tile.RefType) -> int:
     """Slots of one ref: pointer, extents, and the strides of a plain one."""
     return 1 + ref.rank + (ref.rank - 1 if ref.access.kind == "plain" else 0)
+
+
+def chunk_width(columns: int) -> int:
+    """Lanes of one vector of a row: 64 -> 64, 24 -> 8."""
+    return columns & -columns
+
+
+def byte_size(element: Attribute) -> int:
+    """Bytes of an element in memory."""
+    assert isinstance(element, FixedBitwidthType)
+    return element.size
 
 
 class Emitter:
@@ -58,8 +71,6 @@ class Emitter:
             self.prelude.append(op)
             self._cache[key] = op.results[0]
         return self._cache[key]
-
-    # --- values that never change
 
     def integer(self, value: int) -> SSAValue:
         """An integer constant."""
@@ -90,8 +101,6 @@ class Emitter:
         one = self.integer(1)
         of = llvm.LLVMArrayType(IntAttr(count), element)
         return self._once(("scratch", of), lambda: llvm.AllocaOp(one, of, alignment=64))
-
-    # --- arithmetic and memory
 
     def binary(self, op: Callable[..., Operation], a: SSAValue, b: SSAValue) -> SSAValue:
         """`op` of two values."""
@@ -133,15 +142,7 @@ class Emitter:
         """A scalar or vector to memory."""
         self.insert(llvm.StoreOp(value, pointer, alignment=alignment))
 
-    # --- control flow
-
-    def loop(
-        self,
-        start: SSAValue,
-        end: SSAValue,
-        inits: Sequence[SSAValue],
-        body: Callable[[SSAValue, list[SSAValue]], Sequence[SSAValue]],
-    ) -> list[SSAValue]:
+    def loop(self, start: SSAValue, end: SSAValue, inits: Sequence[SSAValue], body: LoopBody) -> list[SSAValue]:
         """Count from `start` below `end` with carried values; `body` gets the counter and them and returns the next ones."""
         inner = Block(arg_types=[i64, *(v.type for v in inits)])
         outer, self.block = self.block, inner

@@ -4,30 +4,26 @@ product are ever held as a whole. A row is a list of vectors (`chunks`): the lar
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 from xdsl.dialects import arith, llvm, vector
-from xdsl.dialects.builtin import DenseIntOrFPElementsAttr, FixedBitwidthType, IntegerAttr, VectorType, i32, i64
+from xdsl.dialects.builtin import (
+    DenseIntOrFPElementsAttr,
+    FloatAttr,
+    IntegerAttr,
+    VectorType,
+    i32,
+    i64,
+)
 from xdsl.ir import Attribute, Operation, SSAValue
 
 from stepwell.dialects import llvm_extra, tile
 from stepwell.passes import PassFailure
 from stepwell.transforms.lower._llvm_conversion import error_at
-from stepwell.transforms.lower._tile_to_cpu_emit import POINTER, Emitter
+from stepwell.transforms.lower._tile_to_cpu_emit import POINTER, Emitter, byte_size, chunk_width
 
 Chunks = list[SSAValue]
-
-
-def chunk_width(columns: int) -> int:
-    """Lanes of one vector of a row: 64 -> 64, 24 -> 8."""
-    return columns & -columns
-
-
-def byte_size(element: Attribute) -> int:
-    """Bytes of an element in memory."""
-    assert isinstance(element, FixedBitwidthType)
-    return element.size
 
 
 @dataclass
@@ -63,10 +59,6 @@ class Row:
     mask: Chunks | None = None
     memo: dict[SSAValue, Chunks] = field(default_factory=dict)
 
-    def child(self) -> Row:
-        """The same row inside a loop body: what is computed there is not visible outside."""
-        return Row(self.number, self.static, self.mask, dict(self.memo))
-
 
 class RowEvaluator:
     """Evaluates rows of the tiles of one kernel at one place. `held` are tiles that exist as a whole: row number -> chunks."""
@@ -91,11 +83,7 @@ class RowEvaluator:
         else:
             op = value.owner
             if not isinstance(op, Operation) or type(op) not in self._rules:
-                raise (
-                    error_at(op, "has no value by rows")
-                    if isinstance(op, Operation)
-                    else RuntimeError("a tile argument without a value")
-                )
+                raise PassFailure(f"{getattr(op, 'name', 'an argument')}: a tile of it has no form by rows on the CPU")
             outer, self.emit.location = self.emit.location, op.location
             chunks = self._rules[type(op)](op, value, at)
             self.emit.location = outer
@@ -109,107 +97,97 @@ class RowEvaluator:
         match value.owner:
             case arith.ConstantOp(value=IntegerAttr() as number):
                 return self.emit.integer(number.value.data)
-            case Operation() if value.owner.name.startswith("arith."):
-                operands = [self.index(v) for v in value.owner.operands]
-                return self.emit.insert(
-                    type(value.owner).create(operands=operands, result_types=[i64], properties=value.owner.properties)
-                ).results[0]
-        raise RuntimeError("an offset is neither an argument of the grid or a loop nor computed by arith")
+            case Operation(properties=properties) as op if op.name.startswith("arith."):
+                operands = [self.index(v) for v in op.operands]
+                made = type(op).create(operands=operands, result_types=[i64], properties=properties)
+                return self.emit.insert(made).results[0]
+        raise PassFailure("an offset is neither an argument of the grid or a loop nor computed by arith")
 
     # --- loads
 
     def _load(self, op: tile.LoadOp, value: SSAValue, at: Row) -> Chunks:
-        ref, dims = self.refs[op.source], op.get_dims()
-        if dims[-1] != ref.type.rank - 1 or op.indices[dims[-1]] not in self._names(self.place.column_offset):
-            raise error_at(
-                op,
-                "the columns of a register tile are the dense dim of the ref, at the column offset of the grid",
-                "transpose on the graph level",
-            )
-        if len(dims) == 2 and (
-            self.place.row_offset is None or op.indices[dims[0]] not in self._names(self.place.row_offset)
-        ):
+        ref, dims, place = self.refs[op.source], op.get_dims(), self.place
+        offsets = [place.indices.get(op.indices[dim]) for dim in dims]
+        if dims[-1] != ref.type.rank - 1 or offsets[-1] is not place.column_offset:
+            reason = "the columns of a register tile are the dense dim of the ref, at the column offset of the grid"
+            raise error_at(op, reason, "transpose on the graph level")
+        if len(dims) == 2 and offsets[0] is not place.row_offset:
             raise error_at(op, "the rows of a register tile are at the row offset of the grid")
-        base = (
-            self.table_row(op, at.number)
-            if ref.type.access.kind == "window"
-            else self.plain_row(op, at.number if len(dims) == 2 else None)
-        )
-        columns = self.place.columns
-        return self._load_chunks(op, base, columns, at.mask)
+        if ref.type.access.kind == "window":
+            base = self.table_row(op, at.number)
+        else:
+            base = self.address(ref, op.indices[:-1], dims[0] if len(dims) == 2 else None, at.number)
+        return self.load_chunks(self.emit.address(base, place.column_offset, ref.type.element_type), op.fill, at.mask)
 
-    def _names(self, offset: SSAValue) -> list[SSAValue]:
-        return [name for name, held in self.place.indices.items() if held is offset]
-
-    def plain_row(self, op: tile.LoadOp, row: SSAValue | None) -> SSAValue:
-        """The address of the load's offsets but the last, plus `row` rows."""
-        ref, emit = self.refs[op.source], self.emit
-        pointer = ref.pointer
-        for dim, stride in enumerate(ref.strides):
-            offset = self.index(op.indices[dim])
-            if row is not None and dim == op.get_dims()[0]:
+    def address(
+        self, ref: Ref, indices: Sequence[SSAValue], row_dim: int | None, row: SSAValue, clamp: bool = False
+    ) -> SSAValue:
+        """The address at these offsets (of the dims from the first on) of a plain ref, `row` further along `row_dim`. With `clamp` rows
+        that do not exist give the last one."""
+        emit, pointer = self.emit, ref.pointer
+        for dim, (index, stride) in enumerate(zip(indices, [*ref.strides, emit.integer(1)], strict=False)):
+            offset = self.index(index)
+            if dim == row_dim:
                 offset = emit.add(offset, row)
+            if dim == row_dim and clamp:
+                offset = emit.minimum(offset, emit.binary(arith.SubiOp, ref.extents[dim], emit.integer(1)))
             pointer = emit.address(pointer, emit.mul(offset, stride), ref.type.element_type)
         return pointer
 
-    def table_row(self, op: tile.LoadOp, row: SSAValue | int) -> SSAValue:
+    def table_row(self, op: tile.LoadOp, row: SSAValue) -> SSAValue:
         """The address of a window's row under the load's tap, from the table [tile][tap][row]."""
         ref, emit = self.refs[op.source], self.emit
         taps, rows = ref.extents[1], emit.integer(self.place.rows)
         first = emit.mul(emit.add(emit.mul(self.place.row_tile, taps), self.index(op.indices[1])), rows)
-        number = emit.integer(row) if isinstance(row, int) else row
-        return emit.load(emit.address(ref.pointer, emit.add(first, number), POINTER), POINTER, 8)
+        return emit.load(emit.address(ref.pointer, emit.add(first, row), POINTER), POINTER, 8)
 
-    def _load_chunks(self, op: tile.LoadOp, base: SSAValue, columns: int, mask: Chunks | None) -> Chunks:
-        element = self.refs[op.source].type.element_type
-        width, size = chunk_width(columns), byte_size(element)
-        start = self.emit.address(base, self.place.column_offset, element)
+    def load_chunks(self, start: SSAValue, fill: FloatAttr | IntegerAttr, mask: Chunks | None) -> Chunks:
+        """A row from memory, masked columns as `fill`."""
+        of = VectorType(fill.type, [chunk_width(self.place.columns)])
         chunks = []
-        for i in range(columns // width):
-            address = self.emit.address(start, i * width, element) if i else start
-            of = VectorType(element, [width])
+        for i, address in enumerate(self.chunk_addresses(start, fill.type)):
             if mask is None:
-                chunks.append(self.emit.load(address, of, size))
-            else:
-                fill = self.emit.splat(op.fill, of)
-                chunks.append(self.emit.insert(llvm_extra.MaskedLoadOp(address, mask[i], fill, size)).res)
+                chunks.append(self.emit.load(address, of, byte_size(fill.type)))
+                continue
+            op = llvm_extra.MaskedLoadOp(address, mask[i], self.emit.splat(fill, of), byte_size(fill.type))
+            chunks.append(self.emit.insert(op).res)
         return chunks
+
+    def chunk_addresses(self, start: SSAValue, element: Attribute) -> list[SSAValue]:
+        """Where the chunks of a row begin."""
+        columns, width = self.place.columns, chunk_width(self.place.columns)
+        return [self.emit.address(start, c, element) if c else start for c in range(0, columns, width)]
 
     # --- what is computed
 
+    def _repeat(self, chunk: Callable[[VectorType], SSAValue], value: SSAValue) -> Chunks:
+        """A row of `value` whose chunks are all the same."""
+        assert isinstance(value.type, tile.TileType)
+        columns = value.type.get_shape()[-1]
+        width = chunk_width(columns)
+        return [chunk(VectorType(value.type.element_type, [width]))] * (columns // width)
+
     def _fill(self, op: tile.FillOp, value: SSAValue, at: Row) -> Chunks:
-        columns = _columns(value)
-        of = VectorType(_element(value), [chunk_width(columns)])
-        return [self.emit.splat(op.value, of)] * (columns // chunk_width(columns))
+        return self._repeat(lambda of: self.emit.splat(op.value, of), value)
 
     def _broadcast(self, op: tile.BroadcastOp, value: SSAValue, at: Row) -> Chunks:
         """Along rows: the source is the row. Along columns: one scalar of the source for the whole row."""
-        if op.get_dims()[-1] == _rank(value) - 1:
+        assert isinstance(value.type, tile.TileType)
+        if op.get_dims()[-1] == value.type.rank - 1:
             return self.row(op.source, at)
-        width = chunk_width(_columns(value))
-        of = VectorType(_element(value), [width])
-        scalar = self._scalar(op.source, at)
-        return [self.emit.insert(vector.BroadcastOp(scalar, of)).vector] * (_columns(value) // width)
-
-    def _scalar(self, source: SSAValue, at: Row) -> SSAValue:
-        op = source.owner
-        if not isinstance(op, tile.LoadOp):
-            raise PassFailure("tile.broadcast: only a loaded tile is repeated along columns on the CPU")
-        ref, dim = self.refs[op.source], op.get_dims()[0]
-        pointer = ref.pointer
-        strides = [*ref.strides, self.emit.integer(1)]
-        for d, stride in enumerate(strides):
-            offset = self.index(op.indices[d])
-            offset = self.emit.add(offset, at.number) if d == dim else offset
-            pointer = self.emit.address(pointer, self.emit.mul(offset, stride), ref.type.element_type)
-        return self.emit.load(pointer, ref.type.element_type, byte_size(ref.type.element_type))
+        load = op.source.owner
+        if not isinstance(load, tile.LoadOp):
+            raise error_at(op, "only a loaded tile is repeated along columns on the CPU")
+        ref = self.refs[load.source]
+        address = self.address(ref, load.indices, load.get_dims()[0], at.number)
+        scalar = self.emit.load(address, ref.type.element_type, byte_size(ref.type.element_type))
+        return self._repeat(lambda of: self.emit.insert(vector.BroadcastOp(scalar, of)).vector, value)
 
     def _map(self, op: tile.MapOp, value: SSAValue, at: Row) -> Chunks:
-        operands = [self.row(v, at) for v in op.inputs]
-        count = len(operands[0]) if operands else _columns(value) // chunk_width(_columns(value))
-        return [
-            self._map_chunk(op, [chunks[i] for chunks in operands], chunk_width(_columns(value))) for i in range(count)
-        ]
+        if not op.inputs:
+            return self._repeat(lambda of: self._map_chunk(op, [], of.get_shape()[0]), value)
+        columns = zip(*[self.row(v, at) for v in op.inputs], strict=True)
+        return [self._map_chunk(op, list(chunks), chunk_width(self.place.columns)) for chunks in columns]
 
     def _map_chunk(self, op: tile.MapOp, operands: Chunks, width: int) -> SSAValue:
         values: dict[SSAValue, SSAValue] = dict(zip(op.body.block.args, operands, strict=True))
@@ -229,25 +207,18 @@ class RowEvaluator:
         counts = [len(chunks) for chunks in inits]
 
         def body(flat: Chunks) -> Chunks:
-            inner = at.child()
-            for arg, chunks in zip(op.iter_args, _unflatten(flat, counts), strict=True):
-                inner.memo[arg] = chunks
+            carried = zip(op.iter_args, _unflatten(flat, counts), strict=True)
+            inner = replace(at, memo={**at.memo, **dict(carried)})  # what is computed in the loop stays there
             last = op.body.block.last_op
             assert isinstance(last, tile.YieldOp)
             return [chunk for v in last.arguments for chunk in self.row(v, inner)]
 
-        results = _unflatten(self.nest(op, [c for chunks in inits for c in chunks], body), counts)
-        for carried, chunks in zip(op.carried, results, strict=True):
-            at.memo[carried] = chunks
+        results = _unflatten(self.nest(op, [c for chunks in inits for c in chunks], body, lambda: None), counts)
+        at.memo |= dict(zip(op.carried, results, strict=True))
         return at.memo[value]
 
     def nest(
-        self,
-        op: tile.ForOp,
-        inits: Chunks,
-        body: Callable[[Chunks], Chunks],
-        enter: Callable[[], None] = lambda: None,
-        level: int = 0,
+        self, op: tile.ForOp, inits: Chunks, body: Callable[[Chunks], Chunks], enter: Callable[[], None], level: int = 0
     ) -> Chunks:
         """The loops of `op` from `level` inwards; `enter` is called outside of the innermost loop, whenever one more offset is known."""
         dims, steps = op.get_dims(), op.get_steps()
@@ -309,18 +280,3 @@ def column_mask(emit: Emitter, valid: SSAValue, columns: int) -> Chunks:
 def _unflatten(flat: Chunks, counts: list[int]) -> list[Chunks]:
     values = iter(flat)
     return [[next(values) for _ in range(count)] for count in counts]
-
-
-def _element(value: SSAValue) -> Attribute:
-    assert isinstance(value.type, tile.TileType)
-    return value.type.element_type
-
-
-def _columns(value: SSAValue) -> int:
-    assert isinstance(value.type, tile.TileType)
-    return value.type.get_shape()[-1]
-
-
-def _rank(value: SSAValue) -> int:
-    assert isinstance(value.type, tile.TileType)
-    return value.type.rank

@@ -16,7 +16,7 @@ from typing import ClassVar
 from xdsl.context import Context
 from xdsl.dialects import arith
 from xdsl.dialects.builtin import Float16Type, IntegerAttr, ModuleOp, StringAttr, i64
-from xdsl.ir import Operation, SSAValue
+from xdsl.ir import SSAValue
 
 from stepwell.codegen.targets import CPU_LEVELS, Target
 from stepwell.dialects import plan, tile
@@ -77,7 +77,12 @@ class _Launches:
         for position, (ref, value) in enumerate(zip(refs, values, strict=True)):
             (reads if position < len(launch.args) else writes).append(len(args))
             assert isinstance(ref.type, tile.RefType)
-            args.append(self._memory(launch, ref.type, value, kernel))
+            if ref.type.access.kind == "window":
+                table = plan.PointerTableOp(value, kernel.config.data.block[0])
+                inherit_location(table, launch)
+                self.program.block.insert_op_before(table, launch)
+                value = table.table
+            args.append(value)
             args += [self.number(extent) for extent in extents[ref]]
             if ref.type.access.kind == "plain":
                 args += [self.number(stride) for stride in _strides(launch, value)]
@@ -90,15 +95,6 @@ class _Launches:
         self.program.block.insert_op_before(new, launch)
         launch.detach()
         launch.erase()
-
-    def _memory(self, launch: plan.LaunchOp, ref: tile.RefType, value: SSAValue, kernel: tile.KernelOp) -> SSAValue:
-        """What the pointer slot holds: the buffer, or a window's table of row pointers (which the record's owner fills)."""
-        if ref.access.kind != "window":
-            return value
-        table = plan.PointerTableOp(value, kernel.config.data.block[0])
-        inherit_location(table, launch)
-        self.program.block.insert_op_before(table, launch)
-        return table.table
 
 
 def _logical_extents(ref: SSAValue, value: SSAValue) -> tuple[int, ...]:
@@ -162,8 +158,3 @@ class ConvertTileToCPU(StepwellPass):
 
 
 PASS = ConvertTileToCPU
-
-
-def functions_of(module: ModuleOp) -> list[Operation]:
-    """The CPU kernels of a module at kernel or llvm level, in order: the kernel numbers of the records."""
-    return [op for op in module.body.block.ops if "stepwell.kernel" in op.attributes]
