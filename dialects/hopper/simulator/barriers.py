@@ -93,12 +93,17 @@ class MemoryBarriers:
         barrier = self.usable(address, self._agents.known[warp])
         if barrier.pending < arrivals:
             raise BarrierFault(f"the mbarrier at byte {address} gets {arrivals} arrivals where {barrier.state()}")
-        if not 0 <= expect <= _MAX_TRANSACTIONS:
-            raise BarrierBytesFault(f"the mbarrier at byte {address} is told to expect {expect} bytes")
         np.maximum(barrier.vector, self._agents.release(warp), out=barrier.vector)
-        barrier.expected += expect
+        self.expect(warp, address, expect)
         barrier.pending -= arrivals
         self._advance(barrier)
+
+    def expect(self, warp: int, address: int, size: int) -> None:
+        """The running phase waits for `size` bytes more; nobody arrives, nothing is released."""
+        barrier = self.usable(address, self._agents.known[warp])
+        barrier.expected += size
+        if not 0 <= barrier.expected <= _MAX_TRANSACTIONS:
+            raise BarrierBytesFault(f"the mbarrier at byte {address} is told to expect {barrier.expected} bytes")
 
     def issue_copy(self, warp: int, address: int, size: int) -> None:
         """A copy of `size` bytes that completes on this barrier starts."""

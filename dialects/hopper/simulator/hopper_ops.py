@@ -91,6 +91,12 @@ def _expect_bytes(threads: Threads, op: hopper.ExpectBytesOp) -> None:
         threads.block.mbarriers.arrive(warp, barrier, lanes, lanes * op.bytes.value.data)
 
 
+def _expect_more_bytes(threads: Threads, op: hopper.ExpectMoreBytesOp) -> None:
+    barrier = threads.uniform(op.barrier)
+    for warp, lanes in threads.warps():
+        threads.block.mbarriers.expect(warp, barrier, lanes * op.bytes.value.data)
+
+
 def _arrive(threads: Threads, op: hopper.ArriveOp) -> None:
     mask = threads.mask if op.pred is None else threads.mask & threads.get(op.pred)
     if not mask.any():
@@ -194,6 +200,7 @@ SIMPLE: Mapping[type[Operation], Simple] = {
     hopper.FenceBarrierInitOp: _fence_barrier_init,
     hopper.ProxyFenceOp: _proxy_fence,
     hopper.ExpectBytesOp: _expect_bytes,
+    hopper.ExpectMoreBytesOp: _expect_more_bytes,
     hopper.ArriveOp: _arrive,
     hopper.PrefetchTensorMapOp: _prefetch,
     hopper.TmaLoadOp: _tma_load,

@@ -19,6 +19,7 @@ from stepwell.dialects.hopper.simulator.faults import Fault
 from stepwell.dialects.hopper.simulator.memory import Array
 
 _LOADS = (hopper.TmaLoadOp, hopper.TmaLoadIm2colOp)
+_EXPECTS = (hopper.ExpectBytesOp, hopper.ExpectMoreBytesOp)
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def _flip_parity(op: Operation) -> None:
 
 def _expect(change: int) -> Callable[[Operation], None]:
     def damage(op: Operation) -> None:
-        assert isinstance(op, hopper.ExpectBytesOp)
+        assert isinstance(op, _EXPECTS)
         op.properties["bytes"] = IntegerAttr(op.bytes.value.data + change, i32)
 
     return damage
@@ -156,8 +157,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation("drop empty wait", _is_empty_wait, _erase),
     Mutation("drop full wait", _is_full_wait, _erase),
     Mutation("flip parity", _is(hopper.WaitOp), _flip_parity),
-    Mutation("expect too few bytes", _is(hopper.ExpectBytesOp), _expect(-1024)),
-    Mutation("expect too many bytes", _is(hopper.ExpectBytesOp), _expect(1024)),
+    Mutation("expect too few bytes", _is(*_EXPECTS), _expect(-1024)),
+    Mutation("expect too many bytes", _is(*_EXPECTS), _expect(1024)),
     Mutation("release slot early", _is_early_release, _release_early),
     Mutation("drop running product wait", _is_running_wait, _wait_less(7)),
     Mutation("drop last product wait", _is_last_wait, _wait_less(7)),

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from xdsl.dialects import arith, scf
+from xdsl.dialects import arith, scf, vector
+from xdsl.dialects.builtin import VectorType
 from xdsl.ir import Block as IRBlock
 from xdsl.ir import Operation, SSAValue
 from xdsl.traits import IsTerminator
@@ -162,6 +163,10 @@ class Threads:
         return np.where(mask.reshape(-1, *(1,) * (chosen.ndim - 1)), chosen, other)
 
     def _evaluate(self, op: Operation) -> None:
+        if isinstance(op, vector.BroadcastOp) and not isinstance(op.source.type, VectorType):
+            held = self.values[op.source]
+            self.bind(op.results, [np.broadcast_to(held[:, None], (len(held), *op.vector.type.get_shape()))])
+            return
         results = evaluate(op, [self.values[operand] for operand in op.operands])
         if isinstance(op, arith.ConstantOp):
             results = tuple(result.reshape(1, *result.shape) for result in results)

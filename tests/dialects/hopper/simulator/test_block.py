@@ -89,11 +89,11 @@ def gemm(a: Array, b: Array, *, seed: int = 0, fault: str = "") -> Array:
         for tile, stage, phase in ring(tiles):
             if not (fault == "no full wait" and tile == 2):
                 yield from wait(block, warps, full(stage), phase)
-            operands = [
-                Descriptor(base, 16, 1024, 128)
-                for base in (stage * BYTES_A + (group - 1) * 8192, STAGES * BYTES_A + stage * BYTES_B)
-            ]
-            registers, _ = block.issue_products(group, registers, *operands, N, "f16", 4, f"product of group {group}")
+            first = Descriptor(stage * BYTES_A + (group - 1) * 8192, 16, 1024, 128)
+            second = Descriptor(STAGES * BYTES_A + stage * BYTES_B, 16, 1024, 128)
+            registers, _ = block.issue_products(
+                group, registers, first, second, N, "f16", 4, f"product of group {group}"
+            )
             if fault != "no product wait":
                 block.wait_products(group, 0)
             if not (fault == "lost arrive" and group == 1 and tile == 1):
