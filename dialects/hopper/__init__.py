@@ -20,6 +20,7 @@ from stepwell.dialects.hopper.ops import (
 from stepwell.dialects.hopper.ops_memory import (
     ArriveOp,
     ExpectBytesOp,
+    ExpectMoreBytesOp,
     FenceBarrierInitOp,
     MbarrierInitOp,
     PrefetchTensorMapOp,
@@ -38,6 +39,7 @@ __all__ = [
     "DescriptorOp",
     "ElectOp",
     "ExpectBytesOp",
+    "ExpectMoreBytesOp",
     "FenceBarrierInitOp",
     "MbarrierInitOp",
     "PendingType",
@@ -61,6 +63,7 @@ HOPPER = DIALECT = Dialect(
         MbarrierInitOp,
         FenceBarrierInitOp,
         ExpectBytesOp,
+        ExpectMoreBytesOp,
         ArriveOp,
         WaitOp,
         ProxyFenceOp,

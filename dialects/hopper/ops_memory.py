@@ -69,6 +69,18 @@ class FenceBarrierInitOp(IRDLOperation):
         super().__init__()
 
 
+def _check_bytes(op: ExpectBytesOp | ExpectMoreBytesOp) -> None:
+    """What is expected in one block on one barrier value is what the loads on it there bring."""
+    _check_barrier(op, op.barrier)
+    if not 0 < op.bytes.value.data <= MAX_TX_BYTES:
+        raise VerifyException(f"{op.name}: {op.bytes.value.data} bytes; one phase counts 1 to {MAX_TX_BYTES}")
+    users = [use.operation for use in op.barrier.uses if use.operation.parent is op.parent]
+    loaded = sum(user.map_type.bytes for user in users if isinstance(user, TmaLoadOp | TmaLoadIm2colOp))
+    expected = sum(user.bytes.value.data for user in users if isinstance(user, ExpectBytesOp | ExpectMoreBytesOp))
+    if loaded and loaded != expected:
+        raise VerifyException(f"{op.name}: expects {expected} bytes, but the loads on this barrier bring {loaded}")
+
+
 @irdl_op_definition
 class ExpectBytesOp(IRDLOperation):
     """`mbarrier.arrive.expect_tx`: the running phase of `barrier` also waits for `bytes` more bytes; then this thread arrives once.
@@ -83,16 +95,24 @@ class ExpectBytesOp(IRDLOperation):
         super().__init__(operands=[barrier], properties={"bytes": IntegerAttr(bytes, i32)})
 
     def verify_(self) -> None:
-        _check_barrier(self, self.barrier)
-        expected = self.bytes.value.data
-        if not 0 < expected <= MAX_TX_BYTES:
-            raise VerifyException(f"{self.name}: {expected} bytes; one phase counts 1 to {MAX_TX_BYTES}")
-        loads = [use.operation for use in self.barrier.uses if isinstance(use.operation, TmaLoadOp | TmaLoadIm2colOp)]
-        loaded = sum(load.map_type.bytes for load in loads if load.parent is self.parent)
-        if loads and loaded != expected:
-            raise VerifyException(
-                f"{self.name}: expects {expected} bytes, but the loads on this barrier bring {loaded}"
-            )
+        _check_bytes(self)
+
+
+@irdl_op_definition
+class ExpectMoreBytesOp(IRDLOperation):
+    """`mbarrier.expect_tx`: the running phase of `barrier` also waits for `bytes` more bytes; nobody arrives (the phase cannot complete
+    before its arrivals have come). Bytes and loads in the same block must agree as for `hopper.expect_bytes`."""
+
+    name = "hopper.expect_more_bytes"
+    barrier = operand_def(I32)
+    bytes = prop_def(IntegerAttr[I32])
+    assembly_format = "$barrier `,` $bytes attr-dict"
+
+    def __init__(self, barrier: SSAValue, bytes: int) -> None:
+        super().__init__(operands=[barrier], properties={"bytes": IntegerAttr(bytes, i32)})
+
+    def verify_(self) -> None:
+        _check_bytes(self)
 
 
 @irdl_op_definition

@@ -1,0 +1,197 @@
+"""Building kernel bodies: i32 arithmetic, loops and tile bodies as vectors, in the order in which they are written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TypeVar, cast
+
+from xdsl.dialects import arith, scf
+from xdsl.dialects.builtin import (
+    AnyFloat,
+    DenseIntOrFPElementsAttr,
+    FloatAttr,
+    IntegerAttr,
+    IntegerType,
+    LocationAttr,
+    UnknownLoc,
+    VectorType,
+    i32,
+)
+from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
+
+from stepwell.dialects import tile
+
+OpT = TypeVar("OpT", bound=Operation)
+
+
+class Emitter:
+    """Appends ops to a kernel's body; constants go to the kernel's start, once each; ops get the location that is current."""
+
+    def __init__(self, entry: Block, location: LocationAttr) -> None:
+        self.entry, self.block, self.location = entry, entry, location
+        self._constants: dict[Attribute, SSAValue] = {}
+        self._last_constant: Operation | None = None
+
+    def insert(self, op: OpT) -> OpT:
+        """Append `op` to the current block."""
+        if isinstance(op.location, UnknownLoc):
+            op.location = self.location
+        self.block.add_op(op)
+        return op
+
+    @contextmanager
+    def inside(self, block: Block, location: LocationAttr | None = None) -> Iterator[None]:
+        """Append to `block` meanwhile."""
+        outer, self.block = self.block, block
+        try:
+            yield
+        finally:
+            self.block = outer
+
+    @contextmanager
+    def at(self, location: LocationAttr) -> Iterator[None]:
+        """Ops made meanwhile have `location` (unless it is unknown)."""
+        outer = self.location
+        self.location = outer if isinstance(location, UnknownLoc) else location
+        try:
+            yield
+        finally:
+            self.location = outer
+
+    # --- constants and arithmetic
+
+    def constant(self, value: Attribute, of: Attribute, name: str = "c") -> SSAValue:
+        """A constant at the kernel's start."""
+        if value not in self._constants:
+            op = arith.ConstantOp(value, of)  # type: ignore[arg-type]
+            op.result.name_hint, op.location = name, self.location
+            if self._last_constant is not None:
+                self.entry.insert_op_after(op, self._last_constant)
+            elif self.entry.first_op is not None:
+                self.entry.insert_op_before(op, self.entry.first_op)
+            else:
+                self.entry.add_op(op)
+            self._constants[value], self._last_constant = op.result, op
+        return self._constants[value]
+
+    def i32(self, value: int) -> SSAValue:
+        """A number."""
+        return self.constant(IntegerAttr(value, i32), i32, f"c{value}" if value >= 0 else "cm")
+
+    def splat(self, value: float, of: VectorType) -> SSAValue:
+        """A vector of one number."""
+        return self.constant(DenseIntOrFPElementsAttr.from_list(of, [value]), of, "splat")  # type: ignore[arg-type]
+
+    def _named(self, op: Operation, name: str) -> SSAValue:
+        self.insert(op)
+        if name:
+            op.results[0].name_hint = name
+        return op.results[0]
+
+    def add(self, a: SSAValue, b: SSAValue, name: str = "") -> SSAValue:
+        """a + b"""
+        return self._named(arith.AddiOp(a, b), name)
+
+    def sub(self, a: SSAValue, b: SSAValue, name: str = "") -> SSAValue:
+        """a - b"""
+        return self._named(arith.SubiOp(a, b), name)
+
+    def mul(self, a: SSAValue, b: SSAValue, name: str = "") -> SSAValue:
+        """a * b"""
+        return self._named(arith.MuliOp(a, b), name)
+
+    def bit_and(self, a: SSAValue, b: SSAValue, name: str = "") -> SSAValue:
+        """a & b"""
+        return self._named(arith.AndIOp(a, b), name)
+
+    def xor(self, a: SSAValue, b: SSAValue, name: str = "") -> SSAValue:
+        """a ^ b"""
+        return self._named(arith.XOrIOp(a, b), name)
+
+    def minimum(self, a: SSAValue, b: SSAValue, name: str = "") -> SSAValue:
+        """min(a, b), signed"""
+        return self._named(arith.MinSIOp(a, b), name)
+
+    def compare(self, predicate: str, a: SSAValue, b: SSAValue, name: str = "") -> SSAValue:
+        """An i1, or a vector of them."""
+        return self._named(arith.CmpiOp(a, b, predicate), name)
+
+    def select(self, condition: SSAValue, a: SSAValue, b: SSAValue, name: str = "") -> SSAValue:
+        """condition ? a : b"""
+        return self._named(arith.SelectOp(condition, a, b), name)
+
+    def as_i32(self, condition: SSAValue, name: str = "") -> SSAValue:
+        """0 or 1"""
+        return self._named(arith.ExtUIOp(condition, i32), name)
+
+    # --- control flow
+
+    @contextmanager
+    def loop(
+        self,
+        bounds: tuple[SSAValue, SSAValue, SSAValue],
+        carried: Mapping[str, SSAValue],
+        index: str = "i",
+    ) -> Iterator[Loop]:
+        """`scf.for` from, below and by the bounds; set `next` of what it carries in the body, read `results` after it."""
+        inits = list(carried.values())
+        body = Block(arg_types=[i32, *(value.type for value in inits)])
+        for argument, name in zip(body.args, (index, *carried), strict=True):
+            argument.name_hint = name
+        loop = Loop(body, list(carried))
+        with self.inside(body):
+            yield loop
+            self.insert(scf.YieldOp(*(loop.next[name] for name in carried)))
+        op = self.insert(scf.ForOp(*bounds, inits, Region(body)))
+        for result, name in zip(op.results, carried, strict=True):
+            result.name_hint = name
+        loop.results.update(zip(carried, op.results, strict=True))
+
+    @contextmanager
+    def when(self, condition: SSAValue) -> Iterator[None]:
+        """`scf.if` without results."""
+        body = Block()
+        with self.inside(body):
+            yield
+            self.insert(scf.YieldOp())
+        self.insert(scf.IfOp(condition, [], Region(body), Region()))
+
+    # --- tile bodies
+
+    def map(self, op: tile.MapOp, operands: Sequence[SSAValue], length: int) -> SSAValue:
+        """The body of a `tile.map` on vectors of `length` elements: the same arith and math ops, constants repeated."""
+        values: dict[SSAValue, SSAValue] = dict(zip(op.body.block.args, operands, strict=True))
+        for inner in op.body.block.ops:
+            if isinstance(inner, tile.YieldOp):
+                return values[inner.arguments[0]]
+            with self.at(inner.location):
+                values[inner.results[0]] = self._vectorised(inner, values, length)
+        raise AssertionError("a tile.map ends in tile.yield")
+
+    def _vectorised(self, op: Operation, values: Mapping[SSAValue, SSAValue], length: int) -> SSAValue:
+        result = VectorType(op.results[0].type, [length])
+        if isinstance(op, arith.ConstantOp):
+            return self.splat(cast(IntegerAttr | FloatAttr, op.value).value.data, result)
+        made = type(op).create(
+            operands=[values[operand] for operand in op.operands],
+            result_types=[result],
+            properties=dict(op.properties),
+            attributes=dict(op.attributes),
+        )
+        return self._named(made, op.results[0].name_hint or "")
+
+
+class Loop:
+    """One `scf.for` in the making: `index` and the carried values by name; what the next iteration gets; the results."""
+
+    def __init__(self, body: Block, names: Sequence[str]) -> None:
+        self.index: SSAValue = body.args[0]
+        self.carried: dict[str, SSAValue] = dict(zip(names, body.args[1:], strict=True))
+        self.next: dict[str, SSAValue] = {}
+        self.results: dict[str, SSAValue] = {}
+
+
+def zero_of(element: Attribute) -> FloatAttr | IntegerAttr:
+    """0 of an element type."""
+    return IntegerAttr(0, element) if isinstance(element, IntegerType) else FloatAttr(0.0, cast(AnyFloat, element))

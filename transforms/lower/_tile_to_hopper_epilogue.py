@@ -1,0 +1,135 @@
+"""The epilogue of a contraction kernel on Hopper: register tiles become one fragment vector per warpgroup.
+
+A rank-2 tile of the output's shape is the vector of the accumulator's layout; a rank-1 tile along the columns is held as a fragment whose rows are
+equal, so that broadcasting it down the rows costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from xdsl.dialects.builtin import VectorType
+from xdsl.ir import BlockArgument, Operation, SSAValue
+
+from stepwell.dialects import tile, warp
+from stepwell.dialects.tile import RefType, TileType
+from stepwell.passes import PassFailure, names_of
+from stepwell.transforms.lower._gpu_launch import LaunchSite, common_access
+from stepwell.transforms.lower._tile_to_hopper_match import Contraction
+from stepwell.transforms.lower._tile_to_hopper_roles import Roles
+
+
+class FragmentEpilogue:
+    """Emits the ops after the product loop for one warpgroup; `sites` decide how wide memory accesses may be."""
+
+    def __init__(self, c: Contraction, sites: Sequence[LaunchSite]) -> None:
+        self.c, self.sites = c, sites
+        self.layout = warp.FragmentAttr.wgmma(c.columns)
+
+    def __call__(self, roles: Roles, product: SSAValue, row: SSAValue, column: SSAValue) -> None:
+        """All ops in order; `row` is the warpgroup's first output row, `column` the tile's first column."""
+        emission = _Emission(self, roles, row, column, {self.c.loop.carried[0]: product})
+        for op in self.c.epilogue:
+            emit = _EMITTERS.get(type(op))
+            if emit is None:
+                raise self.refuse(op, "has no place in an epilogue of sm_90a")
+            with roles.e.at(op.location):
+                emit(emission, op)
+
+    def refuse(self, op: Operation, reason: str) -> PassFailure:
+        """A refusal that names the op."""
+        where = f"@{self.c.kernel.sym_name.data}, {op.name} ({' + '.join(names_of(op))})"
+        return PassFailure(f"{op.name} {reason}", where=where)
+
+
+class _Emission:
+    """One use of the epilogue: where it goes, and what tiles became."""
+
+    def __init__(
+        self,
+        plan: FragmentEpilogue,
+        roles: Roles,
+        row: SSAValue,
+        column: SSAValue,
+        values: dict[SSAValue, SSAValue],
+    ) -> None:
+        self.plan, self.roles, self.row, self.column, self.values = plan, roles, row, column, values
+
+    def ref(self, value: SSAValue) -> tuple[int, SSAValue, int]:
+        """Position, pointer and access width of a ref."""
+        assert isinstance(value, BlockArgument)
+        access = common_access(self.plan.sites, value.index, self.plan.layout.width.data)
+        return value.index, self.roles.p[f"p{value.index}"], access
+
+    def bounds(self) -> tuple[SSAValue, SSAValue]:
+        """Rows and columns of the output."""
+        return self.roles.p["m"], self.roles.p["n"]
+
+    def at_block(self, op: tile.LoadOp | tile.StoreOp, shape: Sequence[int]) -> bool:
+        """Whether the access covers the block: all its rows and columns at its offsets."""
+        offsets = self.plan.c.kernel.grid.body.block.args
+        return (
+            list(op.indices) == list(offsets) and op.get_dims() == (0, 1) and tuple(shape) == self.plan.c.config.block
+        )
+
+
+def _load(emission: _Emission, op: tile.LoadOp) -> None:
+    kind, ref, roles, layout = op.result.type, op.source.type, emission.roles, emission.plan.layout
+    assert isinstance(kind, TileType) and isinstance(ref, RefType)
+    if float(op.fill.value.data) != 0.0:
+        raise emission.plan.refuse(op, "fills with something else than 0")
+    position, pointer, access = emission.ref(op.source)
+    index = (emission.row, emission.column)
+    if kind.rank == 2 and ref.rank == 2 and emission.at_block(op, kind.get_shape()):
+        loaded: Any = warp.FragmentLoadOp(pointer, index, roles.p[f"ld{position}"], emission.bounds(), layout, access)
+    elif kind.rank == 1 and ref.rank == 1 and _along_columns(emission, op, kind):
+        loaded = warp.FragmentLoadRowOp(pointer, emission.column, emission.bounds()[1], layout, access)
+    else:
+        raise emission.plan.refuse(
+            op, f"loads {kind} from {ref}: an epilogue reads the block, or a vector along its columns"
+        )
+    emission.values[op.result] = roles.e.insert(loaded).result
+
+
+def _along_columns(emission: _Emission, op: tile.LoadOp, kind: TileType) -> bool:
+    offsets, block = emission.plan.c.kernel.grid.body.block.args, emission.plan.c.config.block
+    return op.indices[0] is offsets[-1] and kind.get_shape() == (block[-1],)
+
+
+def _fill(emission: _Emission, op: tile.FillOp) -> None:
+    assert isinstance(op.result.type, TileType)
+    vector = VectorType(op.result.type.element_type, [emission.plan.layout.registers])
+    emission.values[op.result] = emission.roles.e.splat(float(op.value.value.data), vector)
+
+
+def _broadcast(emission: _Emission, op: tile.BroadcastOp) -> None:
+    if op.get_dims() != (1,):
+        raise emission.plan.refuse(
+            op, f"repeats along dims {list(op.get_dims())}: only vectors along the columns spread"
+        )
+    emission.values[op.result] = emission.values[op.source]
+
+
+def _map(emission: _Emission, op: tile.MapOp) -> None:
+    operands = [emission.values[value] for value in op.inputs]
+    emission.values[op.result] = emission.roles.e.map(op, operands, emission.plan.layout.registers)
+
+
+def _store(emission: _Emission, op: tile.StoreOp) -> None:
+    assert isinstance(op.tile.type, TileType)
+    if not emission.at_block(op, op.tile.type.get_shape()):
+        raise emission.plan.refuse(op, f"stores {op.tile.type}: an epilogue writes the block of the output")
+    position, pointer, access = emission.ref(op.target)
+    index, stride = (emission.row, emission.column), emission.roles.p[f"ld{position}"]
+    value, layout = emission.values[op.tile], emission.plan.layout
+    emission.roles.e.insert(warp.FragmentStoreOp(value, pointer, index, stride, emission.bounds(), layout, access))
+
+
+_EMITTERS: Mapping[type[Operation], Callable[[_Emission, Any], None]] = {
+    tile.LoadOp: _load,
+    tile.FillOp: _fill,
+    tile.BroadcastOp: _broadcast,
+    tile.MapOp: _map,
+    tile.StoreOp: _store,
+}
