@@ -3,11 +3,46 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-_LAZY = {"UNIVERSE": "stepwell.universe"}
+if TYPE_CHECKING:
+    from stepwell.bench_report import bench
+    from stepwell.compare_report import compare
+    from stepwell.compiler import compile, compile_plan, import_model, interpret, lower
+    from stepwell.pipeline_value import Pipeline, pipeline
+    from stepwell.runtime.engine import Engine, load
+    from stepwell.universe import UNIVERSE
+
+_LAZY = {
+    "UNIVERSE": "stepwell.universe",
+    "Engine": "stepwell.runtime.engine",
+    "Pipeline": "stepwell.pipeline_value",
+    "bench": "stepwell.bench_report",
+    "compare": "stepwell.compare_report",
+    "compile": "stepwell.compiler",
+    "compile_plan": "stepwell.compiler",
+    "import_model": "stepwell.compiler",
+    "interpret": "stepwell.compiler",
+    "load": "stepwell.runtime.engine",
+    "lower": "stepwell.compiler",
+    "pipeline": "stepwell.pipeline_value",
+}
+__all__ = [
+    "UNIVERSE",
+    "Engine",
+    "Pipeline",
+    "bench",
+    "compare",
+    "compile",
+    "compile_plan",
+    "import_model",
+    "interpret",
+    "load",
+    "lower",
+    "pipeline",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -16,13 +16,13 @@ from stepwell.codegen.targets import Target
 from stepwell.driver import Driver, Observer
 from stepwell.frontends.shapes import Shapes
 from stepwell.frontends.weights import WeightSource, WeightStore, open_weights
-from stepwell.interpret import interpret as interpret_module
+from stepwell.execute import interpret as interpret_module
 from stepwell.levels import level_of, rank
 from stepwell.lowering import lower_in_place
 from stepwell.modules import LoadedModule, keep_weights, read_model, read_onnx, weights_of
 from stepwell.passes import StepwellContext
-from stepwell.pipeline import Pipeline
-from stepwell.pipeline import pipeline as default_pipeline
+from stepwell.pipeline_value import Pipeline
+from stepwell.pipeline_value import pipeline as default_pipeline
 from stepwell.remarks import Remark
 from stepwell.runtime.errors import UsageError
 from stepwell.runtime.plan_file import Plan, Section
@@ -107,7 +107,7 @@ def compile_plan(
     return Plan(tuple(sections), details)
 
 
-def compile(  # noqa: A001 - the name that users of compilers look for
+def compile(
     model: str | Path | bytes | onnx.ModelProto | ModuleOp,
     weights: WeightSource | None = None,
     *,

@@ -6,7 +6,7 @@ from xdsl.dialects.builtin import ModuleOp
 
 from stepwell.driver import Driver, passes_of
 from stepwell.levels import check_level, level_of, set_level
-from stepwell.pipeline import Pipeline
+from stepwell.pipeline_value import Pipeline
 
 
 def lower_in_place(module: ModuleOp, to: str, steps: Pipeline, driver: Driver) -> None:

@@ -11,7 +11,7 @@ from xdsl.passes import ModulePass
 
 from stepwell.dialects import graph
 from stepwell.driver import Observer
-from stepwell.interpret import interpret
+from stepwell.execute import interpret
 from stepwell.passes import Meaning, StepwellContext, StepwellPass
 from stepwell.signature import Array, signature_of
 from stepwell.testing.meaning import assert_same_results

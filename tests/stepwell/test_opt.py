@@ -33,7 +33,7 @@ BAD = [
     (["{}", "--arch", "sm_20"], 2, "unknown target"),
     (["{}", "--level", "graph"], 3, "arith.addi"),
     (["{}", "--shape", "x"], 2, "not a shape"),
-    (["{}", "--shape", "x:1x0"], 2, "not a shape"),
+    (["{}", "--shape", "x:1x0"], 2, "is no shape"),
     (["{}", "-t", "stepwell-ptx"], 2, "not 'llvm'"),
     (["{}", "--weights", "what"], 2, "weights"),
     (["{}", "--shrink"], 2, "xdsl-opt"),

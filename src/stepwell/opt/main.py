@@ -25,7 +25,7 @@ from stepwell.opt.diagnostics import Diagnostic, diagnostics_of, expectations, m
 from stepwell.opt.listing import help_pass, list_passes
 from stepwell.opt.remark_output import format_remarks
 from stepwell.passes import StepwellContext
-from stepwell.pipeline import pipeline
+from stepwell.pipeline_value import pipeline
 from stepwell.remarks import Remark
 from stepwell.runtime.errors import ComparisonError, InternalError, StepwellError, UsageError
 from stepwell.source import SourceMap, parse_text, verify_text

@@ -79,6 +79,8 @@ class AssemblyTarget(Target):
 
     def emit(self, ctx: Context, module: ModuleOp, output: IO[str]) -> None:
         _need(module, "llvm", "cpu", self.name)
-        from stepwell.codegen.objects import assembly_of
+        from stepwell.codegen.objects import compile_assembly, cpu_text
 
-        output.write(assembly_of(module))
+        target = target_of(module)
+        assert target is not None
+        output.write(compile_assembly(cpu_text(module, target), target))

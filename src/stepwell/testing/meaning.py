@@ -31,7 +31,7 @@ def tolerance(before: Array, meaning: Meaning, rtol: float, terms: int) -> float
     scale = float(finite.max()) if finite.size else 0.0
     if meaning == "rounds":
         return rtol * scale
-    unit = float(np.finfo(before.dtype).eps) / 2
+    unit = float(np.finfo(before.dtype.name).eps) / 2
     gamma = terms * unit / max(1 - terms * unit, 0.5)
     return 2 * gamma * SPREAD * scale
 

@@ -23,7 +23,7 @@ from stepwell.driver import Driver, Observer, passes_of
 from stepwell.modules import read_model
 from stepwell.opt.main import StepwellOpt
 from stepwell.passes import StepwellContext, StepwellPass
-from stepwell.pipeline import Pipeline, pipeline
+from stepwell.pipeline_value import Pipeline, pipeline
 from stepwell.printing import module_text
 from stepwell.remarks import RemarkCollector
 from stepwell.runtime.errors import StepwellError
