@@ -24,7 +24,7 @@ from stepwell.dialects.hopper.simulator.faults import (
 )
 from stepwell.dialects.hopper.simulator.launch import Report, check_complete, choose_blocks, simulate_kernel
 from stepwell.dialects.hopper.simulator.memory import GlobalBuffer, GlobalMemory
-from stepwell.dialects.hopper.simulator.mutations import MUTATIONS, Mutant, Mutation, judge, mutants
+from stepwell.dialects.hopper.simulator.mutations import MUTATIONS, Mutant, Mutation, judge, judge_launch, mutants
 from stepwell.dialects.hopper.simulator.program import ProgramReport, simulate_program
 from stepwell.dialects.hopper.simulator.tma import Im2col, TensorMap
 
@@ -32,5 +32,5 @@ __all__ = [
     "MUTATIONS", "BarrierBytesFault", "BarrierFault", "DeadlockFault", "DescriptorFault", "DivergenceFault", "Fault", "GlobalBuffer",
     "GlobalMemory", "Im2col", "MisalignedFault", "MissingFenceFault", "Mutant", "Mutation", "OutOfBoundsFault", "PredecessorFault",
     "ProgramReport", "RaceFault", "Report", "TensorMap", "UnfinishedFault", "UninitialisedFault", "WriteTwiceFault", "check_complete",
-    "choose_blocks", "judge", "mutants", "simulate_kernel", "simulate_program",
+    "choose_blocks", "judge", "judge_launch", "mutants", "simulate_kernel", "simulate_program",
 ]  # fmt: skip

@@ -108,8 +108,7 @@ class Block:
             units = granules_of(chunks)
             self.shared.check_write(units, agent, epoch, vector, generic=False, what=what)
             self.shared.mark_swizzle(units, tensor.swizzle)
-            values = np.zeros(index.shape, tensor.buffer.dtype)
-            values[inside] = tensor.buffer.load(index[inside], self.has_waited(vector), what)
+            values = tensor.fetch(index, inside, self.has_waited(vector), what)
             self.shared.bytes.reshape(-1, GRANULE)[chunks >> 4] = values.view(np.uint8).reshape(*chunks.shape, GRANULE)
             vector[agent] = epoch
             self.mbarriers.complete_copy(barrier, tensor.load_bytes, vector)

@@ -6,7 +6,9 @@ Each mutation names the sites where it applies; `mutants` gives one damaged copy
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 from xdsl.dialects import arith
@@ -14,9 +16,10 @@ from xdsl.dialects.builtin import IntegerAttr, i32
 from xdsl.ir import Operation
 from xdsl.rewriter import InsertPoint, Rewriter
 
-from stepwell.dialects import hopper, warp
+from stepwell.dialects import hopper, plan, warp
 from stepwell.dialects.hopper.simulator.faults import Fault
-from stepwell.dialects.hopper.simulator.memory import Array
+from stepwell.dialects.hopper.simulator.launch import Argument, check_complete, simulate_kernel
+from stepwell.dialects.hopper.simulator.memory import Array, GlobalBuffer
 
 _LOADS = (hopper.TmaLoadOp, hopper.TmaLoadIm2colOp)
 _EXPECTS = (hopper.ExpectBytesOp, hopper.ExpectMoreBytesOp)
@@ -203,3 +206,24 @@ def judge(kernel: warp.KernelOp, run: Callable[[warp.KernelOp], Sequence[Array]]
             caught = fault.kind
         judged.append(Mutant(mutant.name, mutant.kernel, caught))
     return judged
+
+
+def judge_launch(
+    launch: plan.LaunchOp, kernel: warp.KernelOp, arguments: Sequence[Argument], seed: int = 0
+) -> list[Mutant]:
+    """`judge` on one launch of a program, on copies of its arguments; what it writes must be complete. A kernel that asks for the size
+    of its grid (a persistent one) runs with its grid, and with one block that does all tiles."""
+    grid = 1 if launch.grid is None else prod(int(extent) for extent in launch.grid.get_values())
+    persistent = any(isinstance(op, warp.GridDimOp) for op in kernel.walk())
+    written = [launch.args.index(value) for value in launch.written_values()]
+
+    def run(damaged: warp.KernelOp) -> list[Array]:
+        results = []
+        for blocks in sorted({grid, 1} if persistent else {grid}):
+            mine = deepcopy(list(arguments))
+            outputs = [held for held in (mine[i] for i in written) if isinstance(held, GlobalBuffer)]
+            check_complete(simulate_kernel(damaged, mine, blocks, seed=seed), outputs)
+            results += [output.values() for output in outputs]
+        return results
+
+    return judge(kernel, run)

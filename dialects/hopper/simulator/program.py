@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -30,6 +30,9 @@ class Weights(Protocol):
         ...
 
 
+BeforeLaunch = Callable[[plan.LaunchOp, warp.KernelOp, Sequence[Argument]], None]
+
+
 @dataclass
 class ProgramReport:
     """The outputs by name, and a report per launch."""
@@ -46,39 +49,38 @@ def simulate_program(
     name: str = "main",
     blocks: Blocks = "all",
     seed: int = 0,
+    before_launch: BeforeLaunch | None = None,
 ) -> ProgramReport:
     """Run program `name` of a kernel-level module for CUDA on `inputs` (arrays by binding name) and return its outputs.
 
+    `before_launch` is called with each launch, its kernel and its arguments (copy them before running anything on them).
     With `blocks` other than `all` each launch runs only those blocks; then later launches read what nobody wrote, so that is for
     programs of one launch. Raises a `Fault` that says where."""
     program = SymbolTable.lookup_symbol(module, name)
     if not isinstance(program, plan.ProgramOp):
         raise UsageError(f"the module has no plan.program @{name}")
-    run = _Run(module, inputs, weights, blocks, seed, program)
+    arena = _poisoned(0 if program.arena is None else program.arena.value.data)
+    run = _Run(module, inputs, weights, blocks, seed, before_launch, arena)
     for op in program.block.ops:
         run.execute(op)
     return run.report
 
 
+@dataclass
 class _Run:
     """The memory of one run: `values` maps SSA values to buffers, tensor maps and numbers."""
 
-    def __init__(
-        self,
-        module: ModuleOp,
-        inputs: Mapping[str, Array],
-        weights: Weights,
-        blocks: Blocks,
-        seed: int,
-        program: plan.ProgramOp,
-    ) -> None:
-        self.module, self.inputs, self.weights, self.blocks, self.seed = module, inputs, weights, blocks, seed
-        self.report = ProgramReport()
-        self.values: dict[SSAValue, Argument] = {}
-        self.slices: list[plan.SliceOp] = []
-        self.step = 0
-        size = 0 if program.arena is None else program.arena.value.data
-        self.arena = _poisoned(size)
+    module: ModuleOp
+    inputs: Mapping[str, Array]
+    weights: Weights
+    blocks: Blocks
+    seed: int
+    before_launch: BeforeLaunch | None
+    arena: GlobalMemory
+    step: int = 0
+    report: ProgramReport = field(default_factory=ProgramReport)
+    values: dict[SSAValue, Argument] = field(default_factory=dict)
+    slices: list[plan.SliceOp] = field(default_factory=list)
 
     def execute(self, op: Operation) -> None:
         """One op of the program."""
@@ -155,6 +157,8 @@ class _Run:
         self._check_shape(op, kernel)
         grid = math.prod(int(extent) for extent in op.grid.get_values())
         arguments = [self.values[value] for value in op.args]
+        if self.before_launch is not None:
+            self.before_launch(op, kernel, arguments)
         try:
             report = simulate_kernel(kernel, arguments, grid, blocks=self.blocks, seed=self.seed + self.step)
             if len(report.blocks) == grid:
@@ -215,8 +219,9 @@ def _tensor_map(op: plan.TensorMapOp, buffer: GlobalBuffer) -> TensorMap:
     strides = tuple(stride * buffer.dtype.itemsize for stride in source.get_strides()[::-1][1:])
     steps = op.element_strides()[::-1]
     box = tuple(int(extent) for extent in op.box.get_values())[::-1]
+    as_tf32 = op.data_type is not None and op.data_type.data.startswith("tf32")
     if op.lower is None or op.upper is None:
-        return TensorMap(buffer, dims, strides, box, steps, op.swizzle_bytes)
+        return TensorMap(buffer, dims, strides, box, steps, op.swizzle_bytes, None, as_tf32)
     lower, upper = (tuple(int(corner) for corner in corners.get_values())[::-1] for corners in (op.lower, op.upper))
     im2col = Im2col(lower, upper, channels=box[0], pixels=box[1])
-    return TensorMap(buffer, dims, strides, (), steps, op.swizzle_bytes, im2col)
+    return TensorMap(buffer, dims, strides, (), steps, op.swizzle_bytes, im2col, as_tf32)

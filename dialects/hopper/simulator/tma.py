@@ -46,7 +46,8 @@ class Im2col:
 
 @dataclass(frozen=True, eq=False)
 class TensorMap:
-    """What a 128-byte tensor map says. `dims` in elements, innermost first; `strides` in bytes, of all dims but the innermost. Outside reads are zeros."""
+    """What a 128-byte tensor map says. `dims` in elements, innermost first; `strides` in bytes, of all dims but the innermost. Outside reads are zeros.
+    `as_tf32`: f32 elements are rounded to tf32 on their way (to nearest even, which is an assumption: the manuals say rounded)."""
 
     buffer: GlobalBuffer
     dims: tuple[int, ...]
@@ -55,6 +56,7 @@ class TensorMap:
     element_strides: tuple[int, ...] = ()
     swizzle: int = 128
     im2col: Im2col | None = None
+    as_tf32: bool = False
 
     def __post_init__(self) -> None:
         if not self.element_strides:
@@ -106,6 +108,16 @@ class TensorMap:
                 raise DescriptorFault(f"{self._name} is tiled and takes no filter offsets")
             return self._tiled(coordinates)
         return self._column(self.im2col, coordinates, offsets)
+
+    def fetch(self, index: Array, inside: Array, waited: bool, what: str) -> Array:
+        """The elements themselves, zeros outside."""
+        values = np.zeros(index.shape, self.buffer.dtype)
+        values[inside] = self.buffer.load(index[inside], waited, what)
+        if self.as_tf32:
+            bits = values.view(np.uint32)
+            bits += np.uint32(0xFFF) + ((bits >> np.uint32(13)) & np.uint32(1))
+            bits &= np.uint32(0xFFFFE000)
+        return values
 
     def _tiled(self, coordinates: tuple[int, ...]) -> tuple[Array, Array]:
         steps = (1, *self.element_strides[1:])
