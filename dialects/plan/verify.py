@@ -178,8 +178,10 @@ def parameter_kind(parameter: Attribute) -> str:
             return "tensor_map"
         case "plan.table":
             return "table"
-        case "warp.global" | "llvm.ptr" | "ptr_xdsl.ptr":
+        case "warp.global" | "ptr_xdsl.ptr":
             return "memory"
+        case "llvm.ptr":
+            return "pointer"
     return "value"
 
 
@@ -202,6 +204,7 @@ _ACCEPTS = {
     "window": {"window", "buffer"},
     "buffer": {"buffer"},
     "memory": {"buffer", "table"},
+    "pointer": {"buffer", "table", "tensor_map"},
     "table": {"table"},
     "tensor_map": {"tensor_map"},
     "value": {"value"},
