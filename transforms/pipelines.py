@@ -44,7 +44,11 @@ KERNEL = {
 
 LLVM = {
     "cpu": ["stepwell-convert-scf-to-cf", "stepwell-convert-kernel-to-llvm"],
-    "sm_90a": ["stepwell-convert-scf-to-cf", "stepwell-convert-kernel-to-llvm"],
+    "sm_90a": [
+        "stepwell-convert-hopper-roles-to-scf",
+        "stepwell-convert-scf-to-cf",
+        "stepwell-convert-kernel-to-llvm",
+    ],
 }
 
 FAMILIES = ("cpu", "sm_90a")

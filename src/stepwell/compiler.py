@@ -14,9 +14,9 @@ from xdsl.dialects.builtin import ModuleOp
 from stepwell.build import build_section
 from stepwell.codegen.targets import Target
 from stepwell.driver import Driver, Observer
+from stepwell.execute import interpret as interpret_module
 from stepwell.frontends.shapes import Shapes
 from stepwell.frontends.weights import WeightSource, WeightStore, open_weights
-from stepwell.execute import interpret as interpret_module
 from stepwell.levels import level_of, rank
 from stepwell.lowering import lower_in_place
 from stepwell.modules import LoadedModule, keep_weights, read_model, read_onnx, weights_of
