@@ -73,7 +73,7 @@ class RoleOp(IRDLOperation):
         threads = kernel.threads.value.data
         if not self.span or self.span.start < 0 or self.span.stop * WARPGROUP > threads:
             raise VerifyException(f"{self.name}: warpgroups {self.span} of a block of {threads} threads")
-        others = [op for op in kernel.body.ops if isinstance(op, RoleOp) and op is not self]
+        others = [op for op in _roles(kernel) if op is not self]
         if any(set(self.span) & set(op.span) for op in others):
             raise VerifyException(f"{self.name}: two roles share a warpgroup; their spans must be disjoint")
         if any((op.registers is None) != (self.registers is None) for op in others):
@@ -171,9 +171,10 @@ class DescriptorOp(IRDLOperation):
 
 
 def _check_linear(op: Operation, *values: SSAValue) -> None:
-    """An accumulator in flight has one reader: nobody may look at its registers before the wait."""
+    """An accumulator in flight has one reader on each path: nobody may look at its registers before the wait."""
     for value in values:
-        if isinstance(value.type, PendingType) and sum(1 for _ in value.uses) > 1:
+        readers = [use.operation.parent for use in value.uses] if isinstance(value.type, PendingType) else []
+        if len(readers) != len(set(readers)):
             raise VerifyException(f"{op.name}: an accumulator in flight is used more than once; wait for it first")
 
 
@@ -251,12 +252,16 @@ def _check_warpgroup(op: Operation) -> None:
         if isinstance(parent, KernelOp) and parent.threads.value.data % WARPGROUP:
             threads = parent.threads.value.data
             raise VerifyException(f"{op.name}: a block of {threads} threads is not made of warpgroups of {WARPGROUP}")
-        if isinstance(parent, KernelOp) and any(isinstance(o, RoleOp) for o in parent.body.ops):
+        if isinstance(parent, KernelOp) and _roles(parent):
             raise VerifyException(
                 f"{op.name}: stands outside the kernel's roles; move it into a role of whole warpgroups"
             )
         if isinstance(parent, RoleOp | KernelOp):
             return
+
+
+def _roles(kernel: KernelOp) -> list[RoleOp]:
+    return [op for block in kernel.body.blocks for op in block.ops if isinstance(op, RoleOp)]
 
 
 def _ancestors(op: Operation) -> Iterator[Operation]:

@@ -1,0 +1,236 @@
+"""Every inline-assembly string of the GPU back end, in one table of functions: PTX text and LLVM constraints.
+
+Operands are written as LLVM counts them after vectors are taken apart (`stepwell.codegen.llvm_text_asm`): outputs first, then inputs, `$0` on.
+Sources: PTX ISA 8.6, the instruction's own section.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from stepwell.codegen.layouts import Fragment
+
+
+@dataclass(frozen=True)
+class Asm:
+    """PTX text and constraints."""
+
+    text: str
+    constraints: str
+
+
+@dataclass
+class _Writer:
+    """Numbers operands in the order in which they are declared and collects statements."""
+
+    outputs: list[str] = field(default_factory=list)
+    inputs: list[str] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+
+    def done(self, *, memory: bool = True) -> Asm:
+        """The finished block, in a scope of its own."""
+        clobbers = ["~{memory}"] if memory else []
+        return Asm("{ " + " ".join(self.lines) + " }", ",".join([*self.outputs, *self.inputs, *clobbers]))
+
+
+def _list(start: int, count: int) -> str:
+    return "{" + ", ".join(f"${start + i}" for i in range(count)) + "}"
+
+
+# --- mbarriers
+
+WAIT = Asm(
+    "{ .reg .pred p; WAIT_${:uid}: mbarrier.try_wait.parity.shared::cta.b64 p, [$0], $1; @!p bra WAIT_${:uid}; }",
+    "r,r,~{memory}",
+)
+"""Wait for the phase of parity $1; try_wait suspends the thread for a while by itself."""
+EXPECT_BYTES = Asm("mbarrier.arrive.expect_tx.shared::cta.b64 _, [$0], $1;", "r,r,~{memory}")
+EXPECT_MORE_BYTES = Asm("mbarrier.expect_tx.relaxed.cta.shared::cta.b64 [$0], $1;", "r,r,~{memory}")
+ARRIVE = Asm("mbarrier.arrive.shared::cta.b64 _, [$0];", "r,~{memory}")
+ARRIVE_IF = Asm("@$1 mbarrier.arrive.shared::cta.b64 _, [$0];", "r,b,~{memory}")
+FENCE_BARRIER_INIT = Asm("fence.mbarrier_init.release.cluster;", "~{memory}")
+
+
+# --- wgmma
+
+
+def _tied(registers: int) -> str:
+    return ",".join(["=f"] * registers + [str(i) for i in range(registers)])
+
+
+def wgmma_begin(registers: int) -> Asm:
+    """No instruction: accumulators pass through, so that LLVM moves no register write past the first fence."""
+    return Asm("", _tied(registers))
+
+
+def wgmma_wait(registers: int, pending: int) -> Asm:
+    """Wait until at most `pending` groups run; with registers, they pass through and are final."""
+    constraints = (_tied(registers) + "," if registers else "") + "~{memory}"
+    return Asm(f"wgmma.wait_group.sync.aligned {pending};", constraints)
+
+
+def wgmma(registers: int, element: str, instructions: int) -> Asm:
+    """One k-tile: fence, `instructions` products of 32 bytes of k, commit. Operands: accumulators, descriptors of A and B.
+
+    Descriptors count 16 bytes, so each product moves them by 2 (inside one swizzle row; the hardware swizzles by address)."""
+    columns = 2 * registers
+    k, tail = {"f16": (16, "1, 1, 1, 0, 0"), "tf32": (8, "1, 1, 1")}[element]
+    a, b = 2 * registers, 2 * registers + 1
+    lines = ["{ .reg .b64 a, b;", "wgmma.fence.sync.aligned;", f"mov.b64 a, ${a}; mov.b64 b, ${b};"]
+    for step in range(instructions):
+        if step:
+            lines.append("add.s64 a, a, 2; add.s64 b, b, 2;")
+        shape = f"m64n{columns}k{k}.f32.{element}.{element}"
+        lines.append(f"wgmma.mma_async.sync.aligned.{shape} {_list(0, registers)}, a, b, {tail};")
+    lines.append("wgmma.commit_group.sync.aligned; }")
+    return Asm(" ".join(lines), _tied(registers) + ",l,l,~{memory}")
+
+
+# --- fragments
+
+
+@dataclass(frozen=True)
+class Run:
+    """Contiguous elements of one thread: `count` registers from `register` on lie at `column` (past the thread's first column) of its
+    `row` (past its first row)."""
+
+    row: int
+    column: int
+    register: int
+    count: int
+
+
+def runs(fragment: Fragment, access: int) -> list[Run]:
+    """A fragment's elements as accesses of `access` elements, rows in order; the same for every thread."""
+    row0, column0 = fragment.place(0, 0)
+    found = [
+        Run(fragment.place(0, r)[0] - row0, fragment.place(0, r)[1] - column0, r, access)
+        for r in range(0, fragment.registers, access)
+    ]
+    return sorted(found, key=lambda run: (run.row, run.column))
+
+
+def _by_row(listed: Sequence[Run]) -> Iterator[tuple[int, list[Run]]]:
+    for row in sorted({run.row for run in listed}):
+        yield row, [run for run in listed if run.row == row]
+
+
+@dataclass(frozen=True)
+class _Moves:
+    """Loads or stores of runs through a pointer; `bits` is 32 or 16. Registers hold one f32 or two f16."""
+
+    bits: int
+
+    @property
+    def per_register(self) -> int:
+        """Elements per 32-bit register."""
+        return 32 // self.bits
+
+    @property
+    def letter(self) -> str:
+        """The constraint of data registers."""
+        return "f" if self.bits == 32 else "r"
+
+    def load(self, base: int, run: Run, address: str, fill: str | None = None) -> list[str]:
+        """Fill the run's registers (outputs from `$base` on) with `fill` or 0, then load where predicate q holds."""
+        if run.count < self.per_register:
+            return self._load_half(base, run, address)
+        first, count = base + run.register // self.per_register, run.count // self.per_register
+        kind = "f32" if self.bits == 32 else "b32"
+        zero = "0f00000000" if self.bits == 32 else "0"
+        lines = [f"mov.{kind} ${first + i}, {fill or zero};" for i in range(count)]
+        return [*lines, f"@q ld.global{_vector(count)}.{kind} {_operand(first, count)}, {address};"]
+
+    def _load_half(self, base: int, run: Run, address: str, fill: str = "0") -> list[str]:
+        register, half = base + run.register // 2, run.register % 2
+        lines = [f"mov.b16 h{half}, {fill};", f"@q ld.global.b16 h{half}, {address};"]
+        return lines + ([f"mov.b32 ${register}, {{h0, h1}};"] if half else [])
+
+    def store(self, base: int, run: Run, address: str) -> list[str]:
+        """Store the run's registers (inputs from `$base` on) where predicate q holds."""
+        if run.count < self.per_register:
+            half = run.register % 2
+            return [f"mov.b32 {{h0, h1}}, ${base + run.register // 2};", f"@q st.global.b16 {address}, h{half};"]
+        first, count = base + run.register // self.per_register, run.count // self.per_register
+        kind = "f32" if self.bits == 32 else "b32"
+        return [f"@q st.global{_vector(count)}.{kind} {address}, {_operand(first, count)};"]
+
+
+def _vector(count: int) -> str:
+    return f".v{count}" if count > 1 else ""
+
+
+def _operand(first: int, count: int) -> str:
+    return _list(first, count) if count > 1 else f"${first}"
+
+
+def fragment_load(fragment: Fragment, bits: int, access: int) -> Asm:
+    """Load a fragment; inputs: address of the thread's first element, bytes between its rows (of the smallest distance), rows and columns
+    that are left in bounds from there."""
+    moves, registers = _Moves(bits), fragment.registers * bits // 32
+    writer = _Writer([f"=&{moves.letter}"] * registers, ["l", "l", "r", "r"])
+    writer.lines.append(".reg .pred p, q; .reg .b64 a; .reg .b16 h0, h1;")
+    for run, address in _addressed(writer, runs(fragment, access), registers, bits):
+        writer.lines += moves.load(0, run, address)
+    return writer.done()
+
+
+def fragment_store(fragment: Fragment, bits: int, access: int) -> Asm:
+    """Store a fragment; inputs: the registers, then as for `fragment_load`."""
+    moves, registers = _Moves(bits), fragment.registers * bits // 32
+    writer = _Writer([], [*[moves.letter] * registers, "l", "l", "r", "r"])
+    writer.lines.append(".reg .pred p, q; .reg .b64 a; .reg .b16 h0, h1;")
+    for run, address in _addressed(writer, runs(fragment, access), registers, bits):
+        writer.lines += moves.store(0, run, address)
+    return writer.done()
+
+
+def _addressed(writer: _Writer, listed: Sequence[Run], first: int, bits: int) -> Iterator[tuple[Run, str]]:
+    """Each run with its address, after the code that sets predicate q: the row and the column are in bounds."""
+    address, step, rows, columns = (f"${first + i}" for i in range(4))
+    writer.lines.append(f"mov.b64 a, {address};")
+    for number, (row, members) in enumerate(_by_row(listed)):
+        if number:
+            writer.lines.append(f"add.s64 a, a, {step};")
+        writer.lines.append(f"setp.gt.s32 p, {rows}, {row};")
+        for run in members:
+            writer.lines.append(f"setp.gt.and.s32 q, {columns}, {run.column}, p;")
+            yield run, f"[a+{run.column * bits // 8}]"
+
+
+def row_columns(fragment: Fragment) -> list[int]:
+    """Registers of a fragment's first row: what `fragment_load_row` loads."""
+    return [run.register for run in runs(fragment, 1) if run.row == 0]
+
+
+def fragment_load_row(fragment: Fragment, bits: int, access: int) -> Asm:
+    """Load the columns of the thread's first row, densely; inputs: address of the first, columns that are left in bounds from there."""
+    moves, listed = _Moves(bits), row_columns(fragment)
+    registers = len(listed) * bits // 32
+    writer = _Writer([f"=&{moves.letter}"] * registers, ["l", "r"])
+    writer.lines.append(".reg .pred q; .reg .b16 h0, h1;")
+    columns = [run.column for run in runs(fragment, 1) if run.row == 0]
+    for position in range(0, len(listed), access):
+        column = columns[position]
+        writer.lines.append(f"setp.gt.s32 q, ${registers + 1}, {column};")
+        run = Run(0, column, position, access)
+        writer.lines += moves.load(0, run, f"[${registers}+{column * bits // 8}]")
+    return writer.done()
+
+
+def gather(count: int, width: int, bits: int) -> Asm:
+    """`count` loads of `width` elements each; inputs: base address, element offsets, masks as i32, the fill (f32, or two f16)."""
+    moves, registers = _Moves(bits), count * width * bits // 32
+    fill = registers + 1 + 2 * count
+    writer = _Writer([f"=&{moves.letter}"] * registers, ["l", *["r"] * (2 * count), moves.letter])
+    writer.lines.append(".reg .pred q; .reg .b64 a; .reg .b16 h0, h1, z0, z1;")
+    if width < moves.per_register:
+        writer.lines.append(f"mov.b32 {{z0, z1}}, ${fill};")
+    for i in range(count):
+        offset, mask = registers + 1 + i, registers + 1 + count + i
+        writer.lines.append(f"setp.ne.b32 q, ${mask}, 0; mad.wide.s32 a, ${offset}, {bits // 8}, ${registers};")
+        run = Run(0, 0, i * width, width)
+        half = width < moves.per_register
+        writer.lines += moves._load_half(0, run, "[a]", "z0") if half else moves.load(0, run, "[a]", f"${fill}")
+    return writer.done()
