@@ -65,6 +65,7 @@ class _Symbol:
     section: int
     value: int
     kind: int
+    size: int
 
 
 class _Object:
@@ -123,11 +124,11 @@ class _Object:
             raise self.error("has symbols without names")
         names = self.contents(self.sections[table.link])
         for index in range(table.size // _SYMBOL.size):
-            start, info, _, section, value, _ = self._unpack(_SYMBOL, table.offset + index * _SYMBOL.size)
+            start, info, _, section, value, size = self._unpack(_SYMBOL, table.offset + index * _SYMBOL.size)
             end = names.find(b"\0", start) if start < len(names) else -1
             if end < 0:
                 raise self.error("has a symbol whose name is not there")
-            yield _Symbol(names[start:end].decode("ascii", "replace"), section, value, info & 15)
+            yield _Symbol(names[start:end].decode("ascii", "replace"), section, value, info & 15, size)
 
     def relocations(self) -> Iterator[tuple[int, int, int, _Symbol, int]]:
         """(target section, offset, type, symbol, addend) for every relocation of a loaded section."""
@@ -169,7 +170,11 @@ class Image:
         """Where the symbol `name` lies; PlanError when the object does not define it."""
         if name not in self._symbols:
             raise self._object.error(f"does not define {name}")
-        return self._symbols[name]
+        return self._symbols[name][0]
+
+    def extent(self, name: str) -> int:
+        """How many bytes the symbol `name` has."""
+        return self._symbols[name][1] if name in self._symbols else 0
 
     def __contains__(self, name: str) -> bool:
         return name in self._symbols
@@ -268,13 +273,14 @@ class Image:
                     f"the system refuses executable memory (errno {ctypes.get_errno()})", where="native code"
                 )
 
-    def _exported(self) -> Iterator[tuple[str, int]]:
+    def _exported(self) -> Iterator[tuple[str, tuple[int, int]]]:
         for index, section in enumerate(self._object.sections):
             if section.kind != _SYMTAB:
                 continue
             for symbol in self._object.symbols(index):
                 if symbol.name and symbol.section in self._places and symbol.kind in (0, 1, 2):
-                    yield symbol.name, self._value(symbol)
+                    room = self._object.sections[symbol.section].size - symbol.value
+                    yield symbol.name, (self._value(symbol), min(symbol.size, room))
 
 
 _RELATIVE = (_PC32, _PLT32, _PC64, _GOTPCREL, _GOTPCRELX, _REX_GOTPCRELX)

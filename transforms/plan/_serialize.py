@@ -62,9 +62,9 @@ def serialize_program(module: ModuleOp, text: str | None = None) -> Json:
 
 
 def kernel_names(module: ModuleOp, program: plan.ProgramOp) -> list[str]:
-    """The kernels that the program launches, in the module's order: the order of the CPU's table `stepwell_kernels`."""
+    """The module's kernels, in order: those that are launched and, on the CPU, all that stand in `stepwell_kernels`."""
     launched = {step.kernel_name for _, step in program.steps() if isinstance(step, plan.LaunchOp)}
-    return [name for name in map(_symbol, module.ops) if name in launched]
+    return [_symbol(op) for op in module.ops if "stepwell.kernel" in op.attributes or _symbol(op) in launched]
 
 
 def _symbol(op: Operation) -> str:

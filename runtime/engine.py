@@ -1,0 +1,186 @@
+"""Engines: a plan on this machine. `load` picks the best section that the machine takes and says which, and why not a
+better one."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
+
+import numpy as np
+
+from stepwell.runtime.cpu import CpuModule, check_host
+from stepwell.runtime.errors import PlanError, UsageError
+from stepwell.runtime.plan_file import Plan, Section, read_plan, write_plan
+from stepwell.runtime.program import Program
+
+
+class Context(Protocol):
+    """One execution at a time, with all its memory."""
+
+    def run(self, inputs: Mapping[str, Any] | None = None) -> dict[str, np.ndarray]:
+        """Inputs by name in, outputs by name out; returns when they are there."""
+
+    def bind(self, name: str, memory: Any) -> None:
+        """Use the caller's memory for a binding."""
+
+    def enqueue(self, stream: int = 0) -> None:
+        """Start one execution on what is bound, without waiting where the device allows it."""
+
+    def measure(self, repeat: int = 20) -> list[float]:
+        """Seconds of single executions on what the bindings hold, copies of inputs and outputs not counted."""
+
+    def profile(self, repeat: int = 10) -> list[tuple[str, float]]:
+        """(name, median seconds) of each launch."""
+
+    def close(self) -> None:
+        """Give back everything."""
+
+
+class Module(Protocol):
+    """A loaded section: code and constants on a device."""
+
+    program: Program
+
+    @property
+    def device(self) -> str:
+        """What it runs on."""
+
+    def create_context(self, threads: int | None = None) -> Context:
+        """Take all memory of one execution."""
+
+    def close(self) -> None:
+        """Give back code and constants."""
+
+
+@dataclass(frozen=True)
+class BindingInfo:
+    """An input or output as users see it."""
+
+    index: int
+    name: str
+    is_input: bool
+    dtype: str
+    shape: tuple[int, ...]
+    bytes: int
+
+
+class Engine:
+    """A plan loaded on this machine: immutable; contexts hold what an execution writes."""
+
+    def __init__(self, plan: Plan, target: str = "auto", threads: int | None = None) -> None:
+        self.plan, self._threads = plan, threads
+        self.module, self.section, self.skipped = _choose(plan, target)
+        self._default: Context | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def program(self) -> Program:
+        """What is allocated and launched."""
+        return self.module.program
+
+    @property
+    def bindings(self) -> tuple[BindingInfo, ...]:
+        """Inputs and outputs, in the plan's order."""
+        return tuple(
+            BindingInfo(index, b.name, b.is_input, b.dtype, b.shape, b.bytes)
+            for index, b in enumerate(self.program.bindings)
+        )
+
+    @property
+    def memory(self) -> dict[str, int]:
+        """Bytes, known before anything is allocated: the arena and bindings per context, the constants per engine."""
+        return {**self.program.memory, "arena": self.program.arena, "constants": self.program.constants}
+
+    @property
+    def choice(self) -> str:
+        """Which section runs, where, and why better ones do not."""
+        because = "".join(f"; {name} is skipped: {reason}" for name, reason in self.skipped)
+        return f"section {self.section.name} on {self.module.device}{because}"
+
+    def create_context(self, profile: int = 0, threads: int | None = None) -> Context:
+        """A context of its own memory and threads. Plans have one shape profile, number 0."""
+        if profile != 0:
+            raise UsageError(f"there is no profile {profile}", hint="this plan has one profile: 0")
+        return self.module.create_context(self._threads if threads is None else threads)
+
+    def run(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """Execute on a context that the engine keeps for itself; calls from several threads take turns."""
+        with self._lock:
+            if self._default is None:
+                self._default = self.create_context()
+            return self._default.run(inputs)
+
+    def profile(self, inputs: Mapping[str, Any], repeat: int = 10) -> list[tuple[str, float]]:
+        """(name, median seconds) of each launch, after one run on `inputs`."""
+        self.run(inputs)
+        with self._lock:
+            assert self._default is not None
+            return self._default.profile(repeat)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the plan file: all sections, whichever one runs here."""
+        write_plan(self.plan, path)
+
+    def close(self) -> None:
+        """Give back the memory of the engine; contexts made by `create_context` are closed by whoever made them."""
+        with self._lock:
+            if self._default is not None:
+                self._default.close()
+                self._default = None
+            self.module.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+def load(path: str | os.PathLike[str], target: str = "auto", threads: int | None = None) -> Engine:
+    """Load a plan file. `target`: auto (the best section that this machine takes), cpu, cuda, or a section's name."""
+    return Engine(read_plan(path), target, threads)
+
+
+def _rank(section: Section) -> tuple[int, str]:
+    """Better sections first: GPU code by architecture, then CPU code by level, highest first."""
+    return (0 if section.target == "cpu" else 1, section.level or section.target)
+
+
+def _choose(plan: Plan, target: str) -> tuple[Module, Section, tuple[tuple[str, str], ...]]:
+    """The first section, best first, that loads; PlanError with every reason when none does."""
+    sections = sorted(plan.sections, key=_rank, reverse=True)
+    wanted = [s for s in sections if target in ("auto", s.name, s.target) or (target == "cuda" and s.target != "cpu")]
+    if not wanted:
+        names = ", ".join(section.name for section in sections) or "none"
+        raise PlanError(f"there is no section for {target}", where=plan.path, hint=f"the plan has: {names}")
+    skipped: list[tuple[str, str]] = []
+    for section in wanted:
+        try:
+            _check_machine(section)
+        except PlanError as error:
+            skipped.append((section.name, str(error).replace("\n  hint:", " -")))
+        else:
+            return _open(section), section, tuple(skipped)
+    reasons = "; ".join(f"{name}: {reason}" for name, reason in skipped)
+    raise PlanError(f"no section fits this machine: {reasons}", where=plan.path)
+
+
+def _check_machine(section: Section) -> None:
+    """PlanError when this machine cannot run the section's code, whatever state it is in."""
+    if section.target == "cpu":
+        check_host(section.level)
+        return
+    from stepwell.runtime.cuda_driver import check_device  # loads cuda.bindings, which CPU plans run without
+
+    check_device(section.target)
+
+
+def _open(section: Section) -> Module:
+    if section.target == "cpu":
+        return CpuModule(section)
+    from stepwell.runtime.cuda import CudaModule
+
+    return CudaModule(section)
