@@ -1,0 +1,72 @@
+"""Outlining: a list of ops becomes the body of one graph.fusion that stands where the last of them stood."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from xdsl.dialects import func
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import Block, Operation, Region, SSAValue
+from xdsl.rewriter import InsertPoint
+
+from stepwell.dialects import graph
+from stepwell.passes import Rewriter, fuse_locations, names_of
+from stepwell.transforms.graph._values import is_dead
+
+
+def outline(ops: Sequence[Operation], rewriter: Rewriter, root: Operation) -> graph.FusionOp:
+    """Move `ops` (in program order) into a new fusion named after `root` and return it.
+
+    Broadcasts that feed them go in too. Every value from outside becomes an operand once, every result used outside a result."""
+    group = _with_broadcasts(ops)
+    inside = set(group)
+    inputs = list(dict.fromkeys(v for op in group for v in op.operands if v.owner not in inside))
+    outputs = [r for op in ops for r in op.results if any(use.operation not in inside for use in r.uses)]
+    block = Block(arg_types=[value.type for value in inputs])
+    values: dict[SSAValue, SSAValue] = dict(zip(inputs, block.args, strict=True))
+    for value, argument in zip(inputs, block.args, strict=True):
+        argument.name_hint = value.name_hint
+    block.add_ops([op.clone(values) for op in group])
+    terminator = graph.YieldOp(*[values[output] for output in outputs])
+    block.add_op(terminator)
+    fusion = graph.FusionOp(unique_name(root), inputs, [o.type for o in outputs], Region(block))
+    fusion.location = terminator.location = fuse_locations(ops)
+    rewriter.xdsl.insert_op(fusion, InsertPoint.before(ops[-1]))
+    for output, result in zip(outputs, fusion.outputs, strict=True):
+        result.name_hint = output.name_hint
+        rewriter.xdsl.replace_all_uses_with(output, result)
+    for op in reversed(group):
+        if is_dead(op):
+            rewriter.erase(op)
+    return fusion
+
+
+def _with_broadcasts(ops: Sequence[Operation]) -> list[Operation]:
+    """`ops` with the broadcasts that feed them, in program order; a broadcast that others use too is copied, not moved."""
+    group: list[Operation] = []
+    for op in ops:
+        for operand in op.operands:
+            feeder = operand.owner
+            if isinstance(feeder, graph.BroadcastOp) and feeder not in group:
+                group.append(feeder)
+        if op not in group:
+            group.append(op)
+    return group
+
+
+def unique_name(root: Operation) -> str:
+    """A name for a fusion: an identifier made of its root's source name that no fusion and no function of the module has."""
+    top: Operation = root
+    while (parent := top.parent_op()) is not None:
+        top = parent
+    assert isinstance(top, ModuleOp)
+    taken = {op.fusion_name.data for op in top.walk() if isinstance(op, graph.FusionOp)}
+    taken |= {op.sym_name.data for op in top.walk() if isinstance(op, func.FuncOp)}
+    source = next(iter(names_of(root)), root.name.removeprefix("graph."))
+    base = re.sub(r"[^A-Za-z0-9_]", "_", source)
+    base = base if base[:1].isalpha() else f"f_{base}"
+    name, count = base, 1
+    while name in taken:
+        name, count = f"{base}_{count}", count + 1
+    return name

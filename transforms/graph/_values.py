@@ -1,0 +1,56 @@
+"""Questions that the graph passes ask about values: what made them, whether they are constants, who uses them."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from xdsl.dialects.builtin import TensorType
+from xdsl.ir import Attribute, Operation, OpResult, SSAValue
+
+from stepwell.dialects import graph
+
+OpT = TypeVar("OpT", bound=Operation)
+
+MOVEMENT = (graph.ReshapeOp, graph.TransposeOp, graph.CastOp)
+"""Ops that fold into the recipe of a weight."""
+
+
+def producer(value: SSAValue, kind: type[OpT]) -> OpT | None:
+    """The op that makes `value` if it is of that kind."""
+    return value.owner if isinstance(value, OpResult) and isinstance(value.owner, kind) else None
+
+
+def is_constant(value: SSAValue) -> bool:
+    """True for a weight, and for one that is reshaped, transposed or cast: all of that folds into its recipe."""
+    op = value.owner
+    while isinstance(op, MOVEMENT):
+        op = op.operand.owner
+    return isinstance(op, graph.WeightOp)
+
+
+def shape_of(value: SSAValue) -> tuple[int, ...]:
+    """The extents of a tensor value."""
+    assert isinstance(value.type, TensorType)
+    return value.type.get_shape()
+
+
+def element_of(value: SSAValue) -> Attribute:
+    """The element type of a tensor value."""
+    assert isinstance(value.type, TensorType)
+    element: Attribute = value.type.element_type
+    return element
+
+
+def users(op: Operation) -> list[Operation]:
+    """The ops that use any result of `op`, each once."""
+    return list(dict.fromkeys(use.operation for result in op.results for use in result.uses))
+
+
+def is_dead(op: Operation) -> bool:
+    """True when no result is used."""
+    return not any(result.uses for result in op.results)
+
+
+def in_fusion(op: Operation) -> bool:
+    """True inside the body of a graph.fusion."""
+    return isinstance(op.parent_op(), graph.FusionOp)

@@ -1,0 +1,229 @@
+"""graph-cancel-transposes: move transposes toward the outputs until they meet their inverse, a weight, or nothing.
+
+```mlir
+%1 = graph.transpose %0 [0, 3, 1, 2] : tensor<8x4x4x64xf32> -> tensor<8x64x4x4xf32>
+%2 = graph.unary relu %1 : tensor<8x64x4x4xf32> -> tensor<8x64x4x4xf32>
+%3 = graph.transpose %2 [0, 2, 3, 1] : tensor<8x64x4x4xf32> -> tensor<8x4x4x64xf32>
+```
+becomes
+```mlir
+%3 = graph.unary relu %0 : tensor<8x4x4x64xf32> -> tensor<8x4x4x64xf32>
+```
+
+Rules: two transposes compose; one that only moves extents of 1 is a reshape; elementwise ops commute with transposes (a broadcast operand
+is broadcast along other dims, a weight is transposed instead); a transpose that is flattened into a product's K moves to the weight
+(its sums then run in another order, hence `reassociates`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import prod
+
+from xdsl.ir import Operation, SSAValue
+
+from stepwell.dialects import graph
+from stepwell.dialects.graph.shapes import compose_permutations, inverse_permutation
+from stepwell.passes import Rewriter, inherit_location, names_of, rewrite
+from stepwell.transforms.graph._values import element_of, is_constant, is_dead, producer, shape_of
+
+Permutation = tuple[int, ...]
+
+
+@rewrite("graph-cancel-transposes", level="graph", meaning="reassociates")
+def cancel_transposes(
+    op: graph.TransposeOp | graph.UnaryOp | graph.CastOp | graph.BinaryOp | graph.MatmulOp | graph.ReshapeOp,
+    rewriter: Rewriter,
+) -> None:
+    """Move transposes toward the outputs until they cancel, become reshapes or fold into weights. See the file's head."""
+    for rule in RULES:
+        if rule(op, rewriter):
+            return
+
+
+def _compose(op: Operation, rewriter: Rewriter) -> bool:
+    """transpose(transpose(x)) -> transpose(x), or x."""
+    if not isinstance(op, graph.TransposeOp):
+        return False
+    first = producer(op.operand, graph.TransposeOp)
+    permutation = compose_permutations(first.permutation, op.permutation) if first else op.permutation
+    source = first.operand if first else op.operand
+    if permutation == tuple(range(len(permutation))):
+        rewriter.replace(op, [], [source])
+        if first is not None:
+            _passed(rewriter, "a transpose and its inverse cancel")
+    elif first is not None:
+        rewriter.replace(op, graph.TransposeOp(source, permutation))
+        _passed(rewriter, "two transposes became one")
+    else:
+        return False
+    if first is not None and is_dead(first):
+        rewriter.erase(first)
+    return True
+
+
+def _as_reshape(op: Operation, rewriter: Rewriter) -> bool:
+    """A transpose that keeps the order of all extents but 1 moves no data: reshape."""
+    if not isinstance(op, graph.TransposeOp):
+        return False
+    shape = shape_of(op.operand)
+    real = [dim for dim in op.permutation if shape[dim] != 1]
+    if real != sorted(real):
+        return False
+    rewriter.replace(op, graph.ReshapeOp(op.operand, shape_of(op.result)))
+    _passed(rewriter, "a transpose that only moves extents of 1 became a reshape")
+    return True
+
+
+def _merge_reshapes(op: Operation, rewriter: Rewriter) -> bool:
+    """reshape(reshape(x)) -> reshape(x), or x."""
+    if not isinstance(op, graph.ReshapeOp):
+        return False
+    first = producer(op.operand, graph.ReshapeOp)
+    source = first.operand if first is not None else op.operand
+    if source.type == op.result.type:
+        rewriter.replace(op, [], [source])
+    elif first is not None:
+        rewriter.replace(op, graph.ReshapeOp(source, shape_of(op.result)))
+    else:
+        return False
+    if first is not None and is_dead(first):
+        rewriter.erase(first)
+    return True
+
+
+def _sink_unary(op: Operation, rewriter: Rewriter) -> bool:
+    """unary(transpose(x)) -> transpose(unary(x)), the same for casts."""
+    if not isinstance(op, graph.UnaryOp | graph.CastOp):
+        return False
+    moved = producer(op.operand, graph.TransposeOp)
+    if moved is None:
+        return False
+    if isinstance(op, graph.UnaryOp):
+        sunk: Operation = graph.UnaryOp(moved.operand, kind=op.kind)
+    else:
+        sunk = graph.CastOp(moved.operand, element_of(op.result))
+    return _sink(op, sunk, moved, rewriter, [])
+
+
+def _sink_binary(op: Operation, rewriter: Rewriter) -> bool:
+    """binary(transpose(a), b) -> transpose(binary(a, b')), when b' costs no transpose of data."""
+    if not isinstance(op, graph.BinaryOp):
+        return False
+    moved = producer(op.lhs, graph.TransposeOp) or producer(op.rhs, graph.TransposeOp)
+    if moved is None:
+        return False
+    made: list[Operation] = []
+    operands: list[SSAValue] = []
+    for operand in op.operands:
+        value = _untransposed(operand, moved.permutation, made)
+        if value is None:
+            return False
+        operands.append(value)
+    return _sink(op, graph.BinaryOp(*operands, kind=op.kind), moved, rewriter, made)
+
+
+def _sink(op: Operation, sunk: Operation, moved: graph.TransposeOp, rewriter: Rewriter, made: list[Operation]) -> bool:
+    """Replace `op` by a transpose of `sunk`; both keep their own source names."""
+    again = graph.TransposeOp(sunk.results[0], moved.permutation)
+    for new, source in ((sunk, op), (again, moved), *((new, op) for new in made)):
+        inherit_location(new, source)
+        new.results[0].name_hint = source.results[0].name_hint
+    sources = dict.fromkeys(operand.owner for operand in op.operands)
+    rewriter.replace(op, [*made, sunk, again])
+    for feeder in sources:
+        if isinstance(feeder, graph.TransposeOp | graph.BroadcastOp) and is_dead(feeder):
+            rewriter.erase(feeder)
+    return True
+
+
+def _untransposed(value: SSAValue, permutation: Permutation, made: list[Operation]) -> SSAValue | None:
+    """A value whose transpose by `permutation` is `value`, made without moving data that is computed; None when there is none."""
+    moved = producer(value, graph.TransposeOp)
+    if moved is not None and moved.permutation == permutation:
+        return moved.operand
+    inverse = inverse_permutation(permutation)
+    broadcast = producer(value, graph.BroadcastOp)
+    if broadcast is not None:
+        dims = [permutation[dim] for dim in broadcast.dims]
+        order = sorted(range(len(dims)), key=lambda position: dims[position])
+        source = broadcast.operand
+        if order != list(range(len(dims))):
+            if not is_constant(source):
+                return None
+            made.append(graph.TransposeOp(source, order))
+            source = made[-1].results[0]
+        shape = shape_of(value)
+        made.append(graph.BroadcastOp(source, dims=sorted(dims), shape=[shape[dim] for dim in inverse]))
+        made[-1].location = broadcast.location
+        return made[-1].results[0]
+    if is_constant(value):
+        made.append(graph.TransposeOp(value, inverse))
+        return made[-1].results[0]
+    return None
+
+
+def _fold_into_matmul(op: Operation, rewriter: Rewriter) -> bool:
+    """matmul(flatten(transpose(x)), W) -> matmul(flatten(x), W'), the rows of W reordered as x has them."""
+    if not isinstance(op, graph.MatmulOp) or not is_constant(op.b):
+        return False
+    flat = producer(op.a, graph.ReshapeOp)
+    moved = producer(flat.operand, graph.TransposeOp) if flat is not None else None
+    if flat is None or moved is None:
+        return False
+    permutation, shape = moved.permutation, shape_of(moved.result)
+    first = _first_flattened(permutation, shape, shape_of(op.a)[-1])
+    if first is None:
+        return False
+    inverse = inverse_permutation(permutation)
+    order = [inverse[dim] - first for dim in range(first, len(shape))]
+    kept = shape_of(op.b)[0] if op.transpose_b else shape_of(op.b)[1]
+    if op.transpose_b:
+        split: tuple[int, ...] = (kept, *shape[first:])
+        order = [0, *(dim + 1 for dim in order)]
+    else:
+        split = (*shape[first:], kept)
+        order = [*order, len(order)]
+    rows = graph.ReshapeOp(op.b, split)
+    ordered = graph.TransposeOp(rows, order)
+    weight = graph.ReshapeOp(ordered, shape_of(op.b))
+    view = graph.ReshapeOp(moved.operand, shape_of(op.a))
+    inherit_location(view, flat)
+    view.result.name_hint, weight.result.name_hint = flat.result.name_hint, op.b.name_hint
+    for made in (rows, ordered, weight):
+        inherit_location(made, op)
+    product = graph.MatmulOp(view, weight, transpose_b=op.transpose_b, element_type=element_of(op.result))
+    rewriter.replace(op, [view, rows, ordered, weight, product])
+    rewriter.passed(f"the transpose of {' + '.join(names_of(moved)) or 'the operand'} moved into the weight's recipe")
+    for dead in (flat, moved):
+        if is_dead(dead):
+            rewriter.erase(dead)
+    return True
+
+
+def _first_flattened(permutation: Permutation, shape: tuple[int, ...], k: int) -> int | None:
+    """The first of the transposed dims that a reshape merges into K, when the dims before it stay where they were."""
+    for first in range(len(shape)):
+        if prod(shape[first:]) == k and permutation[:first] == tuple(range(first)):
+            return first
+    return None
+
+
+def _passed(rewriter: Rewriter, message: str) -> None:
+    """A remark, unless it is about a weight: that one only changes its recipe."""
+    operand = rewriter.op.operands[0] if rewriter.op.operands else None
+    if operand is None or not is_constant(operand):
+        rewriter.passed(message)
+
+
+RULES: tuple[Callable[[Operation, Rewriter], bool], ...] = (
+    _compose,
+    _as_reshape,
+    _merge_reshapes,
+    _sink_unary,
+    _sink_binary,
+    _fold_into_matmul,
+)
+"""Tried in this order on every op."""
+
+PASS = cancel_transposes

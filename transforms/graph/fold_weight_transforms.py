@@ -1,0 +1,44 @@
+"""graph-fold-weight-transforms: what is done to a weight becomes steps of its recipe, evaluated once when a plan is built.
+
+```mlir
+%w = graph.weight #graph.weight<"fc", "..", tensor<256x64xf32>, []> : tensor<256x64xf32>
+%t = graph.transpose %w [1, 0] : tensor<256x64xf32> -> tensor<64x256xf32>
+```
+becomes
+```mlir
+%t = graph.weight #graph.weight<"fc", "..", tensor<256x64xf32>, [#graph.step<"transpose", [1, 0]>]> : tensor<64x256xf32>
+```
+
+Needs no values: the recipe is data. Steps that undo each other vanish (`WeightAttr.then`).
+"""
+
+from __future__ import annotations
+
+from stepwell.dialects import graph
+from stepwell.passes import Rewriter, inherit_location, rewrite
+from stepwell.transforms.graph._values import element_of, is_dead, producer, shape_of
+
+
+@rewrite("graph-fold-weight-transforms", level="graph", meaning="exact")
+def fold_weight_transforms(op: graph.TransposeOp | graph.ReshapeOp | graph.CastOp, rewriter: Rewriter) -> None:
+    """Replace a transpose, reshape or cast of a weight by the weight with one more recipe step. See the file's head."""
+    weight = producer(op.operand, graph.WeightOp)
+    if weight is None:
+        return
+    match op:
+        case graph.TransposeOp():
+            step = graph.StepAttr("transpose", op.permutation)
+        case graph.ReshapeOp():
+            step = graph.StepAttr("reshape", shape_of(op.result))
+        case graph.CastOp():
+            step = graph.StepAttr("cast", [str(element_of(op.result))])
+    folded = graph.WeightOp(weight.ref.then(step))
+    folded.result.name_hint = weight.result.name_hint
+    inherit_location(folded, weight)
+    rewriter.replace(op, folded)
+    rewriter.passed(f'{step.kind.data} of weight "{weight.ref.source.data}" became a recipe step')
+    if is_dead(weight):
+        rewriter.erase(weight)
+
+
+PASS = fold_weight_transforms

@@ -1,0 +1,100 @@
+"""graph-fuse-epilogue: a convolution or product takes the elementwise ops behind it along (TensorRT's vertical fusion).
+
+```mlir
+%1 = graph.conv %x, %w strides [1, 1] .. channels_last : ..
+%2 = graph.broadcast %b dims [3] : tensor<64xf32> -> tensor<8x4x4x64xf32>
+%3 = graph.binary add %1, %2 : ..
+%4 = graph.binary add %3, %residual : ..
+%5 = graph.unary relu %4 : ..
+```
+becomes
+```mlir
+%5 = graph.fusion "conv" (%0 = %x : .., %1 = %w : .., %2 = %b : tensor<64xf32>, %3 = %residual : ..) -> (tensor<8x4x4x64xf32>) {
+  (the five ops)
+  graph.yield %5 : tensor<8x4x4x64xf32>
+}
+```
+
+The chain ends where a value has several users, is a network output, or meets an op that is not elementwise. Nothing is rounded differently:
+the ops are the same, only their results stay in registers.
+"""
+
+from __future__ import annotations
+
+from xdsl.dialects import func
+from xdsl.ir import Operation
+
+from stepwell.dialects import graph
+from stepwell.passes import Rewriter, names_of, rewrite
+from stepwell.transforms.graph._outline import outline
+from stepwell.transforms.graph._values import in_fusion, users
+
+Epilogue = graph.UnaryOp | graph.BinaryOp | graph.CastOp
+
+
+@rewrite("graph-fuse-epilogue", level="graph", meaning="exact")
+def fuse_epilogue(
+    op: graph.ConvOp | graph.MatmulOp, rewriter: Rewriter, *, residual: bool = True, no_fuse: tuple[str, ...] = ()
+) -> None:
+    """Make a fusion of a convolution or product and the elementwise ops behind it. See the file's head.
+
+    `residual` allows a second computed operand (a residual) in the chain, `no_fuse` lists source names that no chain takes. Remarks:
+    passed with what was fused, missed with why the chain ended where an op follows that might have been fused."""
+    if in_fusion(op):
+        return
+    chain: list[Operation] = [op]
+    while True:
+        following, reason, hint = _next(chain, residual, no_fuse)
+        if following is None:
+            break
+        chain.append(following)
+    if len(chain) > 1:
+        rewriter.passed(f"fused {_describe(chain)}: one kernel in place of {len(chain)}")
+    if reason:
+        rewriter.missed(reason, hint)
+    outline(chain, rewriter, op)
+
+
+def _next(chain: list[Operation], residual: bool, no_fuse: tuple[str, ...]) -> tuple[Epilogue | None, str, str]:
+    """The op that the chain can take next, or None with the reason and a hint; no reason where nothing was lost."""
+    last = chain[-1]
+    behind = users(last)
+    if len(behind) != 1:
+        elementwise = any(isinstance(user, Epilogue) for user in behind)
+        where = " and ".join(_name(user) for user in behind)
+        return None, f"{_name(last)} is used by {where}: its value is stored" if elementwise else "", ""
+    (user,) = behind
+    if isinstance(user, func.ReturnOp) or not isinstance(user, Epilogue):
+        return None, "", ""
+    if set(names_of(user)) & set(no_fuse):
+        return None, f"{_name(user)} is excluded", "remove it from the option no-fuse"
+    if isinstance(user, graph.BinaryOp) and not residual and _computed_operand(user, chain):
+        return None, f"{_name(user)} has a computed second operand", "set the option residual to true"
+    return user, "", ""
+
+
+def _computed_operand(op: graph.BinaryOp, chain: list[Operation]) -> bool:
+    """True when an operand is neither of the chain nor a broadcast."""
+    return any(not isinstance(o.owner, graph.BroadcastOp) and o.owner not in chain for o in op.operands)
+
+
+def _describe(chain: list[Operation]) -> str:
+    return ", ".join(_kind(op) for op in chain[1:]) + f" into {_kind(chain[0])}"
+
+
+def _kind(op: Operation) -> str:
+    match op:
+        case graph.UnaryOp():
+            return op.kind
+        case graph.BinaryOp():
+            broadcast = any(isinstance(o.owner, graph.BroadcastOp) for o in op.operands)
+            return f"{'bias' if broadcast else 'residual'} {op.kind}"
+    return op.name.removeprefix("graph.")
+
+
+def _name(op: Operation) -> str:
+    """How a remark calls an op: its source names, or what it is."""
+    return " + ".join(names_of(op)) or ("the network's output" if isinstance(op, func.ReturnOp) else op.name)
+
+
+PASS = fuse_epilogue

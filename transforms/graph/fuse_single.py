@@ -1,0 +1,58 @@
+"""graph-fuse-single: every op that computes and stands alone gets a fusion, so that all code generation starts from fusions.
+
+```mlir
+%1 = graph.pool max %0 kernel [4, 4] strides [4, 4] .. channels_last : tensor<8x8x8x64xf32> -> tensor<8x2x2x64xf32>
+```
+becomes
+```mlir
+%1 = graph.fusion "pool" (%x = %0 : tensor<8x8x8x64xf32>) -> (tensor<8x2x2x64xf32>) {
+  %y = graph.pool max %x ..
+  graph.yield %y : tensor<8x2x2x64xf32>
+}
+```
+
+Weights and reshapes stay outside: they are no work. A broadcast goes into the fusions that use it.
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+from xdsl.ir import Operation
+
+from stepwell.dialects import graph
+from stepwell.passes import Rewriter, rewrite
+from stepwell.transforms.graph._outline import outline
+from stepwell.transforms.graph._values import in_fusion, is_dead, shape_of, users
+
+Computing = (
+    graph.ConvOp | graph.MatmulOp | graph.PoolOp | graph.UnaryOp | graph.BinaryOp | graph.CastOp | graph.TransposeOp
+)
+"""Ops that are work of their own."""
+
+
+@rewrite("graph-fuse-single", level="graph", meaning="exact")
+def fuse_single(op: Computing | graph.BroadcastOp, rewriter: Rewriter) -> None:
+    """Put an op that computes and is in no fusion yet into one. See the file's head.
+
+    Remarks: passed per op, missed for a transpose, which costs a kernel that only moves data."""
+    if in_fusion(op) or is_dead(op):
+        return
+    if isinstance(op, graph.BroadcastOp) and all(_takes_broadcast(user) for user in users(op)):
+        return
+    if isinstance(op, graph.TransposeOp):
+        rewriter.missed(
+            f"a transpose remains: one kernel that only moves {prod(shape_of(op.result))} elements",
+            hint="no op behind it commutes with it, or it is an output of the network",
+        )
+    else:
+        rewriter.passed(f"{op.name} is a kernel of its own")
+    outline([op], rewriter, op)
+
+
+def _takes_broadcast(user: Operation) -> bool:
+    """True when `user` will take a broadcast operand into its own fusion."""
+    return isinstance(user, Computing) and not in_fusion(user)
+
+
+PASS = fuse_single
