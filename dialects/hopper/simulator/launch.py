@@ -85,8 +85,8 @@ def simulate_kernel(
     report = Report(name, grid, choose_blocks(blocks, grid, seed))
     held = bind_arguments(kernel, arguments)
     buffers = _buffers(arguments)
-    for buffer in buffers:
-        buffer.memory.begin_launch()
+    for memory in {id(buffer.memory): buffer.memory for buffer in buffers}.values():
+        memory.begin_launch()
     for number in report.blocks:
         _run_block(kernel, held, grid, number, seed, report.statistics)
     for buffer in buffers:

@@ -11,7 +11,13 @@ from xdsl.dialects.builtin import ModuleOp
 
 from stepwell.dialects import plan
 from stepwell.dialects.graph import StepAttr
-from stepwell.dialects.hopper.simulator import Fault, PredecessorFault, UninitialisedFault, WriteTwiceFault, simulate_program
+from stepwell.dialects.hopper.simulator import (
+    Fault,
+    PredecessorFault,
+    UninitialisedFault,
+    WriteTwiceFault,
+    simulate_program,
+)
 from stepwell.dialects.hopper.simulator.memory import Array
 from stepwell.frontends.weights import WeightStore
 from stepwell.runtime.errors import UsageError
@@ -94,7 +100,9 @@ def launches(module: ModuleOp) -> list[plan.LaunchOp]:
 def test_a_launch_of_too_few_blocks_leaves_the_output_unwritten(parse: Parse, network: Network) -> None:
     text, store, image, _ = network
     module = parse(text.replace("grid [13, 1, 1]", "grid [12, 1, 1]"))
-    with pytest.raises(WriteTwiceFault, match=r"step 1, @halve: .* 256 of 6400 elements of probabilities are not written"):
+    with pytest.raises(
+        WriteTwiceFault, match=r"step 1, @halve: .* 256 of 6400 elements of probabilities are not written"
+    ):
         simulate_program(module, {"image": image}, store)
 
 
