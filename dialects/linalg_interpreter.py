@@ -82,7 +82,7 @@ def _bases(map: AffineMap) -> list[int]:
     return [linear_coefficients(expr, map.num_dims)[1] for expr in map.results]
 
 
-def _is_multiply_add(op: linalg.GenericOp) -> bool:
+def is_multiply_add(op: linalg.GenericOp) -> bool:
     """Whether the body is out + a * b, the factors possibly widened first."""
     block = op.body.block
     last = block.last_op
@@ -110,7 +110,7 @@ def run_generic(op: linalg.GenericOp, operands: Sequence[Array]) -> tuple[Array,
     views = [loop_view(array, map, extents) for array, map in zip(operands, maps, strict=True)]
     reductions = [loop for loop, kind in enumerate(op.iterator_types) if kind.data.value == "reduction"]
     count = len(op.inputs)
-    if reductions and _is_multiply_add(op):
+    if reductions and is_multiply_add(op):
         return (_contract(op, views, operands[2], maps, reductions),)
     totals = _reduce(op, views[:count], [_without(v, reductions) for v in views[count:]], reductions, extents)
     return tuple(_arrange(total, maps[count + i], reductions, extents) for i, total in enumerate(totals))

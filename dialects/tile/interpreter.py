@@ -133,9 +133,10 @@ def _map(op: MapOp, env: Env, grid: int) -> None:
 
 def _broadcast(op: BroadcastOp, env: Env, grid: int) -> None:
     assert isinstance(op.result.type, TileType)
-    source, dims, shape = env[op.source], op.get_dims(), op.result.type.get_shape()
-    expanded = source.reshape(*source.shape[:grid], *(extent if d in dims else 1 for d, extent in enumerate(shape)))
-    env[op.result] = np.broadcast_to(expanded, (*source.shape[:grid], *shape))
+    source, shape = env[op.source], op.result.type.get_shape()
+    lead, extents = source.shape[:grid], dict(zip(op.get_dims(), source.shape[grid:], strict=True))
+    expanded = source.reshape(*lead, *(extents.get(dim, 1) for dim in range(len(shape))))
+    env[op.result] = np.broadcast_to(expanded, (*lead, *shape))
 
 
 _RUN: Mapping[type[Operation], Callable[[Any, Env, int], None]] = {

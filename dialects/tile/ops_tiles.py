@@ -367,7 +367,8 @@ def _element(value: SSAValue) -> Attribute:
 
 @irdl_op_definition
 class BroadcastOp(IRDLOperation):
-    """A register tile that repeats another one: `dims` are the dims of the result that the dims of the operand run along, increasing."""
+    """A register tile that repeats another one: `dims` are the dims of the result that the dims of the operand run along, increasing;
+    an operand dim of extent 1 is repeated too."""
 
     name = "tile.broadcast"
 
@@ -395,7 +396,8 @@ class BroadcastOp(IRDLOperation):
             raise VerifyException(
                 f"tile.broadcast: dims {list(dims)} are not increasing dims of the result, one for each of {source.rank}"
             )
-        if tuple(result.get_shape()[dim] for dim in dims) != source.get_shape():
+        extents = [result.get_shape()[dim] for dim in dims]
+        if any(extent not in (1, along) for extent, along in zip(source.get_shape(), extents, strict=True)):
             raise VerifyException(
                 f"tile.broadcast: the extents of {source} are not those of {result} along dims {list(dims)}"
             )

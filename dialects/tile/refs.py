@@ -84,10 +84,20 @@ class Window:
     def at(self, indices: Indices) -> Array:
         m, t, c = indices
         kernel, strides, _, dilations = self.geometry
-        image, *outputs = np.unravel_index(m, (self.array.shape[0], *self.pixels))
-        taps = np.unravel_index(t, kernel)
+        image, *outputs = coordinates(m, (self.array.shape[0], *self.pixels))
+        taps = coordinates(t, kernel)
         spatial = [o * s + r * d for o, s, r, d in zip(outputs, strides, taps, dilations, strict=True)]
         return self.padded[(image, *spatial, c)]
+
+
+def coordinates(flat: Any, shape: Sequence[int]) -> list[Any]:
+    """Row-major coordinates of flat indices of any shape (NumPy 2.4's unravel_index gives wrong ones for arrays of two or more dims with
+    more than 8192 elements)."""
+    found: list[Any] = []
+    for extent in reversed(shape[1:]):
+        flat, at = np.divmod(flat, extent)
+        found.insert(0, at)
+    return [flat, *found]
 
 
 def read(ref: Readable, indices: Indices, fill: Any) -> Array:

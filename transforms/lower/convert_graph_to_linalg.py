@@ -42,7 +42,7 @@ class ConvertGraphToLinalgPass(StepwellPass):
 
     name = "stepwell-convert-graph-to-linalg"
     level: ClassVar[str] = "graph"
-    meaning: ClassVar[Meaning] = "exact"
+    meaning: ClassVar[Meaning] = "reassociates"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         _refuse(op)

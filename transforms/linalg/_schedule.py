@@ -1,0 +1,117 @@
+"""Which `#tile.config` a kernel gets: small cost models, one per target, from the extents alone. Constants are those of docs and measurements
+named beside them; a tuner may override any choice by putting a config on the fusion."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import ceil
+
+from stepwell.dialects.tile.config import RING_ALIGNMENT, SHARED_BYTES, X86_VECTORS, Config
+
+MULTIPROCESSORS = 132  # H100 SXM
+L2_BYTES_PER_NS = 56  # of one multiprocessor: 64-channel 3x3 layers reach 320 TFLOP/s at 43 FLOP per byte
+FLOP_PER_NS = {2: 5500, 4: 2800}  # of one multiprocessor: 728 and 372 TFLOP/s, measured GEMM ceilings for f16 and tf32
+ONE_CONSUMER = 0.7  # one warpgroup does not keep the tensor core busy while it waits for its own accumulators
+MEMORY_BYTES_PER_NS = 23  # of one multiprocessor: 3.0 TB/s device copies
+BLOCK_NS = 1500  # start of a block: barriers, descriptors, first loads
+MAX_STAGES = 4
+SWIZZLES = (128, 64, 32)
+COLUMNS = (8, 16, 24, 32, 48, 64, 96, 128, 160, 192, 256)
+SIMT_TILE = 2048  # elements of a block without mma: 16 for each of 128 threads
+SIMT_WARPS = 4
+
+
+@dataclass(frozen=True)
+class Extents:
+    """What a matrix product is to a schedule: its extents, the bytes of an operand's element, and tiles that the epilogue reads."""
+
+    m: int
+    n: int
+    taps: int
+    k: int
+    element_size: int
+    residuals: int = 0
+
+
+def _round_up(value: int, multiple: int) -> int:
+    return ceil(value / multiple) * multiple
+
+
+def swizzle_for(k: int, element_size: int) -> int:
+    """Bytes of a row of a stage: the widest swizzle among those that pad the channels least."""
+    row = k * element_size
+    return min(SWIZZLES, key=lambda swizzle: (_round_up(row, swizzle), -swizzle))
+
+
+def wgmma_candidates(extents: Extents) -> Iterator[tuple[float, Config]]:
+    """Estimated nanoseconds and config of every tile shape that is legal on sm_90a."""
+    swizzle = swizzle_for(extents.k, extents.element_size)
+    k = swizzle // extents.element_size
+    widest = _round_up(extents.n, 8)
+    for rows in (64, 128):
+        for columns in COLUMNS:
+            stage = (rows + columns) * swizzle
+            stages = min(MAX_STAGES, (SHARED_BYTES - RING_ALIGNMENT) // stage)
+            registers = (1 + extents.residuals) * columns / 2 + columns / 4
+            if stages < 2 or registers > 200 or (columns > widest and columns > 8 and columns // 2 >= widest):
+                continue
+            config = Config(
+                block=(rows, columns),
+                k=k,
+                stages=stages,
+                warps=12 if rows == 128 else 8,
+                mma="wgmma_f16" if extents.element_size == 2 else "wgmma_tf32",
+                swizzle=swizzle,
+            )
+            yield wgmma_nanoseconds(extents, config), config
+
+
+def wgmma_nanoseconds(extents: Extents, config: Config) -> float:
+    """Waves of blocks, each bound by tensor cores or by the traffic from L2, and an epilogue bound by memory."""
+    rows, columns = config.block
+    tiles = ceil(extents.m / rows) * ceil(extents.n / columns)
+    steps = extents.taps * ceil(extents.k / config.k)
+    rate = FLOP_PER_NS[extents.element_size] * (1 if config.consumers > 1 else ONE_CONSUMER)
+    compute = 2 * rows * columns * config.k / rate
+    traffic = (rows + columns) * config.swizzle / L2_BYTES_PER_NS
+    epilogue = rows * columns * extents.element_size * (1 + extents.residuals) / MEMORY_BYTES_PER_NS
+    return ceil(tiles / MULTIPROCESSORS) * (steps * max(compute, traffic) + epilogue + BLOCK_NS)
+
+
+def wgmma_config(extents: Extents, copy: str) -> Config:
+    """The cheapest candidate; equal costs prefer the larger tile."""
+    _, config = min(wgmma_candidates(extents), key=lambda entry: (entry[0], [-extent for extent in entry[1].block]))
+    return Config(**{**vars(config), "copy": copy})
+
+
+X86_PANELS: dict[str, dict[int, tuple[int, float]]] = {
+    "x86-64-v4": {64: (6, 1.0), 48: (8, 0.95), 32: (12, 0.85), 16: (12, 0.6)},
+    "x86-64-v3": {24: (4, 1.0), 16: (6, 0.95), 8: (6, 0.6)},
+}
+"""Columns of a panel -> rows and relative speed of the micro-kernel whose accumulators fill the register file; more than 12 rows
+spill the row pointers out of the general registers (measured)."""
+
+
+def fma_config(extents: Extents, target: str, copy: str) -> Config:
+    """The micro-kernel that wastes least on padded columns."""
+    table = X86_PANELS[target]
+
+    def cost(panel: int) -> float:
+        return _round_up(extents.n, panel) / table[panel][1]
+
+    panel = min(table, key=cost)
+    return Config(block=(min(table[panel][0], extents.m), panel), copy=copy, mma="fma")
+
+
+def vector_config(target: str, shape: tuple[int, ...], copy: str) -> Config:
+    """A block for a kernel without mma: rows of whole vectors along the last dim, other dims one at a time."""
+    rows, columns = shape[-2:]
+    if target == "sm_90a":
+        width = min(32, max(4, 1 << (columns - 1).bit_length()))
+        block = (min(SIMT_TILE // width, max(1, 1 << (rows - 1).bit_length())), width)
+        return Config(block=(*(1,) * (len(shape) - 2), *block), warps=SIMT_WARPS, copy="direct")
+    lanes, most = X86_VECTORS[target][1] // 4, 64 if target == "x86-64-v4" else 32
+    width = min(most, _round_up(columns, lanes))
+    block = (min(rows, 4 if target == "x86-64-v4" else 2), width)
+    return Config(block=(*(1,) * (len(shape) - 2), *block), copy=copy)
