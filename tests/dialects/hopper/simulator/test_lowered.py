@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from xdsl.dialects.builtin import ModuleOp
 
 from stepwell.dialects import plan, warp
@@ -238,4 +240,38 @@ def test_branches_do_what_roles_do(parse: Parse) -> None:
     ConvertHopperRolesToScf().apply(StepwellContext(), module)
     module.verify()
     outputs = simulate_program(module, case.data()[0], store).outputs
+    np.testing.assert_array_equal(outputs["y"], case.expected())
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> Case:
+    """Legal layers and schedules, small enough to run in a moment."""
+    element = draw(st.sampled_from(["f32", "f16"]))
+    swizzle = draw(st.sampled_from([32, 64, 128]))
+    kernel = draw(st.integers(0, 3))
+    dilation = draw(st.integers(1, 2))
+    pad = draw(st.integers(0, max(0, kernel - 1) * dilation))
+    smallest = max(2, dilation * (kernel - 1) + 1)
+    return Case(
+        element=element,
+        images=draw(st.integers(1, 3)),
+        size=draw(st.integers(smallest, 9)),
+        channels=draw(st.integers(1, 12)) * (8 if element == "f16" else 4),
+        filters=draw(st.integers(1, 140)),
+        kernel=kernel,
+        stride=draw(st.integers(1, 2)),
+        pad=pad,
+        dilation=dilation,
+        block=draw(st.sampled_from([(64, 32), (64, 128), (128, 64), (128, 96)])),
+        k=swizzle // (2 if element == "f16" else 4),
+        stages=draw(st.integers(2, 5)),
+        order=draw(st.sampled_from(["rows", "columns"])),
+    )
+
+
+@settings(max_examples=10, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(cases(), st.integers(0, 1000))
+def test_any_layer_and_schedule(parse: Parse, case: Case, seed: int) -> None:
+    module, store = case.lowered(parse)
+    outputs = simulate_program(module, case.data()[0], store, seed=seed).outputs
     np.testing.assert_array_equal(outputs["y"], case.expected())
