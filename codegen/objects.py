@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 import llvmlite.binding as llvm_binding
 from xdsl.dialects import llvm
-from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.builtin import ModuleOp, StringAttr
 
 from stepwell.codegen.cpu_runtime import EXPORTS, runtime_text
 from stepwell.codegen.llvm_text import translate
-from stepwell.codegen.targets import Target
-from stepwell.runtime.errors import InternalError
+from stepwell.codegen.targets import CPU_LEVELS, Target
+from stepwell.runtime.errors import InternalError, UsageError
 
 LIBRARY_SYMBOLS = ("memcpy", "memset", "memmove")
 """What the loader provides."""
@@ -69,6 +69,15 @@ def compile_assembly(text: str, target: Target, optimize: int = 3) -> str:
     machine, module = _optimized(text, target, optimize)
     assembly: str = machine.emit_assembly(module)
     return assembly
+
+
+def assembly_of(module: ModuleOp) -> str:
+    """The assembly of an llvm-level module for the CPU level that it states in `stepwell.cpu`, to be read."""
+    level = module.attributes.get("stepwell.cpu")
+    if not isinstance(level, StringAttr) or level.data not in CPU_LEVELS:
+        raise UsageError("the module states no CPU level", hint=f"stepwell.cpu = {' | '.join(CPU_LEVELS)}")
+    target = CPU_LEVELS[level.data]
+    return compile_assembly(cpu_text(module, target), target)
 
 
 def _optimized(text: str, target: Target, optimize: int) -> tuple[llvm_binding.TargetMachine, llvm_binding.ModuleRef]:

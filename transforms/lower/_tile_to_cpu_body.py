@@ -1,5 +1,5 @@
 """One tile.kernel as a function over a range of its tiles: the walk over tiles, the register-blocked product, and the two ways to end a tile
-(whole: unrolled, straight from registers; at an edge: row by row through scratch memory, with a column mask).
+(whole: unrolled, straight from registers; at an edge, or after much elementwise work: row by row through scratch memory).
 """
 
 from __future__ import annotations
@@ -34,8 +34,7 @@ def build_function(kernel: tile.KernelOp, target: Target) -> func.FuncOp:
     block = Block(arg_types=[POINTER, i64, i64])
     for argument, name in zip(block.args, ("record", "first", "last"), strict=True):
         argument.name_hint = name
-    emit = Emitter(block.args[0])
-    emit.location = kernel.location
+    emit = Emitter(block.args[0], kernel.location)
     _KernelBody(emit, kernel).walk_tiles(block.args[1], block.args[2])
     emit.insert(func.ReturnOp())
     block.add_ops(emit.prelude)
@@ -58,6 +57,9 @@ class _Operand:
     load: tile.LoadOp
     rows: list[SSAValue] = field(default_factory=list)
 
+
+UNROLLED_OPS = 100
+"""Up to so many vector ops after a product, each row has its own copy, straight from registers; a longer epilogue is a loop over rows."""
 
 Operands = dict[SSAValue, _Operand]
 Stores = list[tile.StoreOp]
@@ -147,14 +149,25 @@ class _KernelBody:
         if row is not None:
             valid_rows = emit.minimum(emit.binary(arith.SubiOp, extents[0], row), emit.integer(self.rows))
         full = emit.compare("ule", emit.integer(self.columns), valid_columns)
-        if held:
+        unrolled = held and self._epilogue_ops() <= UNROLLED_OPS
+        if unrolled:
             all_rows = emit.compare("eq", valid_rows, emit.integer(self.rows))
             full = emit.insert(arith.AndIOp(full, all_rows)).result
 
         def whole() -> None:
-            self._whole(rows, stores, held) if held else self._by_row(rows, stores, valid_rows, None)
+            self._whole(rows, stores, held) if unrolled else self._by_row(rows, stores, held, valid_rows, None)
 
-        emit.branch(full, whole, lambda: self._edge(rows, stores, held, valid_rows, valid_columns))
+        def edge() -> None:
+            mask = column_mask(emit, valid_columns, self.columns)
+            self._by_row(rows, stores, held, valid_rows, mask)
+
+        emit.branch(full, whole, edge)
+
+    def _epilogue_ops(self) -> int:
+        """Ops of the elementwise work when every row of a tile has a copy of its own."""
+        maps = [op for op in self.grid.body.block.ops if isinstance(op, tile.MapOp)]
+        chunks = self.columns // chunk_width(self.columns)
+        return self.rows * chunks * sum(len(op.body.block.ops) for op in maps)
 
     def _whole(self, rows: RowEvaluator, stores: Stores, held: Held) -> None:
         """Every row from its registers; what is the same for all rows (a bias) is read once."""
@@ -166,21 +179,16 @@ class _KernelBody:
             shared = {value: chunks for value, chunks in at.memo.items() if value.type.rank == 1}  # type: ignore[attr-defined]
         rows.held = {}
 
-    def _edge(
-        self, rows: RowEvaluator, stores: Stores, held: Held, valid_rows: SSAValue, valid_columns: SSAValue
-    ) -> None:
-        """The rows that exist, each through scratch memory, with the columns masked."""
-        mask = column_mask(self.emit, valid_columns, self.columns)
+    def _by_row(self, rows: RowEvaluator, stores: Stores, held: Held, count: SSAValue, mask: Chunks | None) -> None:
+        """The rows that exist, one after the other, accumulators through scratch memory."""
         rows.held = {value: self._through_scratch(rows, chunks, k) for k, (value, chunks) in enumerate(held.items())}
-        self._by_row(rows, stores, valid_rows, mask)
-        rows.held = {}
 
-    def _by_row(self, rows: RowEvaluator, stores: Stores, count: SSAValue, mask: Chunks | None) -> None:
         def body(number: SSAValue, _: list[SSAValue]) -> list[SSAValue]:
             self._store_row(rows, stores, Row(number, None, mask))
             return []
 
         self.emit.loop(self.emit.integer(0), count, [], body)
+        rows.held = {}
 
     def _through_scratch(self, rows: RowEvaluator, chunks: list[Chunks], number: int) -> Callable[[Row], Chunks]:
         """Store all rows now; load the wanted one later."""
@@ -199,22 +207,20 @@ class _KernelBody:
 
     def _store_row(self, rows: RowEvaluator, stores: Stores, at: Row) -> None:
         for op in stores:
-            self.emit.location = op.location
-            ref, element = self.refs[op.target], self.refs[op.target].type.element_type
-            chunks = rows.row(op.tile, at)
-            start = rows.address(ref, op.indices, 0 if self.grid_rank == 2 else None, at.number)
-            for i, (chunk, address) in enumerate(zip(chunks, rows.chunk_addresses(start, element), strict=True)):
-                if at.mask is None:
-                    self.emit.store(chunk, address, byte_size(element))
-                else:
-                    self.emit.insert(llvm_extra.MaskedStoreOp(chunk, address, at.mask[i], byte_size(element)))
-        self.emit.location = self.kernel.location
+            with self.emit.at(op):
+                ref, element = self.refs[op.target], self.refs[op.target].type.element_type
+                start = rows.address(ref, op.indices, 0 if self.grid_rank == 2 else None, at.number)
+                pairs = zip(rows.row(op.tile, at), rows.chunk_addresses(start, element), strict=True)
+                for i, (chunk, address) in enumerate(pairs):
+                    if at.mask is None:
+                        self.emit.store(chunk, address, byte_size(element))
+                    else:
+                        self.emit.insert(llvm_extra.MaskedStoreOp(chunk, address, at.mask[i], byte_size(element)))
 
     # --- the matrix product
 
     def _product(self, op: tile.ForOp, rows: RowEvaluator) -> list[list[Chunks]]:
         """The loop nest with all accumulators carried; results by carried tile, row, chunk."""
-        outer, self.emit.location = self.emit.location, op.location
         last = op.body.block.last_op
         assert isinstance(last, tile.YieldOp)
         for inner in op.body.block.ops:
@@ -236,9 +242,8 @@ class _KernelBody:
                     values[product.result] = self._mma(product, operands, values[product.c], rows)
             return _flat([values[v] for v in last.arguments])
 
-        results = _nested(rows.nest(op, _flat(inits), body, enter), inits)
-        self.emit.location = outer
-        return results
+        with self.emit.at(op):
+            return _nested(rows.nest(op, _flat(inits), body, enter), inits)
 
     def _operand_rows(self, load: tile.LoadOp, rows: RowEvaluator) -> list[SSAValue]:
         """Addresses that only the last offset is missing from: the panel of packed weights, or the rows of A."""
@@ -258,8 +263,8 @@ class _KernelBody:
     def _mma(self, op: tile.MmaOp, operands: Operands, held: list[Chunks], rows: RowEvaluator) -> list[Chunks]:
         """One step of the reduction: a row of the panel, times one element of each row of A."""
         emit, a, b = self.emit, operands[op.a], operands[op.b]
-        if op.c.type.element_type != f32:
-            raise error_at(op, f"accumulates in {op.c.type.element_type}, CPU kernels in f32", "precision=fp32")
+        if not isinstance(op.c.type, tile.TileType) or op.c.type.element_type != f32:
+            raise error_at(op, f"accumulates in {op.c.type}, CPU kernels in f32", "precision=fp32")
         if a.load.result.type.get_shape()[1] != 1:
             raise error_at(op, "takes one element of the reduction at a time on the CPU", "k = 1 in the config")
         width, depth = chunk_width(self.columns), rows.index(b.load.indices[-1])

@@ -7,22 +7,12 @@ the end: how many row tiles share a weight panel before the next panel is taken 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar, cast
 
-from xdsl.dialects import arith, llvm, scf
-from xdsl.dialects.builtin import (
-    DenseIntOrFPElementsAttr,
-    FixedBitwidthType,
-    FloatAttr,
-    IntAttr,
-    IntegerAttr,
-    LocationAttr,
-    UnitAttr,
-    UnknownLoc,
-    VectorType,
-    i64,
-)
+from xdsl.dialects import arith, builtin, llvm, scf
+from xdsl.dialects.builtin import FloatAttr, IntegerAttr, VectorType, i64
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 
 from stepwell.dialects import tile
@@ -44,19 +34,25 @@ def chunk_width(columns: int) -> int:
 
 def byte_size(element: Attribute) -> int:
     """Bytes of an element in memory."""
-    assert isinstance(element, FixedBitwidthType)
+    assert isinstance(element, builtin.FixedBitwidthType)
     return element.size
 
 
 class Emitter:
     """Appends ops to the current block with the current location. `prelude` holds what dominates everything: constants and slots."""
 
-    def __init__(self, record: SSAValue) -> None:
-        self.record = record
+    def __init__(self, record: SSAValue, location: builtin.LocationAttr) -> None:
+        self.record, self.location, self.block = record, location, Block()
         self.prelude: list[Operation] = []
-        self.block = Block()
-        self.location: LocationAttr = UnknownLoc()
         self._cache: dict[object, SSAValue] = {}
+
+    @contextmanager
+    def at(self, op: Operation) -> Iterator[None]:
+        """What is inserted meanwhile has the location of `op`, if it has one."""
+        outer = self.location
+        self.location = outer if isinstance(op.location, builtin.UnknownLoc) else op.location
+        yield
+        self.location = outer
 
     def insert(self, op: OpT) -> OpT:
         """Append `op`."""
@@ -83,7 +79,7 @@ class Emitter:
     def splat(self, attr: Attribute, of: VectorType) -> SSAValue:
         """A vector constant whose elements are the scalar attribute `attr`."""
         assert isinstance(attr, FloatAttr | IntegerAttr)
-        return self.constant(DenseIntOrFPElementsAttr.from_list(cast(Any, of), [attr.value.data]), of)
+        return self.constant(builtin.DenseIntOrFPElementsAttr.from_list(cast(Any, of), [attr.value.data]), of)
 
     def slot(self, index: int, of: Attribute = i64) -> SSAValue:
         """Slot `index` of the record."""
@@ -91,7 +87,7 @@ class Emitter:
 
         def load() -> Operation:
             op = llvm.LoadOp(address, of, alignment=8)
-            op.attributes["invariant"] = UnitAttr()
+            op.attributes["invariant"] = builtin.UnitAttr()
             return op
 
         return self._once(("slot", index, of), load)
@@ -99,7 +95,7 @@ class Emitter:
     def scratch(self, count: int, element: Attribute) -> SSAValue:
         """Aligned memory of this call for `count` elements."""
         one = self.integer(1)
-        of = llvm.LLVMArrayType(IntAttr(count), element)
+        of = llvm.LLVMArrayType(builtin.IntAttr(count), element)
         return self._once(("scratch", of), lambda: llvm.AllocaOp(one, of, alignment=64))
 
     def binary(self, op: Callable[..., Operation], a: SSAValue, b: SSAValue) -> SSAValue:

@@ -84,9 +84,8 @@ class RowEvaluator:
             op = value.owner
             if not isinstance(op, Operation) or type(op) not in self._rules:
                 raise PassFailure(f"{getattr(op, 'name', 'an argument')}: a tile of it has no form by rows on the CPU")
-            outer, self.emit.location = self.emit.location, op.location
-            chunks = self._rules[type(op)](op, value, at)
-            self.emit.location = outer
+            with self.emit.at(op):
+                chunks = self._rules[type(op)](op, value, at)
         at.memo[value] = chunks
         return chunks
 
