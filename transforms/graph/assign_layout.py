@@ -30,7 +30,6 @@ from stepwell.passes import Meaning, Rewriter, StepwellPass, rewrite
 from stepwell.transforms.graph._values import element_of, in_fusion, is_constant
 from stepwell.transforms.graph.cancel_transposes import cancel_transposes
 
-
 LAST = "channels_last"
 
 

@@ -1,0 +1,208 @@
+"""graph-set-precision: what lies between fusions becomes f16, contractions multiply f16 and add in f32, elementwise ops stay f32.
+
+```mlir
+%y = graph.fusion "fc" (%a = %x : tensor<8x64xf32>, %b = %w : tensor<10x64xf32>, %c = %bias : tensor<10xf32>) -> (tensor<8x10xf32>) {
+  %1 = graph.matmul %a, %b transpose_b : (tensor<8x64xf32>, tensor<10x64xf32>) -> tensor<8x10xf32>
+  ..
+```
+becomes
+```mlir
+%w16 = graph.weight #graph.weight<"w", .., [#graph.step<"cast", ["f16"]>]> : tensor<10x64xf16>
+%y = graph.fusion "fc" (%a = %x : tensor<8x64xf16>, %b = %w16 : tensor<10x64xf16>, %c = %bias : tensor<10xf32>) -> (tensor<8x10xf16>) {
+  %1 = graph.matmul %a, %b transpose_b : (tensor<8x64xf16>, tensor<10x64xf16>) -> tensor<8x10xf32>
+  ..
+  %r = graph.cast %9 : tensor<8x10xf32> -> tensor<8x10xf16>
+```
+
+The network's inputs and outputs keep their type, so a contraction that reads an input directly stays f32, and a value that is an output
+and used inside leaves its fusion in both types. Biases stay f32: they are read once per tile. Maximum pools and movement work in f16, exactly.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from typing import ClassVar
+
+from xdsl.context import Context
+from xdsl.dialects import func
+from xdsl.dialects.builtin import ModuleOp, TensorType, f16, f32
+from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
+from xdsl.rewriter import InsertPoint, Rewriter
+
+from stepwell.dialects import graph
+from stepwell.dialects.graph.interpreter import main_function
+from stepwell.passes import Meaning, PassFailure, StepwellPass, names_of, remarks_of
+from stepwell.remarks import Kind, Remark
+from stepwell.transforms.graph._precision import Contraction, is_half, operand_types, wanted_types
+from stepwell.transforms.graph._values import element_of, shape_of
+from stepwell.transforms.graph.fuse_single import Computing
+
+Versions = dict[SSAValue, dict[Attribute, SSAValue]]
+"""A value of the old module: its stand-ins in the new one, by element type."""
+
+
+@dataclass(frozen=True)
+class SetPrecisionPass(StepwellPass):
+    """Compute in half precision with f32 sums. See the file's head for the IR before and after.
+
+    `type` is f16, `keep` lists patterns (`head/*`) of source names whose fusions stay f32. Needs every computing op in a fusion
+    (graph-fuse-single), refuses otherwise. Remarks: passed per fusion, analysis where one stays f32."""
+
+    name = "graph-set-precision"
+    level: ClassVar[str] = "graph"
+    meaning: ClassVar[Meaning] = "rounds"
+    rtol: ClassVar[float] = 1e-2
+
+    type: str = "f16"
+    keep: tuple[str, ...] = ()
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        """Find what every value is needed as, then rebuild weights, views and fusions in order."""
+        if self.type != "f16":
+            raise PassFailure(f"cannot compute in {self.type!r}", where=self.name, hint="f16 is supported")
+        main = main_function(op)
+        body = main.body.block
+        for inner in body.ops:
+            if isinstance(inner, Computing | graph.BroadcastOp):
+                raise PassFailure(f"{inner.name} is in no fusion", op=inner, hint="run graph-fuse-single first")
+        kept = {f: any(fnmatch(n, p) for n in names_of(f) for p in self.keep) for f in body.ops if _is_fusion(f)}
+        wanted = wanted_types(body, kept)
+        versions: Versions = {argument: {element_of(argument): argument} for argument in body.args}
+        remarks = remarks_of(ctx)
+        for inner in list(body.ops):
+            _rebuild(inner, versions, wanted, kept.get(inner, True))
+            if isinstance(inner, graph.FusionOp):
+                kind, message = _remark(inner, kept[inner])
+                remarks.add(Remark(kind, self.name, names_of(inner), message))
+        for dead in reversed(list(body.ops)):
+            if dead.results and not any(result.uses for result in dead.results):
+                Rewriter.erase_op(dead)
+
+
+def _is_fusion(op: Operation) -> bool:
+    return isinstance(op, graph.FusionOp)
+
+
+def _remark(fusion: graph.FusionOp, kept: bool) -> tuple[Kind, str]:
+    if kept:
+        return "analysis", "stays f32: the option keep names it"
+    roots = [op for op in fusion.body.block.ops if isinstance(op, Contraction)]
+    if not roots:
+        return "passed", "reads and writes f16"
+    if all(is_half(op, operand_types(fusion)) for op in roots):
+        return "passed", "multiplies f16, adds in f32"
+    return "analysis", "multiplies f32: it reads an input of the network, which keeps its type"
+
+
+def _rebuild(op: Operation, versions: Versions, wanted: dict[SSAValue, list[Attribute]], kept: bool) -> None:
+    """Put the new form of `op` before it and note which values it makes in which types."""
+    match op:
+        case graph.WeightOp():
+            own = element_of(op.result)
+            versions[op.result] = {own: op.result}
+            for element in wanted.get(op.result, []):
+                if element != own:
+                    cast = graph.WeightOp(op.ref.then(graph.StepAttr("cast", [str(element)])))
+                    versions[op.result][element] = _insert(cast, op, op.result)
+        case graph.ReshapeOp():
+            made = versions.setdefault(op.result, {})
+            for element in wanted.get(op.result, [element_of(op.result)]):
+                view = graph.ReshapeOp(versions[op.operand][element], shape_of(op.result))
+                made[element] = _insert(view, op, op.result)
+        case graph.FusionOp():
+            _rebuild_fusion(op, versions, wanted, kept)
+        case func.ReturnOp():
+            for position, operand in enumerate(op.operands):
+                op.operands[position] = versions[operand][element_of(operand)]
+        case _:
+            for result in op.results:
+                versions[result] = {element_of(result): result}
+
+
+def _insert(new: Operation, old: Operation, hint: SSAValue) -> SSAValue:
+    new.location = old.location
+    new.results[0].name_hint = hint.name_hint
+    Rewriter.insert_op(new, InsertPoint.before(old))
+    return new.results[0]
+
+
+def _rebuild_fusion(
+    op: graph.FusionOp, versions: Versions, wanted: dict[SSAValue, list[Attribute]], kept: bool
+) -> None:
+    args = op.body.block.args
+    own: dict[SSAValue, Attribute] = {argument: element_of(argument) for argument in args}
+    types = own if kept else operand_types(op)
+    inputs = [versions[operand][types[argument]] for argument, operand in zip(args, op.inputs, strict=True)]
+    body = _Body([value.type for value in inputs])
+    for argument, copy in zip(args, body.block.args, strict=True):
+        copy.name_hint, copy.location = argument.name_hint, argument.location
+        body.values[argument] = copy
+    for inner in op.body.block.ops:
+        if not isinstance(inner, graph.YieldOp):
+            body.values[inner.results[0]] = _rebuild_op(inner, body, types, kept)
+    yielded: list[SSAValue] = []
+    keys: list[tuple[SSAValue, Attribute]] = []
+    for result, value in zip(op.outputs, op.terminator.values, strict=True):
+        for element in wanted.get(result) or [element_of(result)]:
+            yielded.append(body.cast(value, element, op.terminator))
+            keys.append((result, element))
+    terminator = graph.YieldOp(*yielded)
+    terminator.location = op.terminator.location
+    body.block.add_op(terminator)
+    new = graph.FusionOp(op.fusion_name.data, inputs, [v.type for v in yielded], Region(body.block), op.config)
+    new.attributes.update(op.attributes)
+    new.location = op.location
+    Rewriter.insert_op(new, InsertPoint.before(op))
+    for (old, element), output in zip(keys, new.outputs, strict=True):
+        output.name_hint = old.name_hint
+        versions.setdefault(old, {})[element] = output
+
+
+class _Body:
+    """A fusion's new body: old values to new ones, and the casts made so far."""
+
+    def __init__(self, types: list[Attribute]) -> None:
+        self.block = Block(arg_types=types)
+        self.values: dict[SSAValue, SSAValue] = {}
+        self._casts: dict[tuple[SSAValue, Attribute], SSAValue] = {}
+
+    def cast(self, old: SSAValue, element: Attribute, user: Operation) -> SSAValue:
+        """The new form of `old` in an element type, by a cast where that is needed."""
+        value = self.values[old]
+        if element_of(value) == element:
+            return value
+        if (value, element) not in self._casts:
+            self._casts[value, element] = self.add(graph.CastOp(value, element), user)
+        return self._casts[value, element]
+
+    def add(self, op: Operation, source: Operation) -> SSAValue:
+        """Append `op` with the location of `source`."""
+        op.location = source.location
+        self.block.add_op(op)
+        return op.results[0]
+
+
+def _rebuild_op(op: Operation, body: _Body, types: dict[SSAValue, Attribute], kept: bool) -> SSAValue:
+    """One op of a body in the types that its operands now have, or with operands cast to what it works in."""
+    moves = isinstance(op, graph.ReshapeOp | graph.TransposeOp | graph.BroadcastOp)
+    half = isinstance(op, Contraction) and not kept and is_half(op, types)
+    operands = []
+    for operand in op.operands:
+        if half and element_of(operand) == f32:
+            operands.append(body.cast(operand, f16, op))
+        elif moves or (isinstance(op, graph.PoolOp) and op.kind == "max"):
+            operands.append(body.values[operand])
+        else:
+            operands.append(body.cast(operand, element_of(operand), op))
+    follows = moves or isinstance(op, graph.PoolOp)
+    element = element_of(operands[0]) if follows else element_of(op.results[0])
+    result = TensorType(element, shape_of(op.results[0]))
+    new = type(op).create(
+        operands=operands, result_types=[result], properties=dict(op.properties), attributes=dict(op.attributes)
+    )
+    new.results[0].name_hint = op.results[0].name_hint
+    return body.add(new, op)
+
+
+PASS = SetPrecisionPass
