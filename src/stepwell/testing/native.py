@@ -1,0 +1,149 @@
+"""Tile kernels as machine code in a test: compile one for a CPU level, run it on arrays with guard bands, beside the tile interpreter.
+
+    native = compiled(module_text); native.run([window, panels(w, 64), bias], [(m, n)])
+
+Inputs are bound as the interpreter binds them: arrays, panels for packed weights, `stepwell.dialects.tile.refs.Window` for windows.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+
+import numpy as np
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.parser import Parser
+
+from stepwell.codegen.objects import compile_module
+from stepwell.codegen.targets import CPU_LEVELS
+from stepwell.dialects import tile
+from stepwell.dialects.tile.refs import Window
+from stepwell.passes import StepwellContext
+from stepwell.runtime.elf import Image
+from stepwell.transforms.lower.convert_kernel_to_llvm import ConvertKernelToLLVM
+from stepwell.transforms.lower.convert_scf_to_cf import ConvertScfToCf
+from stepwell.transforms.lower.convert_tile_to_cpu import ConvertTileToCPU
+from stepwell.universe import make_context
+
+GUARD = 64
+"""Elements around an output, which must stay untouched."""
+
+
+@dataclass(frozen=True)
+class Native:
+    """A compiled kernel beside its tile-level original."""
+
+    kernel: tile.KernelOp
+    image: Image
+    data: bytes
+
+    def run(self, inputs: Sequence[np.ndarray | Window], shapes: Sequence[tuple[int, ...]], *, group: int = 7,
+            pieces: Sequence[int] = (), strides: dict[int, int] | None = None) -> list[np.ndarray]:  # fmt: skip
+        """Outputs of these shapes. `pieces`: tile numbers to cut the walk at; `strides`: row stride of an output, by number."""
+        keep: list[np.ndarray] = []
+        slots: list[int] = []
+        for ref, value in zip(self.kernel.inputs, inputs, strict=True):
+            assert isinstance(ref.type, tile.RefType)
+            slots += self._input(ref.type, value, keep)
+        outputs = []
+        for number, (ref, shape) in enumerate(zip(self.kernel.outputs, shapes, strict=True)):
+            stride = (strides or {}).get(number, shape[1])
+            assert isinstance(ref.type, tile.RefType)
+            memory: np.ndarray = np.full(GUARD + shape[0] * stride + GUARD, np.nan, dtype_of(ref.type))
+            outputs.append((memory, shape, stride))
+            slots += [memory.ctypes.data + GUARD * memory.itemsize, *shape, stride]
+        record = np.array([*slots, group], np.int64)
+        rows, columns = self.kernel.config.data.block
+        tiles = -(-shapes[0][0] // rows) * -(-shapes[0][1] // columns)
+        entry = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(
+            self.image.address(self.kernel.sym_name.data)
+        )
+        cuts = [0, *sorted(min(p, tiles) for p in pieces), tiles]
+        for first, last in pairwise(cuts):
+            entry(record.ctypes.data, first, last)
+        return [checked(*output) for output in outputs]
+
+    def _input(self, ref: tile.RefType, value: np.ndarray | Window, keep: list[np.ndarray]) -> list[int]:
+        if isinstance(value, Window):
+            table = pointer_table(value, self.kernel.config.data.block[0], keep)
+            return [table.ctypes.data, *value.extents]
+        held = aligned(value)
+        keep.append(held)
+        if ref.access.panel:
+            n, t, k, p = value.shape
+            return [held.ctypes.data, n * p, t, k]
+        strides = [s // value.itemsize for s in value.strides[:-1]]
+        return [held.ctypes.data, *value.shape, *strides]
+
+
+def dtype_of(ref: tile.RefType) -> type:
+    """NumPy's type of a ref's elements."""
+    return {"f32": np.float32, "f16": np.float16}[str(ref.element_type)]
+
+
+def aligned(value: np.ndarray) -> np.ndarray:
+    """A copy at a multiple of 64 bytes, as the constants of a plan are."""
+    raw = np.zeros(value.nbytes + 64, np.uint8)
+    start = -raw.ctypes.data % 64
+    held = raw[start : start + value.nbytes].view(value.dtype).reshape(value.shape)
+    held[...] = value
+    return held
+
+
+def checked(memory: np.ndarray, shape: tuple[int, ...], stride: int) -> np.ndarray:
+    """The output out of its guard bands, which must be untouched."""
+    inner = memory[GUARD:-GUARD].reshape(shape[0], stride)
+    assert np.isnan(memory[:GUARD]).all() and np.isnan(memory[-GUARD:]).all() and np.isnan(inner[:, shape[1] :]).all()
+    return inner[:, : shape[1]].copy()
+
+
+def pointer_table(window: Window, rows: int, keep: list[np.ndarray]) -> np.ndarray:
+    """[tile][tap][row] addresses; rows beyond M repeat the last one, padding points at a row of the fill."""
+    x = np.ascontiguousarray(window.array)
+    fill = np.full(x.shape[-1], window.fill, x.dtype)
+    kernel, strides, pads, dilations = window.geometry
+    m, taps, _ = window.extents
+    pixel = np.minimum(np.arange(-(-m // rows) * rows), m - 1)
+    n, oh, ow = np.unravel_index(pixel, (x.shape[0], *window.pixels))
+    r, s = np.unravel_index(np.arange(taps), kernel)
+    h = oh[:, None] * strides[0] - pads[0] + r * dilations[0]
+    w = ow[:, None] * strides[1] - pads[1] + s * dilations[1]
+    inside = (h >= 0) & (h < x.shape[1]) & (w >= 0) & (w < x.shape[2])
+    address = x.ctypes.data + ((n[:, None] * x.shape[1] + h) * x.shape[2] + w) * x.shape[3] * x.itemsize
+    table = np.where(inside, address, fill.ctypes.data).reshape(-1, rows, taps).transpose(0, 2, 1)
+    table = np.ascontiguousarray(table, np.int64)
+    keep += [x, fill, table]
+    return table
+
+
+def lowered(text: str, ctx: StepwellContext | None = None) -> ModuleOp:
+    """The module at llvm level."""
+    ctx = ctx or make_context()
+    module = Parser(ctx, text).parse_module()
+    module.verify()
+    for step in (ConvertTileToCPU(), ConvertScfToCf(), ConvertKernelToLLVM()):
+        step.apply(ctx, module)
+        module.verify()
+    return module
+
+
+@lru_cache
+def compiled(text: str) -> Native:
+    """The one tile.kernel of a module, as machine code for the level in `stepwell.cpu`."""
+    original = Parser(make_context(), text).parse_module()
+    kernel = next(op for op in original.body.block.ops if isinstance(op, tile.KernelOp))
+    level = CPU_LEVELS[original.attributes["stepwell.cpu"].data]  # type: ignore[attr-defined]
+    data = compile_module(lowered(text), level).data
+    return Native(kernel, Image(data), data)
+
+
+def panels(w: np.ndarray, columns: int) -> np.ndarray:
+    """Weights [N, T, K] as [N/P, T, K, P], the last panel filled up with zeros."""
+    n, t, k = w.shape
+    count = -(-n // columns)
+    padded = np.zeros((count * columns, t, k), w.dtype)
+    padded[:n] = w
+    return np.ascontiguousarray(padded.reshape(count, columns, t, k).transpose(0, 2, 3, 1))
