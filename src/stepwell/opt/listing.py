@@ -12,8 +12,10 @@ from stepwell.universe import find_pass, pass_modules
 
 
 def summary(pass_class: type[ModulePass]) -> str:
-    """The first line of the pass's documentation."""
-    return next(iter(_documentation(pass_class).splitlines()), "")
+    """The first sentence of the pass's documentation."""
+    paragraph = " ".join(_documentation(pass_class).partition("\n\n")[0].split())
+    sentence, dot, _ = paragraph.partition(". ")
+    return sentence + dot.strip()
 
 
 def _documentation(pass_class: type[ModulePass]) -> str:
