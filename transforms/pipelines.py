@@ -6,6 +6,7 @@ The stage `graph` stays on its level. Read from top to bottom, a family is the w
 from __future__ import annotations
 
 GRAPH = [
+    "graph-remove-dead",
     "graph-assign-layout",
     "graph-fold-weight-transforms",
     "graph-fuse-epilogue",

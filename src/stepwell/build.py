@@ -39,9 +39,10 @@ def _cpu_code(module: ModuleOp, target: Target, kernels: list[str]) -> dict[str,
 
 
 def _cuda_code(module: ModuleOp, target: Target) -> dict[str, bytes]:
+    from stepwell.codegen.llvm_text import translate
     from stepwell.codegen.ptx import compile_module
 
-    compiled = compile_module(module, target)
+    compiled = compile_module(translate(module, target), target)
     code = {"ptx": compiled.ptx.encode()}
     if compiled.cubin is not None:
         code["cubin"] = compiled.cubin

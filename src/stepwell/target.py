@@ -19,30 +19,35 @@ def resolve(name: str) -> Target:
         return CPU_LEVELS[name]
     if name == "cpu":
         return host_cpu()
-    if name == "cuda" or (name == "auto" and _devices()):
+    if name == "cuda":
         return _device_target()
     if name == "auto":
-        return host_cpu()
+        return _device_target() if _has_device() else host_cpu()
     raise UsageError(f"unknown target '{name}'", hint=f"targets: {', '.join(NAMES)}")
 
 
-def _devices() -> int:
-    """CUDA devices that the driver shows; none where there is no driver or no cuda-bindings."""
-    from stepwell.runtime.cuda import device_count
-
-    return device_count()
+def _has_device() -> bool:
+    """Whether there is a CUDA device that code can be made for; not where cuda.bindings, driver or device is missing."""
+    try:
+        _device_target()
+    except PlanError:
+        return False
+    return True
 
 
 def _device_target() -> Target:
-    """The target of CUDA device 0; a PlanError where there is no device or no code generator for it."""
-    from stepwell.runtime.cuda import device_architecture
+    """The target of CUDA device 0; a PlanError says what is missing."""
+    from stepwell.runtime.cuda_driver import device
 
-    found = device_architecture(0)
-    if found not in CUDA:
+    found = device()
+    major, minor = found.capability
+    name = next((name for name in CUDA if name.startswith(f"sm_{major}{minor}")), None)
+    if name is None:
         raise PlanError(
-            f"there is no code generator for this device ({found})", hint=f"architectures: {', '.join(CUDA)}"
+            f"there is no code generator for {found.name} (compute capability {major}.{minor})",
+            hint=f"architectures: {', '.join(CUDA)}",
         )
-    return parse_target(found)
+    return parse_target(name)
 
 
 def write_target(module: ModuleOp, target: Target) -> None:

@@ -37,9 +37,9 @@ class LinalgExportTarget(Target):
 
     def emit(self, ctx: Context, module: ModuleOp, output: IO[str]) -> None:
         _need(module, "linalg", "", self.name)
-        from stepwell.transforms.linalg.export import export_text
+        from stepwell.transforms.linalg._export import export_linalg
 
-        output.write(export_text(module))
+        output.write(export_linalg(module))
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,12 @@ class PTXTarget(Target):
 
     def emit(self, ctx: Context, module: ModuleOp, output: IO[str]) -> None:
         _need(module, "llvm", "sm_90a", self.name)
-        from stepwell.codegen.ptx import ptx_of
+        from stepwell.codegen.llvm_text import translate
+        from stepwell.codegen.ptx import emit_ptx
 
-        output.write(ptx_of(module))
+        target = target_of(module)
+        assert target is not None
+        output.write(emit_ptx(translate(module, target), target))
 
 
 @dataclass(frozen=True)
