@@ -40,10 +40,10 @@ from stepwell.runtime.program import Argument, Place, Program, dtype_of
 from stepwell.runtime.program_reader import read_program
 
 LEVELS = ("x86-64-v2", "x86-64-v3", "x86-64-v4")
-_FLAGS = {
-    "x86-64-v2": {"cx16", "lahf_lm", "popcnt", "sse4_1", "sse4_2", "ssse3"},
-    "x86-64-v3": {"avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe", "xsave"},
-    "x86-64-v4": {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"},
+LEVEL_FLAGS = {
+    "x86-64-v2": frozenset({"cx16", "lahf_lm", "popcnt", "sse4_1", "sse4_2", "ssse3"}),
+    "x86-64-v3": frozenset({"avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe", "xsave"}),
+    "x86-64-v4": frozenset({"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}),
 }
 """What each level adds, in the words of /proc/cpuinfo (System V ABI, AMD64 supplement, table 3.1)."""
 CONTEXT_BYTES, BARRIER_BYTES = 128, 192
@@ -67,7 +67,7 @@ def host_level(flags: frozenset[str] | None = None) -> str:
     """The highest level that this machine has, or "" when it has none."""
     present, best = host_flags() if flags is None else flags, ""
     for level in LEVELS:
-        if not _FLAGS[level] <= present:
+        if not LEVEL_FLAGS[level] <= present:
             break
         best = level
     return best
@@ -78,7 +78,7 @@ def check_host(level: str, flags: frozenset[str] | None = None) -> None:
     if level not in LEVELS:
         raise PlanError(f'the code is for "{level}", which this runtime does not know', hint="upgrade stepwell")
     present = host_flags() if flags is None else flags
-    needed = set().union(*(_FLAGS[name] for name in LEVELS[: LEVELS.index(level) + 1]))
+    needed = set().union(*(LEVEL_FLAGS[name] for name in LEVELS[: LEVELS.index(level) + 1]))
     missing = sorted(needed - present)
     if missing:
         hint = f"compile for this machine (its level is {host_level(present) or 'below x86-64-v2'})"
@@ -246,8 +246,8 @@ class CpuContext:
 
     def run(self, inputs: Mapping[str, Any] | None = None) -> dict[str, np.ndarray]:
         """Copy inputs in, execute, copy outputs out. Bound bindings are not copied: outputs are the bound arrays."""
-        arrays = check_inputs(self.program, inputs or {}, set(self._bound))
         with self._one_at_a_time():
+            arrays = check_inputs(self.program, inputs or {}, set(self._bound))
             for index, array in arrays.items():
                 self._buffer(index)[...] = array
             self._execute()
@@ -259,8 +259,8 @@ class CpuContext:
 
     def enqueue(self, stream: int = 0) -> None:
         """Execute on what is bound. The CPU has no streams: it is done when this returns."""
-        check_inputs(self.program, {}, set(self._bound))
         with self._one_at_a_time():
+            check_inputs(self.program, {}, set(self._bound))
             self._execute()
 
     def _execute(self) -> None:

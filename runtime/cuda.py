@@ -239,9 +239,9 @@ class CudaContext:
         on_device = {k: v for k, v in (inputs or {}).items() if hasattr(v, "__cuda_array_interface__")}
         sources = {find_binding(self.program, name): value for name, value in on_device.items()}
         host = {name: value for name, value in (inputs or {}).items() if name not in on_device}
-        arrays = check_inputs(self.program, host, set(self._bound) | set(sources))
-        held = {index: np.ascontiguousarray(array) for index, array in arrays.items()}
         with self._turn():
+            arrays = check_inputs(self.program, host, set(self._bound) | set(sources))
+            held = {index: np.ascontiguousarray(array) for index, array in arrays.items()}
             self._prepare()
             for index, array in held.items():
                 call("cuMemcpyHtoDAsync", self._own[index], array.ctypes.data, array.nbytes, self._stream)

@@ -83,6 +83,7 @@ class _Object:
         if entry != _SECTION.size:
             raise self.error("has section headers of an unknown size")
         self.sections = [self._section(table + index * entry) for index in range(count)]
+        self._refuse_startup_code(table, entry, header[13])
         self._tables: dict[int, list[_Symbol]] = {}
 
     def error(self, what: str) -> PlanError:
@@ -106,6 +107,16 @@ class _Object:
         if section.align & (section.align - 1) or section.align > PAGE or size > MAX_IMAGE:
             raise self.error(f"has a section of {size} bytes aligned to {section.align}: too much")
         return section
+
+    def _refuse_startup_code(self, table: int, entry: int, strings: int) -> None:
+        """Constructors may stand in sections of ordinary type: those go by their names."""
+        if strings >= len(self.sections):
+            raise self.error("has no section names")
+        names = self.contents(self.sections[strings])
+        for index, section in enumerate(self.sections):
+            (start,) = struct.unpack_from("<I", self.data, table + index * entry)
+            if section.loaded and names[start:].startswith((b".ctors", b".dtors", b".init", b".fini")):
+                raise self.error("has constructors or destructors: kernels have none")
 
     def contents(self, section: _Section) -> bytes:
         """The bytes of a section, zeros for .bss."""
