@@ -123,6 +123,11 @@ def _divide(threads: Threads, op: warp.DivideOp) -> None:
     threads.bind(op.results, [((n * mul) >> shift).astype(np.uint32).view(np.int32)])
 
 
+def _within(threads: Threads, op: warp.WithinOp) -> None:
+    n = threads.get(op.n)
+    threads.bind(op.results, [(n >= 0) & (n < threads.get(op.bound)[:, None])])
+
+
 def _thread_id(threads: Threads, op: warp.ThreadIdOp) -> None:
     threads.bind(op.results, [threads.identity])
 
@@ -162,6 +167,7 @@ SIMPLE: Mapping[type[Operation], Simple] = {
     warp.BlockIdOp: _block_id,
     warp.GridDimOp: _grid_dim,
     warp.DivideOp: _divide,
+    warp.WithinOp: _within,
     warp.WaitPredecessorOp: _wait_predecessor,
     warp.LaunchDependentsOp: _launch_dependents,
     warp.FragmentLoadOp: _fragment_load,
