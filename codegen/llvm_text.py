@@ -71,16 +71,16 @@ class FunctionText:
         self._incoming: dict[Block, list[tuple[str, tuple[SSAValue, ...]]]] = {block: [] for block in self.blocks}
         for block in self.blocks:
             for value in (*block.args, *(r for op in block.ops for r in op.results)):
-                self._names[value] = self.fresh(value.name_hint or "v")
+                self._names[value] = self.fresh(value.name_hint)
             self._note_edges(block)
 
-    def fresh(self, hint: str) -> str:
-        """A new local name (without the percent sign) that begins like `hint`."""
-        base = re.sub(r"[^A-Za-z0-9_]", "_", hint)
+    def fresh(self, hint: str | None) -> str:
+        """A new local name (without the percent sign) that begins like `hint`; without one, numbered in order."""
+        base = re.sub(r"[^A-Za-z0-9_]", "_", hint or f"v{len(self._taken)}")
+        if re.fullmatch(r"bb\d+|\d+", base):  # names of blocks, and LLVM's own numbers
+            base = f"v{base}"
         name, count = base, 0
-        if base == "v" or re.fullmatch(r"bb\d+|\d+", base):
-            name = f"{base}{len(self._taken)}"
-        while name in self._taken or re.fullmatch(r"bb\d+", name):
+        while name in self._taken:
             count += 1
             name = f"{base}_{count}"
         self._taken.add(name)
