@@ -90,7 +90,9 @@ def find_assembler() -> Path | None:
     candidates = [Path(os.environ["STEPWELL_PTXAS"])] if os.environ.get("STEPWELL_PTXAS") else []
     for package in ("nvidia.cu13", "nvidia.cuda_nvcc"):
         candidates += [folder / "bin" / "ptxas" for folder in _package_folders(package)]
-    candidates += [Path(os.environ[name]) / "bin" / "ptxas" for name in ("CUDA_HOME", "CUDA_PATH") if os.environ.get(name)]
+    candidates += [
+        Path(os.environ[name]) / "bin" / "ptxas" for name in ("CUDA_HOME", "CUDA_PATH") if os.environ.get(name)
+    ]
     if found := shutil.which("ptxas"):
         candidates.append(Path(found))
     candidates.append(Path("/usr/local/cuda/bin/ptxas"))

@@ -17,6 +17,7 @@ from stepwell.dialects.warp.ops import (
     ReturnOp,
     ThreadIdOp,
     WaitPredecessorOp,
+    WithinOp,
 )
 from stepwell.dialects.warp.ops_fragment import (
     FragmentIndexOp,
@@ -49,6 +50,7 @@ __all__ = [
     "SpreadOp",
     "ThreadIdOp",
     "WaitPredecessorOp",
+    "WithinOp",
     "element_bytes",
 ]
 
@@ -64,6 +66,7 @@ WARP = DIALECT = Dialect(
         WaitPredecessorOp,
         LaunchDependentsOp,
         DivideOp,
+        WithinOp,
         FragmentLoadOp,
         FragmentLoadRowOp,
         FragmentStoreOp,

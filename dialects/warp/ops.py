@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, cast
 
-from xdsl.dialects.builtin import I32, IntegerAttr, IntegerType, StringAttr, SymbolNameConstraint, VectorType, i32
+from xdsl.dialects.builtin import I32, IntegerAttr, IntegerType, StringAttr, SymbolNameConstraint, VectorType, i1, i32
 from xdsl.ir import Attribute, Block, Region, SSAValue
 from xdsl.irdl import (
     AnyAttr,
@@ -221,3 +221,24 @@ class DivideOp(IRDLOperation):
         element = self.n.type.element_type if isinstance(self.n.type, VectorType) else self.n.type
         if not isinstance(element, IntegerType) or element.width.data != 32:
             raise VerifyException(f"warp.divide: cannot divide {self.n.type}; divide i32 or vectors of i32")
+
+
+@irdl_op_definition
+class WithinOp(IRDLOperation):
+    """Which lanes of an index vector are in range: 0 <= n < bound, as i1 each. (arith.cmpi of xDSL compares scalars only.)"""
+
+    name = "warp.within"
+    n = operand_def(VectorType)
+    bound = operand_def(I32)
+    result = result_def(VectorType)
+    assembly_format = "$n `below` $bound attr-dict `:` type($n) `->` type($result)"
+    traits = traits_def(Pure())
+
+    def __init__(self, n: SSAValue, bound: SSAValue) -> None:
+        lanes = cast(VectorType[Attribute], n.type).get_shape()
+        super().__init__(operands=[n, bound], result_types=[VectorType(i1, lanes)])
+
+    def verify_(self) -> None:
+        n, result = cast(VectorType[Attribute], self.n.type), self.result.type
+        if n.element_type != i32 or result != VectorType(i1, n.get_shape()):
+            raise VerifyException(f"warp.within: {n} -> {result}; it takes a vector of i32 and gives as many i1")

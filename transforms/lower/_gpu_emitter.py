@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TypeVar, cast
 
-from xdsl.dialects import arith, scf
+from xdsl.dialects import arith, llvm, scf, vector
 from xdsl.dialects.builtin import (
     AnyFloat,
     DenseIntOrFPElementsAttr,
@@ -16,11 +16,12 @@ from xdsl.dialects.builtin import (
     LocationAttr,
     UnknownLoc,
     VectorType,
+    i1,
     i32,
 )
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 
-from stepwell.dialects import tile
+from stepwell.dialects import llvm_extra, tile, warp
 
 OpT = TypeVar("OpT", bound=Operation)
 
@@ -114,7 +115,7 @@ class Emitter:
         return self._named(arith.MinSIOp(a, b), name)
 
     def compare(self, predicate: str, a: SSAValue, b: SSAValue, name: str = "") -> SSAValue:
-        """An i1, or a vector of them."""
+        """An i1 from two numbers."""
         return self._named(arith.CmpiOp(a, b, predicate), name)
 
     def select(self, condition: SSAValue, a: SSAValue, b: SSAValue, name: str = "") -> SSAValue:
@@ -124,6 +125,25 @@ class Emitter:
     def as_i32(self, condition: SSAValue, name: str = "") -> SSAValue:
         """0 or 1"""
         return self._named(arith.ExtUIOp(condition, i32), name)
+
+    # --- vectors
+
+    def repeat(self, value: SSAValue, of: Attribute) -> SSAValue:
+        """`value` in every lane of a vector type; itself for a scalar type."""
+        return self.insert(vector.BroadcastOp(value, of)).vector if isinstance(of, VectorType) else value
+
+    def first(self, value: SSAValue) -> SSAValue:
+        """The first lane."""
+        return self.insert(vector.ExtractOp(value, [0], cast(VectorType[Attribute], value.type).element_type)).result
+
+    def within(self, n: SSAValue, bound: SSAValue, name: str = "") -> SSAValue:
+        """Which lanes are in 0 .. bound - 1."""
+        return self._named(warp.WithinOp(n, bound), name)
+
+    def true(self, like: Attribute) -> SSAValue:
+        """A mask of ones as long as a vector type."""
+        mask = VectorType(i1, cast(VectorType[Attribute], like).get_shape())
+        return self.constant(DenseIntOrFPElementsAttr.from_list(mask, [1]), mask, "all")
 
     # --- control flow
 
@@ -173,8 +193,14 @@ class Emitter:
         result = VectorType(op.results[0].type, [length])
         if isinstance(op, arith.ConstantOp):
             return self.splat(cast(IntegerAttr | FloatAttr, op.value).value.data, result)
+        operands = [values[operand] for operand in op.operands]
+        if isinstance(op, arith.SelectOp):
+            return self._named(llvm_extra.SelectOp(*operands), "")
+        if isinstance(op, arith.CmpfOp):
+            predicate = llvm.FCmpPredicateFlag.from_int(op.predicate.value.data)
+            return self._named(llvm_extra.FCmpOp(predicate.value, *operands), "")
         made = type(op).create(
-            operands=[values[operand] for operand in op.operands],
+            operands=operands,
             result_types=[result],
             properties=dict(op.properties),
             attributes=dict(op.attributes),

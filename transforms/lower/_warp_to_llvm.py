@@ -121,6 +121,14 @@ def _divide(conv: LLVMConversion, op: warp.DivideOp) -> None:
     conv.bind(op.result, conv.insert(llvm.TruncOp(shifted, n.type)))
 
 
+def _within(conv: LLVMConversion, op: warp.WithinOp) -> None:
+    """One unsigned comparison per lane: negative numbers are large."""
+    n = conv.value(op.n)
+    bound = splat(conv, conv.value(op.bound), cast(VectorType[Attribute], n.type).get_shape()[0])
+    below = IntegerAttr(llvm.ICmpPredicateFlag.ULT.to_int(), i64)
+    conv.bind(op.result, conv.insert(llvm.ICmpOp(n, bound, below)))
+
+
 # --- fragments
 
 
@@ -246,6 +254,7 @@ CONVERSIONS: dict[type[Operation], Converter] = {
     warp.WaitPredecessorOp: _effect("llvm.nvvm.griddepcontrol.wait"),
     warp.LaunchDependentsOp: _effect("llvm.nvvm.griddepcontrol.launch.dependents"),
     warp.DivideOp: _divide,
+    warp.WithinOp: _within,
     warp.FragmentLoadOp: _fragment_load,
     warp.FragmentLoadRowOp: _fragment_load_row,
     warp.FragmentStoreOp: _fragment_store,
