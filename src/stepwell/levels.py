@@ -32,8 +32,8 @@ ALLOWED: dict[str, frozenset[str]] = {
     ),
     "tile": frozenset({"builtin", "func", "graph.weight", "graph.reshape", "tile", *_SCALAR}),
     "plan": frozenset({*_PROGRAM, "tile"}),
-    "kernel": frozenset({*_PROGRAM, "warp", "hopper", "func", "scf", "cf", "vector", "llvm"}),
-    "llvm": frozenset({*_PROGRAM, "llvm"}),
+    "kernel": frozenset({*_PROGRAM, "warp", "hopper", "func", "scf", "cf", "vector", "llvm", "llvm_extra"}),
+    "llvm": frozenset({*_PROGRAM, "llvm", "llvm_extra"}),
 }
 """Level -> dialects, and `dialect.op` where only some ops of a dialect stay at that level."""
 
