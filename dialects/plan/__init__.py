@@ -26,7 +26,9 @@ from stepwell.dialects.plan.ops_memory import (
     window_output,
     window_shape,
 )
-from stepwell.dialects.plan.verify import effects_of, root_of, verify_launch_arguments, verify_program
+from stepwell.dialects.plan.predecessors import predecessor_faults
+from stepwell.dialects.plan.verify import effects_of, root_of, verify_program
+from stepwell.dialects.plan.verify_launch import verify_launch_arguments
 
 PLAN = Dialect(
     "plan",
@@ -39,6 +41,7 @@ __all__ = [
     "ALIGNMENT", "DIALECT", "PLAN", "BindingOp", "BufferType", "ConstantOp", "CopyOp", "Direction",
     "DirectionAttr", "LaunchOp", "MapKind", "MapKindAttr", "PointerTableOp", "ProgramOp", "SliceOp",
     "TableType", "TensorMapOp", "TensorMapType", "ViewOp", "WindowOp", "WindowType", "effects_of",
-    "element_bytes", "element_name", "root_of", "row_major", "verify_launch_arguments", "verify_program",
+    "element_bytes", "element_name", "predecessor_faults",
+    "root_of", "row_major", "verify_launch_arguments", "verify_program",
     "window_output", "window_shape",
 ]  # fmt: skip

@@ -1,17 +1,15 @@
-"""Invariants of a whole plan.program: memory (overlap, lifetimes, totals), order, launch arguments against kernels."""
+"""Invariants of a whole plan.program: memory (overlap, lifetimes, totals), order of steps."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from xdsl.dialects.builtin import IndexType, IntegerType
-from xdsl.ir import Attribute, Operation, SSAValue
-from xdsl.traits import SymbolTable
+from xdsl.ir import Operation, SSAValue
 from xdsl.utils.exceptions import VerifyException
 
-from stepwell.dialects.plan.attributes import BufferType, TableType, TensorMapType, WindowType
 from stepwell.dialects.plan.ops_launch import CopyOp, LaunchOp, PointerTableOp, ProgramOp, TensorMapOp
 from stepwell.dialects.plan.ops_memory import BindingOp, ConstantOp, SliceOp, ViewOp, WindowOp
+from stepwell.dialects.plan.verify_launch import verify_launch_arguments
 
 MemoryOp = BindingOp | ConstantOp | SliceOp
 _DERIVED = (ViewOp, WindowOp, TensorMapOp, PointerTableOp)
@@ -163,82 +161,3 @@ def _live_together(a: Operation, b: Operation) -> bool:
 def _same_constant(a: Operation, b: Operation) -> bool:
     assert isinstance(a, ConstantOp) and isinstance(b, ConstantOp)
     return a.at == b.at and a.type.size_in_bytes() == b.type.size_in_bytes()
-
-
-# --- launch arguments against the kernel's parameters
-
-
-def parameter_kind(parameter: Attribute) -> str:
-    """The kind of launch argument that a kernel parameter of this type takes: window, buffer, memory (a pointer: buffer
-    or table), tensor_map, or value."""
-    match parameter.name:
-        case "tile.ref":
-            return "window" if "window" in str(parameter) else "buffer"
-        case "hopper.tensor_map" | "plan.tensor_map":
-            return "tensor_map"
-        case "plan.table":
-            return "table"
-        case "warp.global" | "ptr_xdsl.ptr":
-            return "memory"
-        case "llvm.ptr":
-            return "pointer"
-    return "value"
-
-
-def argument_kind(argument: Attribute) -> str:
-    """The kind of a launch operand."""
-    for kind, title in (
-        (BufferType, "buffer"),
-        (WindowType, "window"),
-        (TensorMapType, "tensor_map"),
-        (TableType, "table"),
-    ):
-        if isinstance(argument, kind):
-            return title
-    if isinstance(argument, (IntegerType, IndexType)) or str(argument) in ("f32", "f64"):
-        return "value"
-    return str(argument)
-
-
-_ACCEPTS = {
-    "window": {"window", "buffer"},
-    "buffer": {"buffer"},
-    "memory": {"buffer", "table"},
-    "pointer": {"buffer", "table", "tensor_map"},
-    "table": {"table"},
-    "tensor_map": {"tensor_map"},
-    "value": {"value"},
-}
-
-
-def kernel_parameters(kernel: Operation) -> list[Attribute] | None:
-    """The parameter types that a launch must match, or None where the operands are packed into a record (CPU
-    kernels)."""
-    if "stepwell.kernel" in kernel.attributes or not kernel.regions or not kernel.regions[0].blocks:
-        return None
-    return [argument.type for argument in kernel.regions[0].blocks[0].args]
-
-
-def verify_launch_arguments(launch: LaunchOp) -> None:
-    """The kernel exists beside the program and takes as many arguments as the launch has, of these kinds."""
-    module = launch
-    while module.parent_op() is not None:
-        module = module.parent_op()  # type: ignore[assignment]
-    if not module.has_trait(SymbolTable):
-        return
-    title = f"plan.launch @{launch.kernel_name}"
-    kernel = SymbolTable.lookup_symbol(module, launch.kernel)
-    if kernel is None:
-        raise VerifyException(f"{title}: no kernel of this name stands beside the program")
-    parameters = kernel_parameters(kernel)
-    if parameters is None:
-        return
-    operands = [*launch.args, *launch.outs]
-    if len(parameters) != len(operands):
-        raise VerifyException(f"{title}: {len(operands)} arguments for a kernel with {len(parameters)} parameters")
-    for index, (parameter, operand) in enumerate(zip(parameters, operands, strict=True)):
-        expected, given = parameter_kind(parameter), argument_kind(operand.type)
-        if given not in _ACCEPTS[expected]:
-            raise VerifyException(
-                f"{title}: argument {index} is a {given} ({operand.type}), the kernel takes a {expected}"
-            )

@@ -1,0 +1,61 @@
+"""plan-verify-predecessors: every CUDA kernel waits for the kernel before it, and touches only constants until then.
+
+The IR is not changed. Refused:
+    warp.kernel @k(%x: !warp.global<f32>) threads 128 shared 0 {
+      %v = warp.load %x[%i] : vector<4xf32>           // %x is a slice of the arena in some launch
+      warp.wait_predecessor
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp, StringAttr
+from xdsl.ir import Operation
+
+from stepwell.dialects import plan
+from stepwell.dialects.plan.predecessors import constant_parameters
+from stepwell.passes import Meaning, PassFailure, StepwellPass, names_of, remarks_of
+from stepwell.remarks import Remark
+
+KERNELS = ("tile.kernel", "warp.kernel")
+
+
+@dataclass(frozen=True)
+class VerifyPredecessorsPass(StepwellPass):
+    """Check that every kernel that a plan launches on a GPU waits for its predecessor before it touches what may
+    change."""
+
+    name = "plan-verify-predecessors"
+    level: ClassVar[str] = "plan"
+    meaning: ClassVar[Meaning] = "exact"
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        if op.attributes.get("stepwell.target") == StringAttr("cpu"):
+            return
+        programs = [program for program in op.ops if isinstance(program, plan.ProgramOp)]
+        checked = 0
+        for kernel in [kernel for kernel in op.ops if kernel.name in KERNELS]:
+            name = _symbol(kernel)
+            constant = constant_parameters(programs, name)
+            if constant is None:
+                continue
+            faults = plan.predecessor_faults(kernel, constant)
+            if faults:
+                raise PassFailure(
+                    f"@{name} {faults[0]}",
+                    where=" + ".join(names_of(kernel)) or self.name,
+                    hint="put the wait in front of it, in every role that reaches it",
+                )
+            checked += 1
+        remarks_of(ctx).add(Remark("analysis", self.name, (), f"{checked} kernels wait for their predecessors"))
+
+
+def _symbol(op: Operation) -> str:
+    name = op.properties.get("sym_name")
+    return name.data if isinstance(name, StringAttr) else ""
+
+
+PASS = VerifyPredecessorsPass
