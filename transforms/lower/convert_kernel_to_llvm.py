@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.util import find_spec
 from typing import ClassVar
 
 from xdsl.context import Context
@@ -49,8 +48,7 @@ class ConvertKernelToLLVM(StepwellPass):
     meaning = "exact"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        names = [n for n in TABLE_MODULES if find_spec(f"{__package__}.{n}")]
-        conversion = LLVMConversion(*merged_tables(names))
+        conversion = LLVMConversion(*merged_tables())
         top = list(op.body.block.ops)
         for kernel in top:
             if kernel.name.partition(".")[0] not in HOST_DIALECTS:
