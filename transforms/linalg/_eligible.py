@@ -77,8 +77,8 @@ def _reduction_forms(structure: Structure) -> tuple[tuple[tuple[int, ...], ...],
 def _x86(structure: Structure, b: Access) -> Iterator[str]:
     if not is_weight(structure, b):
         yield "the right factor is not a weight: only weights are packed into panels"
-    if not isinstance(element(b), Float32Type):
-        yield f"{element(b)} operands: the vector multiply-add takes f32"
+    if not isinstance(element(b), Float16Type | Float32Type):
+        yield f"{element(b)} operands: the vector multiply-add takes f32, and f16 after widening"
 
 
 def _sm_90a(structure: Structure, a: Access, b: Access, tf32: bool) -> Iterator[str]:

@@ -178,7 +178,11 @@ class RowEvaluator:
         if not isinstance(load, tile.LoadOp):
             raise error_at(op, "only a loaded tile is repeated along columns on the CPU")
         ref = self.refs[load.source]
-        address = self.address(ref, load.indices, load.get_dims()[0], at.number)
+        if ref.type.access.kind == "window":
+            along = self.index(load.indices[-1])
+            address = self.emit.address(self.table_row(load, at.number), along, ref.type.element_type)
+        else:
+            address = self.address(ref, load.indices, load.get_dims()[0], at.number)
         scalar = self.emit.load(address, ref.type.element_type, byte_size(ref.type.element_type))
         return self._repeat(lambda of: self.emit.insert(vector.BroadcastOp(scalar, of)).vector, value)
 
