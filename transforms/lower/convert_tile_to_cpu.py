@@ -55,13 +55,13 @@ class _Launches:
         self.program = program
         self._numbers: dict[int, SSAValue] = {}
 
-    def number(self, value: int) -> SSAValue:
-        """An i64 constant of the program."""
+    def number(self, value: int, launch: plan.LaunchOp) -> SSAValue:
+        """An i64 constant of the program, named after the launch that first needs it."""
         if value not in self._numbers:
             op = arith.ConstantOp(IntegerAttr(value, i64))
             first = self.program.block.first_op
             assert first is not None
-            inherit_location(op, first)
+            inherit_location(op, launch)
             self.program.block.insert_op_before(op, first)
             self._numbers[value] = op.result
         return self._numbers[value]
@@ -83,10 +83,10 @@ class _Launches:
                 self.program.block.insert_op_before(table, launch)
                 value = table.table
             args.append(value)
-            args += [self.number(extent) for extent in extents[ref]]
+            args += [self.number(extent, launch) for extent in extents[ref]]
             if ref.type.access.kind == "plain":
-                args += [self.number(stride) for stride in _strides(launch, value)]
-        args.append(self.number(group_rows(kernel, extents)))
+                args += [self.number(stride, launch) for stride in _strides(launch, value)]
+        args.append(self.number(group_rows(kernel, extents), launch))
         block = kernel.config.data.block
         row_tiles, column_tiles = tile_counts(extents[kernel.grid.output], block)
         new = plan.LaunchOp(launch.kernel, args, tiles=row_tiles * column_tiles, reads=reads, writes=writes)
