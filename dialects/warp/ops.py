@@ -99,7 +99,7 @@ class KernelOp(IRDLOperation):
     @classmethod
     def parse(cls, parser: Parser) -> KernelOp:
         name = parser.parse_symbol_name().data
-        args = parser.parse_comma_separated_list(parser.Delimiter.PAREN, parser.parse_argument)
+        args = parser.parse_comma_separated_list(parser.Delimiter.PAREN, lambda: _parse_located_argument(parser))
         parser.parse_keyword("threads")
         threads = parser.parse_integer()
         parser.parse_keyword("shared")
@@ -122,6 +122,13 @@ class KernelOp(IRDLOperation):
         printer.print_op_attributes(self.attributes, print_keyword=True)
         printer.print_string(" ")
         printer.print_region(self.body, print_entry_block_args=False)
+
+
+def _parse_located_argument(parser: Parser) -> Parser.Argument:
+    """`%name : type` and, as `--print-debuginfo` prints it, its location."""
+    argument = parser.parse_argument()
+    argument.location = parser.parse_optional_location()
+    return argument
 
 
 class _Identity(IRDLOperation):

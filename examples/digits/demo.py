@@ -15,7 +15,8 @@ import time
 from pathlib import Path
 
 import numpy as np
-from reference import forward, load_heldout, load_weights
+from reference import classify as reference_labels
+from reference import load_heldout, load_weights
 from xdsl.dialects.builtin import ModuleOp
 
 import stepwell
@@ -99,7 +100,7 @@ def run(batch: int, lines: int, folder: Path) -> bool:
     )
 
     images, labels = load_heldout()
-    reference = forward(images, load_weights(MODEL)).argmax(axis=1)
+    reference = reference_labels(load_weights(MODEL), images)
     right = True
     for section in read_plan(path).sections:
         try:

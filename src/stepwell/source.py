@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from xdsl.context import Context
-from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.builtin import AnyFloat, ComplexType, IndexType, IntegerType, ModuleOp
 from xdsl.ir import Operation
-from xdsl.parser import Parser
+from xdsl.parser import AttrParser, Parser
 from xdsl.utils.exceptions import ParseError, UnregisteredConstructException, VerifyException
 
 from stepwell.levels import op_name
@@ -63,12 +64,28 @@ class SourceParser(Parser):
         self.source.lines[op] = line
         return op
 
+    def _parse_tensor_literal_element(self) -> Parser._TensorLiteralElement:
+        element = super()._parse_tensor_literal_element()
+        if element.span.text.startswith("0x"):
+            return _HexFloat(element.is_negative, element.value, element.span)
+        return element
+
     def _get_op_by_name(self, name: str) -> type[Operation]:
         """As xDSL's, with the error at the op and not at what follows its name."""
         try:
             return super()._get_op_by_name(name)
         except ParseError as error:
             raise ParseError(self.begins, error.msg) from None
+
+
+class _HexFloat(Parser._TensorLiteralElement):
+    """An element of a dense literal written as 0x7F800000: the bits of a float. xDSL 0.74 prints infinities and NaNs so, and reads the
+    digits back as a number."""
+
+    def to_type(self, parser: AttrParser, type: AnyFloat | IntegerType | IndexType | ComplexType) -> Any:
+        if not isinstance(type, AnyFloat) or not isinstance(self.value, int):
+            return super().to_type(parser, type)
+        return type.unpack(self.value.to_bytes(type.bitwidth // 8, "little"), 1)[0]
 
 
 class SourceError(ModelError):

@@ -44,10 +44,10 @@ def test_every_level_means_the_same(target: str, integer_model: ModuleType) -> N
 @pytest.mark.parametrize("target", ["x86-64-v3", "sm_90a"])
 def test_every_level_names_every_op(target: str) -> None:
     from stepwell.passes import names_of
-    from stepwell.testing.check_pass import STRUCTURE
+    from stepwell.testing.check_pass import STRUCTURE, source_names
 
     module = stepwell.import_model(MODEL, shapes=SHAPES)
-    names = {name for op in module.walk() for name in names_of(op)}
+    names = source_names(module)
     for level in LEVELS:
         module = stepwell.lower(module, to=level, target=target)
         nameless = {op.name for op in module.walk() if op.name not in STRUCTURE and not names_of(op)}

@@ -14,6 +14,7 @@ from stepwell.passes import PassFailure, StepwellContext, StepwellPass, names_of
 from stepwell.printing import module_text
 from stepwell.remarks import Remark
 from stepwell.semantics import assert_same_meaning
+from stepwell.signature import signature_of
 from stepwell.source import SourceMap, parse_text
 from stepwell.universe import make_context
 
@@ -109,9 +110,7 @@ class _Check:
             assert module_text(read, generic=generic) == text, f"{self.pass_.name}: text does not survive a round trip"
 
     def source_names(self, after: ModuleOp) -> None:
-        known = {name for op in self.module.walk() for name in names_of(op)}
-        if not known:
-            return
+        known = source_names(self.module)
         nameless = [op_name(op) for op in after.walk() if _needs_name(op_name(op)) and not names_of(op)]
         before = [op_name(op) for op in self.module.walk() if _needs_name(op_name(op)) and not names_of(op)]
         assert before or not nameless, f"{self.pass_.name}: without source names: {', '.join(sorted(set(nameless)))}"
@@ -133,6 +132,13 @@ class _Check:
 
 STRUCTURE = frozenset({"builtin.module", "func.func", "func.return", "plan.program"})
 """Ops that stand for no node of the network."""
+
+
+def source_names(module: ModuleOp) -> set[str]:
+    """Every name that a location in the module may carry: those of its ops, and the network's inputs and outputs."""
+    signature = signature_of(module)
+    ports = {port.name for port in (*signature.inputs, *signature.outputs)}
+    return ports | {name for op in module.walk() for name in names_of(op)}
 
 
 def _needs_name(name: str) -> bool:
