@@ -77,6 +77,34 @@ tile.kernel @pool(%x: !tile.ref<3xf32, window>) -> (%y: !tile.ref<2xf32, plain>)
 }}"""
 
 
+def narrow_text(level: str, rows: int = 4, columns: int = 16) -> str:
+    """A convolution without a matrix product: every tap and channel of a pixel is repeated along the columns."""
+    full = f"!tile.tile<{rows}x{columns}xf32, regs>"
+    return f"""
+builtin.module attributes {{stepwell.target = "cpu", stepwell.cpu = "{level}"}} {{
+tile.kernel @narrow(%x: !tile.ref<3xf32, window>, %w: !tile.ref<3xf32, plain, constant>) -> (%y: !tile.ref<2xf32, plain>)
+    config #tile.config<block = [{rows}, {columns}], copy = pointer_table> {{
+  tile.wait_predecessor
+  tile.for_tiles (%i, %j) of %y block [{rows}, {columns}] {{
+    %z = tile.fill 0.0 : f32 -> {full}
+    %acc = tile.for (%t, %k) of %x dims [1, 2] step [1, 1] iter (%c = %z) -> {full} {{
+      %a = tile.load %x[%i, %t, %k] dims = [0] : !tile.tile<{rows}xf32, regs>
+      %aa = tile.broadcast %a dims [0] : {full}
+      %b = tile.load %w[%t, %k, %j] dims = [2] : !tile.tile<{columns}xf32, regs>
+      %bb = tile.broadcast %b dims [1] : {full}
+      %d = tile.map (%p = %aa, %q = %bb, %r = %c) {{
+        %m = arith.mulf %p, %q : f32
+        %s = arith.addf %r, %m : f32
+        tile.yield %s
+      }} : {full}
+      tile.yield %d
+    }}
+    tile.store %acc, %y[%i, %j]
+  }}
+}} loc("narrow")
+}}"""
+
+
 def map_text(level: str, rows: int = 3, columns: int = 16) -> str:
     """Elementwise work with comparisons, conversions, repeated rows and columns, and two results."""
     full = f"!tile.tile<{rows}x{columns}xf32, regs>"

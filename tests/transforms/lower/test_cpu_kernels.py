@@ -16,7 +16,7 @@ from stepwell.codegen.targets import CPU_LEVELS, supports
 from stepwell.dialects.tile.interpreter import run_kernel
 from stepwell.dialects.tile.refs import Window
 from stepwell.passes import names_of
-from stepwell.testing.cpu_kernels import map_text, pool_text, product_text
+from stepwell.testing.cpu_kernels import map_text, narrow_text, pool_text, product_text
 from stepwell.testing.native import Native, compiled, lowered, panels
 
 LEVELS = [
@@ -95,6 +95,16 @@ def test_output_with_strides(level: str) -> None:
     w = panels(integers(rng, (70, 1, 5)), CPU_LEVELS[level].block[1])
     inputs = [integers(rng, (15, 1, 5)), w, integers(rng, (70,)), integers(rng, (15, 70))]
     agree(compiled(product_text(level, access="plain")), inputs, [(15, 70)], strides={0: 101})
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_window_repeated_along_columns(level: str, channels: int) -> None:
+    """A convolution that no matrix product takes reads its scalars through the pointer table."""
+    rng = np.random.default_rng(channels)
+    window = Window(integers(rng, (2, 5, 6, channels)), ((3, 3), (2, 1), (1,) * 4, (1, 1)), np.float32(0))
+    inputs = [window, integers(rng, (9, channels, 21))]
+    agree(compiled(narrow_text(level)), inputs, [(window.extents[0], 21)])
 
 
 @pytest.mark.parametrize("level", LEVELS)
