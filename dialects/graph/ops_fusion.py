@@ -69,6 +69,8 @@ class FusionOp(IRDLOperation):
 
     def verify_(self) -> None:
         with checks.named(f'{self.name} "{self.fusion_name.data}"'):
+            if not self.outputs:
+                raise VerifyException("it has no result and so computes nothing: remove it")
             for position, result in enumerate(self.outputs):
                 checks.static_tensor(result, f"result {position}")
             arguments = [argument.type for argument in self.body.block.args]

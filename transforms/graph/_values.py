@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TypeVar
 
 from xdsl.dialects.builtin import TensorType
-from xdsl.ir import Attribute, Operation, OpResult, SSAValue
+from xdsl.ir import Attribute, Block, Operation, OpResult, SSAValue
 
 from stepwell.dialects import graph
 
@@ -49,6 +49,15 @@ def users(op: Operation) -> list[Operation]:
 def is_dead(op: Operation) -> bool:
     """True when no result is used."""
     return not any(result.uses for result in op.results)
+
+
+def live_ops(body: Block) -> list[Operation]:
+    """The ops of a block that its terminator depends on, in order."""
+    live: set[Operation | Block] = {body.last_op} if body.last_op is not None else set()
+    for op in reversed(list(body.ops)):
+        if op in live:
+            live.update(operand.owner for operand in op.operands)
+    return [op for op in body.ops if op in live]
 
 
 def in_fusion(op: Operation) -> bool:

@@ -27,7 +27,7 @@ from xdsl.ir import Operation
 from stepwell.dialects import graph
 from stepwell.passes import Rewriter, names_of, rewrite
 from stepwell.transforms.graph._outline import outline
-from stepwell.transforms.graph._values import in_fusion, users
+from stepwell.transforms.graph._values import in_fusion, is_dead, users
 
 Epilogue = graph.UnaryOp | graph.BinaryOp | graph.CastOp
 
@@ -48,6 +48,8 @@ def fuse_epilogue(
         if following is None:
             break
         chain.append(following)
+    if is_dead(chain[-1]):
+        return
     if len(chain) > 1:
         rewriter.passed(f"fused {_describe(chain)}: one kernel in place of {len(chain)}")
     if reason:

@@ -35,7 +35,7 @@ from stepwell.dialects.graph.interpreter import main_function
 from stepwell.passes import Meaning, PassFailure, StepwellPass, names_of, remarks_of
 from stepwell.remarks import Kind, Remark
 from stepwell.transforms.graph._precision import Contraction, is_half, operand_types, wanted_types
-from stepwell.transforms.graph._values import element_of, shape_of
+from stepwell.transforms.graph._values import element_of, is_dead, live_ops, shape_of
 from stepwell.transforms.graph.fuse_single import Computing
 
 Versions = dict[SSAValue, dict[Attribute, SSAValue]]
@@ -63,7 +63,7 @@ class SetPrecisionPass(StepwellPass):
             raise PassFailure(f"cannot compute in {self.type!r}", where=self.name, hint="f16 is supported")
         main = main_function(op)
         body = main.body.block
-        for inner in body.ops:
+        for inner in live_ops(body):
             if isinstance(inner, Computing | graph.BroadcastOp):
                 raise PassFailure(f"{inner.name} is in no fusion", op=inner, hint="run graph-fuse-single first")
         kept = {f: any(fnmatch(n, p) for n in names_of(f) for p in self.keep) for f in body.ops if _is_fusion(f)}
@@ -75,9 +75,9 @@ class SetPrecisionPass(StepwellPass):
             if isinstance(inner, graph.FusionOp):
                 kind, message = _remark(inner, kept[inner])
                 remarks.add(Remark(kind, self.name, names_of(inner), message))
-        for dead in reversed(list(body.ops)):
-            if dead.results and not any(result.uses for result in dead.results):
-                Rewriter.erase_op(dead)
+        for old in reversed(list(body.ops)):
+            if old.results and is_dead(old):
+                Rewriter.erase_op(old)
 
 
 def _is_fusion(op: Operation) -> bool:
