@@ -16,9 +16,9 @@ from stepwell.dialects.hopper.simulator.faults import (
     OutOfBoundsFault,
     UnfinishedFault,
 )
-from stepwell.dialects.hopper.simulator.memory import GRANULE, SharedMemory, granules_of
-from stepwell.dialects.hopper.simulator.tma import TensorMap, destination_chunks
-from stepwell.dialects.hopper.simulator.wgmma import K_BYTES, Descriptor, accumulate, read_operand
+from stepwell.dialects.hopper.simulator.memory import GRANULE, SharedMemory
+from stepwell.dialects.hopper.simulator.tma import TensorMap, destination
+from stepwell.dialects.hopper.simulator.wgmma import Descriptor, accumulate, read_operand
 
 Array = np.ndarray
 
@@ -91,7 +91,7 @@ class Block:
         what: str,
     ) -> None:
         """One thread of `warp` starts a TMA load to shared `address` that completes on `barrier`."""
-        chunks = destination_chunks(address, tensor.rows, tensor.row_bytes, tensor.swizzle)
+        chunks, units = destination(address, tensor.rows, tensor.row_bytes, tensor.swizzle)
         if address < 0 or address + tensor.load_bytes > self.shared.size:
             raise OutOfBoundsFault(
                 f"{what} writes bytes {address} to {address + tensor.load_bytes} of {self.shared.size} bytes of shared memory"
@@ -105,7 +105,6 @@ class Block:
 
         def land() -> None:
             epoch = self.agents.next_epoch(agent)
-            units = granules_of(chunks)
             self.shared.check_write(units, agent, epoch, vector, generic=False, what=what)
             self.shared.mark_swizzle(units, tensor.swizzle)
             values = tensor.fetch(index, inside, self.has_waited(vector), what)
@@ -130,12 +129,8 @@ class Block:
         epoch = self.agents.next_epoch(agent)
         operands = []
         for name, descriptor, rows in (("A", a, 64), ("B", b, columns)):
-            moved = [
-                Descriptor(descriptor.start + K_BYTES * s, descriptor.leading, descriptor.stride, descriptor.swizzle)
-                for s in range(steps)
-            ]
-            chunks = np.concatenate([m.chunks(rows) for m in moved], axis=1)
-            units, named = granules_of(chunks), f"operand {name} of {what}"
+            chunks, units = descriptor.steps(rows, steps)
+            named = f"operand {name} of {what}"
             self.shared.check_read(units, agent, epoch, vector, generic=False, what=named)
             self.shared.check_swizzle(units, descriptor.swizzle, named)
             operands.append(read_operand(self.shared, chunks, kind))

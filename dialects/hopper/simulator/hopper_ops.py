@@ -11,9 +11,10 @@ from xdsl.ir import Operation, SSAValue
 from stepwell.dialects import hopper
 from stepwell.dialects.hopper.simulator.agents import WARPGROUP
 from stepwell.dialects.hopper.simulator.block import Role, Waiting
+from stepwell.dialects.hopper.simulator.code import Blocking, Simple
 from stepwell.dialects.hopper.simulator.faults import DivergenceFault, RaceFault
 from stepwell.dialects.hopper.simulator.memory import Array
-from stepwell.dialects.hopper.simulator.threads import Blocking, Simple, Threads
+from stepwell.dialects.hopper.simulator.threads import Threads
 from stepwell.dialects.hopper.simulator.tma import TensorMap
 from stepwell.dialects.hopper.simulator.wgmma import Descriptor
 
@@ -112,12 +113,11 @@ def _wait(threads: Threads, op: hopper.WaitOp) -> Role:
     warps = [warp for warp, _ in threads.warps()]
     for warp in warps:
         mbarriers.is_complete(warp, barrier, parity)
-    what = threads.what()
     threads.block.statistics.waits += 1
     yield Waiting(
         lambda: mbarriers.is_complete(warps[0], barrier, parity),
         lambda: (
-            f"{threads.role}, waits in {what} for parity {parity} of the mbarrier at byte {barrier}, in {mbarriers.state(barrier)}"
+            f"{threads.role}, waits in {threads.what()} for parity {parity} of the mbarrier at byte {barrier}, in {mbarriers.state(barrier)}"
         ),
     )
     for warp in warps:

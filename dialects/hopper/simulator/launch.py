@@ -13,14 +13,16 @@ from stepwell.dialects import hopper, warp
 from stepwell.dialects.hopper.simulator import hopper_ops, warp_ops
 from stepwell.dialects.hopper.simulator.agents import WARPGROUP
 from stepwell.dialects.hopper.simulator.block import Block, Statistics
+from stepwell.dialects.hopper.simulator.code import Code
 from stepwell.dialects.hopper.simulator.faults import DescriptorFault, Fault, PredecessorFault, WriteTwiceFault
 from stepwell.dialects.hopper.simulator.memory import GlobalBuffer
-from stepwell.dialects.hopper.simulator.threads import Semantics, Threads
+from stepwell.dialects.hopper.simulator.threads import CONTROL, Threads
 from stepwell.dialects.hopper.simulator.tma import TensorMap
 from stepwell.dialects.numpy_types import numpy_dtype
 from stepwell.runtime.errors import UsageError
 
-SEMANTICS = Semantics({**warp_ops.SIMPLE, **hopper_ops.SIMPLE}, {**warp_ops.BLOCKING, **hopper_ops.BLOCKING})
+SIMPLE = {**warp_ops.SIMPLE, **hopper_ops.SIMPLE}
+WAITING = {**warp_ops.BLOCKING, **hopper_ops.BLOCKING}
 Argument = GlobalBuffer | TensorMap | int
 Blocks = str | Sequence[int]
 
@@ -87,8 +89,10 @@ def simulate_kernel(
     buffers = _buffers(arguments)
     for memory in {id(buffer.memory): buffer.memory for buffer in buffers}.values():
         memory.begin_launch()
-    for number in report.blocks:
-        _run_block(kernel, held, grid, number, seed, report.statistics)
+    code = Code(SIMPLE, {**WAITING, **CONTROL})
+    with np.errstate(all="ignore"):
+        for number in report.blocks:
+            _run_block(kernel, code, held, grid, number, seed, report.statistics)
     for buffer in buffers:
         written = buffer.written()
         if written.any():
@@ -144,15 +148,21 @@ def _buffers(arguments: Sequence[Argument]) -> list[GlobalBuffer]:
 
 
 def _run_block(
-    kernel: warp.KernelOp, arguments: Sequence[object], grid: int, number: int, seed: int, statistics: Statistics
+    kernel: warp.KernelOp,
+    code: Code,
+    arguments: Sequence[object],
+    grid: int,
+    number: int,
+    seed: int,
+    statistics: Statistics,
 ) -> None:
     """Threads of a kernel that never waits run in lockstep all together, others by warpgroup."""
     threads = kernel.threads.value.data
     block = Block(number, threads, kernel.shared.value.data, seed * 1_000_003 + number, statistics)
-    waits = any(type(op) in SEMANTICS.blocking for op in kernel.walk())
+    waits = any(type(op) in WAITING for op in kernel.walk())
     width = WARPGROUP if waits else threads
     body = kernel.body.blocks[0]
-    parts = [Threads(block, SEMANTICS, grid, first, min(width, threads - first)) for first in range(0, threads, width)]
+    parts = [Threads(block, code, grid, first, min(width, threads - first)) for first in range(0, threads, width)]
     try:
         for part in parts:
             part.bind(body.args, arguments)

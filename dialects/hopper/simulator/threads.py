@@ -7,68 +7,53 @@ that waits in one branch for a thread of its own warpgroup in the other is not m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from xdsl.dialects import arith, scf, vector
-from xdsl.dialects.builtin import VectorType
+from xdsl.dialects import scf
 from xdsl.ir import Block as IRBlock
 from xdsl.ir import Operation, SSAValue
-from xdsl.traits import IsTerminator
 
-from stepwell.dialects.evaluate import evaluate
 from stepwell.dialects.hopper.simulator.agents import WARP
 from stepwell.dialects.hopper.simulator.block import Block, Role
+from stepwell.dialects.hopper.simulator.code import Blocking, Code
 from stepwell.dialects.hopper.simulator.faults import DivergenceFault, Fault
 from stepwell.dialects.hopper.simulator.memory import Array
-from stepwell.passes import names_of
-
-Simple = Callable[["Threads", Any], None]
-Blocking = Callable[["Threads", Any], Role]
-
-
-@dataclass(frozen=True)
-class Semantics:
-    """What ops do: at once, or as roles that may have to wait. Everything else is an arith, math or scf op."""
-
-    simple: Mapping[type[Operation], Simple]
-    blocking: Mapping[type[Operation], Blocking]
 
 
 class Threads:
     """Threads `first` .. `first + count - 1` of one block of a grid of `grid` blocks."""
 
-    def __init__(self, block: Block, semantics: Semantics, grid: int, first: int, count: int) -> None:
+    def __init__(self, block: Block, code: Code, grid: int, first: int, count: int) -> None:
         self.block, self.grid, self.first, self.count = block, grid, first, count
         self.identity = np.arange(first, first + count, dtype=np.int32)
         self.mask = np.ones(count, bool)
         self.role = f"threads {first} to {first + count - 1}"
         self.role_span = range(block.agents.groups)
-        self.values: dict[SSAValue, Any] = {}
-        self._semantics = semantics
-        self._op: Operation | None = None
+        self.values: dict[int, Any] = {}
+        self._code = code
+        self._what = ""
 
     # --- values
 
     def get(self, value: SSAValue) -> Any:
         """What `value` holds in these threads."""
-        return self.values[value]
+        return self.values[id(value)]
 
     def bind(self, values: Sequence[SSAValue], held: Sequence[Any]) -> None:
         """Let `values` hold `held`."""
-        self.values.update(zip(values, held, strict=True))
+        self.values.update(zip(map(id, values), held, strict=True))
 
     def lanes(self, value: SSAValue) -> Array:
         """`value` with one entry per lane."""
-        held = self.values[value]
+        held = self.values[id(value)]
         return np.broadcast_to(held, (self.count, *held.shape[1:]))
 
     def uniform(self, value: SSAValue) -> int:
         """`value` as a number that all active lanes hold."""
-        held = self.values[value]
+        held = self.values[id(value)]
         if len(held) == 1:
             return int(held[0])
         active = held[self.mask]
@@ -120,39 +105,29 @@ class Threads:
 
     def what(self) -> str:
         """The op being executed and its source names."""
-        assert self._op is not None
-        names = " + ".join(names_of(self._op))
-        return self._op.name + (f" ({names})" if names else "")
+        return self._what
 
     # --- running
 
     def run(self, ir: IRBlock) -> Role:
         """Run a block's ops up to its terminator, whose operands stay readable; faults get their place."""
-        simple, blocking = self._semantics.simple, self._semantics.blocking
-        for op in ir.ops:
-            self._op = op
-            kind = type(op)
-            try:
-                if kind in simple:
-                    simple[kind](self, op)
-                elif kind in blocking:
-                    yield from blocking[kind](self, op)
-                elif kind in _CONTROL:
-                    yield from _CONTROL[kind](self, op)
-                elif op.has_trait(IsTerminator):
-                    return
+        try:
+            for step in self._code.steps(ir):
+                self._what = step.what
+                if step.waits:
+                    yield from step.function(self, step.op)
                 else:
-                    self._evaluate(op)
-            except Fault as fault:
-                if not fault.where:
-                    fault.where = f"{self.role}, {self.what()}"
-                raise
+                    step.function(self, step.op)
+        except Fault as fault:
+            if not fault.where:
+                fault.where = f"{self.role}, {self.what()}"
+            raise
 
     def yielded(self, ir: IRBlock) -> list[Any]:
         """What the block's terminator hands on."""
         terminator = ir.last_op
         assert terminator is not None
-        return [self.values[operand] for operand in terminator.operands]
+        return [self.values[id(operand)] for operand in terminator.operands]
 
     def merge(self, mask: Array, chosen: Any, other: Any) -> Any:
         """`chosen` in the lanes of `mask`, `other` elsewhere."""
@@ -161,16 +136,6 @@ class Threads:
         if not isinstance(chosen, np.ndarray) or not isinstance(other, np.ndarray):
             raise DivergenceFault(f"{self.what()} gives lanes different objects that cannot be chosen between")
         return np.where(mask.reshape(-1, *(1,) * (chosen.ndim - 1)), chosen, other)
-
-    def _evaluate(self, op: Operation) -> None:
-        if isinstance(op, vector.BroadcastOp) and not isinstance(op.source.type, VectorType):
-            held = self.values[op.source]
-            self.bind(op.results, [np.broadcast_to(held[:, None], (len(held), *op.vector.type.get_shape()))])
-            return
-        results = evaluate(op, [self.values[operand] for operand in op.operands])
-        if isinstance(op, arith.ConstantOp):
-            results = tuple(result.reshape(1, *result.shape) for result in results)
-        self.bind(op.results, results)
 
 
 def _run_if(threads: Threads, op: scf.IfOp) -> Role:
@@ -241,4 +206,4 @@ def _run_while(threads: Threads, op: scf.WhileOp) -> Role:
     threads.bind(op.results, results)
 
 
-_CONTROL: Mapping[type[Operation], Blocking] = {scf.IfOp: _run_if, scf.ForOp: _run_for, scf.WhileOp: _run_while}
+CONTROL: Mapping[type[Operation], Blocking] = {scf.IfOp: _run_if, scf.ForOp: _run_for, scf.WhileOp: _run_while}

@@ -7,15 +7,23 @@ Shared memory is written row by row (a row is the innermost box extent, or the c
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
+from math import prod
 
 import numpy as np
 
 from stepwell.dialects.hopper.simulator.faults import DescriptorFault, MisalignedFault
-from stepwell.dialects.hopper.simulator.memory import Array, GlobalBuffer
+from stepwell.dialects.hopper.simulator.memory import Array, GlobalBuffer, Granules, granules_of
 
 _SWIZZLE_MASK = {0: 0, 32: 1, 64: 3, 128: 7}
 _MAX_BOX = 256
 _MAX_PIXELS = 1024
+
+
+def frozen(array: Array) -> Array:
+    """The array, read-only: it is kept and shared."""
+    array.flags.writeable = False
+    return array
 
 
 def swizzle_address(address: Array, swizzle: int) -> Array:
@@ -32,6 +40,13 @@ def destination_chunks(base: int, rows: int, row_bytes: int, swizzle: int) -> Ar
         )
     linear = base + np.arange(rows)[:, None] * row_bytes + np.arange(row_bytes // 16)[None] * 16
     return swizzle_address(linear, swizzle)
+
+
+@lru_cache(maxsize=4096)
+def destination(base: int, rows: int, row_bytes: int, swizzle: int) -> tuple[Array, Granules]:
+    """`destination_chunks`, and the units that they are; kept, because a ring has few slots."""
+    chunks = frozen(destination_chunks(base, rows, row_bytes, swizzle))
+    return chunks, granules_of(chunks)
 
 
 @dataclass(frozen=True)
@@ -85,12 +100,7 @@ class TensorMap:
         """Rows of one load in shared memory."""
         if self.im2col:
             return self.im2col.pixels
-        return int(
-            np.prod(
-                [-(-extent // step) for extent, step in zip(self.box[1:], self.element_strides[1:], strict=True)],
-                dtype=np.int64,
-            )
-        )
+        return prod(-(-extent // step) for extent, step in zip(self.box[1:], self.element_strides[1:], strict=True))
 
     @property
     def load_bytes(self) -> int:

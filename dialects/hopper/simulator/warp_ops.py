@@ -11,9 +11,10 @@ from xdsl.ir import Operation, SSAValue
 
 from stepwell.dialects import warp
 from stepwell.dialects.hopper.simulator.block import Role, Waiting
+from stepwell.dialects.hopper.simulator.code import Blocking, Simple
 from stepwell.dialects.hopper.simulator.faults import MisalignedFault
 from stepwell.dialects.hopper.simulator.memory import Array, GlobalBuffer
-from stepwell.dialects.hopper.simulator.threads import Blocking, Simple, Threads
+from stepwell.dialects.hopper.simulator.threads import Threads
 from stepwell.dialects.hopper.simulator.wgmma import fragment_map
 
 

@@ -13,8 +13,8 @@ from functools import lru_cache
 import numpy as np
 
 from stepwell.dialects.hopper.simulator.faults import DescriptorFault, MisalignedFault
-from stepwell.dialects.hopper.simulator.memory import Array, SharedMemory
-from stepwell.dialects.hopper.simulator.tma import swizzle_address
+from stepwell.dialects.hopper.simulator.memory import Array, Granules, SharedMemory, granules_of
+from stepwell.dialects.hopper.simulator.tma import frozen, swizzle_address
 
 K_BYTES = 32
 _MODES = {0: 0, 1: 128, 2: 64, 3: 32}
@@ -41,6 +41,10 @@ class Descriptor:
             (bits & 0x3FFF) << 4, (bits >> 16 & 0x3FFF) << 4, (bits >> 32 & 0x3FFF) << 4, _MODES[bits >> 62]
         )
 
+    def steps(self, rows: int, count: int) -> tuple[Array, Granules]:
+        """Addresses of the 16-byte chunks of `count` instructions' operand, each 32 bytes further along k: [rows, 2 * count]; their units."""
+        return _chunks_of_steps(self, rows, count)
+
     def chunks(self, rows: int) -> Array:
         """Addresses of the two 16-byte chunks of each row of one instruction's operand: [rows, 2]."""
         row, chunk = np.arange(rows)[:, None], np.arange(2)[None]
@@ -53,6 +57,13 @@ class Descriptor:
         return swizzle_address(
             self.start + (row // 8) * self.stride + (row % 8) * self.swizzle + chunk * 16, self.swizzle
         )
+
+
+@lru_cache(maxsize=4096)
+def _chunks_of_steps(first: Descriptor, rows: int, count: int) -> tuple[Array, Granules]:
+    moved = [Descriptor(first.start + K_BYTES * s, first.leading, first.stride, first.swizzle) for s in range(count)]
+    chunks = frozen(np.concatenate([descriptor.chunks(rows) for descriptor in moved], axis=1))
+    return chunks, granules_of(chunks)
 
 
 def read_operand(memory: SharedMemory, addresses: Array, kind: str) -> Array:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.builtin import DenseArrayBase, ModuleOp, i64
 
 from stepwell.dialects import plan
 from stepwell.dialects.graph import StepAttr
@@ -108,7 +108,8 @@ def test_a_launch_of_too_few_blocks_leaves_the_output_unwritten(parse: Parse, ne
 
 def test_a_launch_that_contradicts_its_kernel_is_refused(parse: Parse, network: Network) -> None:
     text, store, image, _ = network
-    module = parse(text.replace("block [384, 1, 1]", "block [256, 1, 1]"))
+    module = parse(text)
+    launches(module)[0].properties["block"] = DenseArrayBase.from_list(i64, [256, 1, 1])
     with pytest.raises(Fault, match=r"launched with block \(256, 1, 1\)"):
         simulate_program(module, {"image": image}, store)
 
