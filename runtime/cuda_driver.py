@@ -84,7 +84,7 @@ def device(ordinal: int = 0) -> Device:
     major = call("cuDeviceGetAttribute", attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, handle)
     minor = call("cuDeviceGetAttribute", attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, handle)
     name = call("cuDeviceGetName", 256, handle)
-    return Device(handle, name.decode(errors="replace").rstrip("\0"), (int(major), int(minor)))
+    return Device(handle, name.partition(b"\0")[0].decode(errors="replace"), (int(major), int(minor)))
 
 
 def check_device(target: str) -> Device:
