@@ -256,9 +256,7 @@ class _KernelBody:
             start = emit.mul(emit.mul(panel, ref.extents[2]), emit.integer(self.columns))
             return [emit.address(ref.pointer, start, ref.type.element_type)]
         numbers = [emit.integer(r) for r in range(self.rows)]
-        if ref.type.access.kind == "window":
-            return [rows.table_row(load, number) for number in numbers]
-        return [rows.address(ref, load.indices[:-1], load.get_dims()[0], number, clamp=True) for number in numbers]
+        return [rows.base(load, load.get_dims()[0], number, clamp=True) for number in numbers]
 
     def _mma(self, op: tile.MmaOp, operands: Operands, held: list[Chunks], rows: RowEvaluator) -> list[Chunks]:
         """One step of the reduction: a row of the panel, times one element of each row of A."""

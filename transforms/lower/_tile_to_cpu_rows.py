@@ -112,11 +112,14 @@ class RowEvaluator:
             raise error_at(op, reason, "transpose on the graph level")
         if len(dims) == 2 and offsets[0] is not place.row_offset:
             raise error_at(op, "the rows of a register tile are at the row offset of the grid")
-        if ref.type.access.kind == "window":
-            base = self.table_row(op, at.number)
-        else:
-            base = self.address(ref, op.indices[:-1], dims[0] if len(dims) == 2 else None, at.number)
+        base = self.base(op, dims[0] if len(dims) == 2 else None, at.number)
         return self.load_chunks(self.emit.address(base, place.column_offset, ref.type.element_type), op.fill, at.mask)
+
+    def base(self, op: tile.LoadOp, row_dim: int | None, row: SSAValue, clamp: bool = False) -> SSAValue:
+        """The address of a load's offsets but the last."""
+        ref = self.refs[op.source]
+        window = ref.type.access.kind == "window"
+        return self.table_row(op, row) if window else self.address(ref, op.indices[:-1], row_dim, row, clamp)
 
     def address(
         self, ref: Ref, indices: Sequence[SSAValue], row_dim: int | None, row: SSAValue, clamp: bool = False
@@ -177,12 +180,9 @@ class RowEvaluator:
         load = op.source.owner
         if not isinstance(load, tile.LoadOp):
             raise error_at(op, "only a loaded tile is repeated along columns on the CPU")
-        ref = self.refs[load.source]
-        if ref.type.access.kind == "window":
-            along = self.index(load.indices[-1])
-            address = self.emit.address(self.table_row(load, at.number), along, ref.type.element_type)
-        else:
-            address = self.address(ref, load.indices, load.get_dims()[0], at.number)
+        ref, dim, last = self.refs[load.source], load.get_dims()[0], self.index(load.indices[-1])
+        last = self.emit.add(last, at.number) if dim == ref.type.rank - 1 else last
+        address = self.emit.address(self.base(load, dim, at.number), last, ref.type.element_type)
         scalar = self.emit.load(address, ref.type.element_type, byte_size(ref.type.element_type))
         return self._repeat(lambda of: self.emit.insert(vector.BroadcastOp(scalar, of)).vector, value)
 

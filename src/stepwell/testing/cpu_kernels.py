@@ -6,9 +6,9 @@ from stepwell.codegen.targets import CPU_LEVELS
 
 
 def product_text(
-    level: str, *, access: str = "window", element: str = "f32", epilogue: str = "relu", extra: str = ""
+    level: str, *, access: str = "window", element: str = "f32", epilogue: str = "relu", residual: bool = True
 ) -> str:
-    """A matrix product with bias, residual and an activation, in the register block of the level."""
+    """A matrix product with bias, residual (an input, or the bias again) and an activation, in the register block of the level."""
     rows, columns = CPU_LEVELS[level].block
     block, full = f"{rows}x{columns}", f"!tile.tile<{rows}x{columns}xf32, regs>"
     out = f"!tile.tile<{block}x{element}, regs>"
@@ -22,10 +22,12 @@ def product_text(
     widen = "" if wide else "%wb = arith.extf %q : f16 to f32\n %ws = arith.extf %s : f16 to f32"
     b, s, y = ("%q", "%s", "%m") if wide else ("%wb", "%ws", "%h")
     narrow = "" if wide else "%h = arith.truncf %m : f32 to f16"
+    ref = f", %r: !tile.ref<2x{element}, plain>" if residual else ""
+    rest = f"%rr = tile.load %r[%i, %j] : {out}" if residual else f"%rr = tile.broadcast %bias dims [1] : {out}"
     return f"""
 builtin.module attributes {{stepwell.target = "cpu", stepwell.cpu = "{level}"}} {{
 tile.kernel @product(%x: !tile.ref<3x{element}, {access}>, %w: !tile.ref<3x{element}, packed<{columns}>, constant>,
-    %b: !tile.ref<1x{element}, plain, constant>, %r: !tile.ref<2x{element}, plain>) -> (%y: !tile.ref<2x{element}, plain>)
+    %b: !tile.ref<1x{element}, plain, constant>{ref}) -> (%y: !tile.ref<2x{element}, plain>)
     config #tile.config<block = [{rows}, {columns}], copy = {"pointer_table" if access == "window" else "direct"}, mma = fma> {{
   tile.wait_predecessor
   tile.for_tiles (%i, %j) of %y block [{rows}, {columns}] {{
@@ -38,8 +40,7 @@ tile.kernel @product(%x: !tile.ref<3x{element}, {access}>, %w: !tile.ref<3x{elem
     }} loc("conv")
     %bias = tile.load %b[%j] : !tile.tile<{columns}x{element}, regs>
     %bb = tile.broadcast %bias dims [1] : {out}
-    %rr = tile.load %r[%i, %j] : {out}
-    {extra}
+    {rest}
     %o = tile.map (%v = %acc, %q = %bb, %s = %rr) {{
       {widen}
       %1 = arith.addf %v, {b} : f32

@@ -8,7 +8,7 @@ Inputs are bound as the interpreter binds them: arrays, panels for packed weight
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -32,6 +32,31 @@ GUARD = 64
 """Elements around an output, which must stay untouched."""
 
 
+Inputs = Sequence[np.ndarray | Window]
+Shapes = Sequence[tuple[int, ...]]
+Guarded = tuple[np.ndarray, tuple[int, ...], int]
+_ENTRY = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
+
+
+@dataclass(frozen=True)
+class Call:
+    """One launch that can be repeated: entry point, record, ranges of tiles, outputs with guards, and what must stay alive."""
+
+    entry: Callable[[int, int, int], None]
+    record: np.ndarray
+    ranges: list[tuple[int, int]]
+    outputs: list[Guarded]
+    keep: list[np.ndarray]
+
+    def __call__(self) -> np.ndarray:
+        """Run it; a view of the first output."""
+        address = self.record.ctypes.data
+        for first, last in self.ranges:
+            self.entry(address, first, last)
+        memory, shape, stride = self.outputs[0]
+        return memory[GUARD : GUARD + shape[0] * stride].reshape(shape[0], stride)[:, : shape[1]]
+
+
 @dataclass(frozen=True)
 class Native:
     """A compiled kernel beside its tile-level original."""
@@ -40,31 +65,33 @@ class Native:
     image: Image
     data: bytes
 
-    def run(self, inputs: Sequence[np.ndarray | Window], shapes: Sequence[tuple[int, ...]], *, group: int = 7,
-            pieces: Sequence[int] = (), strides: dict[int, int] | None = None) -> list[np.ndarray]:  # fmt: skip
+    def run(self, inputs: Inputs, shapes: Shapes, *, group: int = 7, pieces: Sequence[int] = (),
+            strides: dict[int, int] | None = None) -> list[np.ndarray]:  # fmt: skip
         """Outputs of these shapes. `pieces`: tile numbers to cut the walk at; `strides`: row stride of an output, by number."""
+        call = self.prepare(inputs, shapes, group=group, pieces=pieces, strides=strides)
+        call()
+        return [checked(*output) for output in call.outputs]
+
+    def prepare(self, inputs: Inputs, shapes: Shapes, *, group: int = 7, pieces: Sequence[int] = (),
+                strides: dict[int, int] | None = None) -> Call:  # fmt: skip
+        """Everything that happens once: records, pointer tables and outputs."""
         keep: list[np.ndarray] = []
         slots: list[int] = []
         for ref, value in zip(self.kernel.inputs, inputs, strict=True):
             assert isinstance(ref.type, tile.RefType)
             slots += self._input(ref.type, value, keep)
-        outputs = []
+        outputs: list[Guarded] = []
         for number, (ref, shape) in enumerate(zip(self.kernel.outputs, shapes, strict=True)):
             stride = (strides or {}).get(number, shape[1])
             assert isinstance(ref.type, tile.RefType)
             memory: np.ndarray = np.full(GUARD + shape[0] * stride + GUARD, np.nan, dtype_of(ref.type))
             outputs.append((memory, shape, stride))
             slots += [memory.ctypes.data + GUARD * memory.itemsize, *shape, stride]
-        record = np.array([*slots, group], np.int64)
         rows, columns = self.kernel.config.data.block
         tiles = -(-shapes[0][0] // rows) * -(-shapes[0][1] // columns)
-        entry = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(
-            self.image.address(self.kernel.sym_name.data)
-        )
         cuts = [0, *sorted(min(p, tiles) for p in pieces), tiles]
-        for first, last in pairwise(cuts):
-            entry(record.ctypes.data, first, last)
-        return [checked(*output) for output in outputs]
+        entry = _ENTRY(self.image.address(self.kernel.sym_name.data))
+        return Call(entry, np.array([*slots, group], np.int64), list(pairwise(cuts)), outputs, keep)
 
     def _input(self, ref: tile.RefType, value: np.ndarray | Window, keep: list[np.ndarray]) -> list[int]:
         if isinstance(value, Window):
