@@ -12,7 +12,7 @@ from stepwell.dialects.plan.ops_launch import LaunchOp, TensorMapOp
 
 
 def parameter_kind(parameter: Attribute) -> str:
-    """The kind of launch argument that a kernel parameter of this type takes: window, buffer, memory (a pointer: buffer
+    """The kind of launch argument that a kernel parameter of this type takes: window, buffer, pointer (buffer
     or table), tensor_map, or value."""
     match parameter.name:
         case "tile.ref":
@@ -22,7 +22,7 @@ def parameter_kind(parameter: Attribute) -> str:
         case "plan.table":
             return "table"
         case "warp.global" | "ptr_xdsl.ptr":
-            return "memory"
+            return "pointer"
         case "llvm.ptr":
             return "pointer"
     return "value"
@@ -46,7 +46,7 @@ def argument_kind(argument: Attribute) -> str:
 _ACCEPTS = {
     "window": {"window", "buffer"},
     "buffer": {"buffer"},
-    "memory": {"buffer", "table"},
+    "pointer": {"buffer", "table"},
     "pointer": {"buffer", "table", "tensor_map"},
     "table": {"table"},
     "tensor_map": {"tensor_map"},
