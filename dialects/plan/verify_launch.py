@@ -12,8 +12,9 @@ from stepwell.dialects.plan.ops_launch import LaunchOp, TensorMapOp
 
 
 def parameter_kind(parameter: Attribute) -> str:
-    """The kind of launch argument that a kernel parameter of this type takes: window, buffer, pointer (buffer
-    or table), tensor_map, or value."""
+    """The kind of launch argument that a kernel parameter of this type takes: window, buffer, tensor_map, table, a
+    global pointer (buffer or table), a pointer of the llvm level (any memory: a tensor map is passed by address), or
+    value."""
     match parameter.name:
         case "tile.ref":
             return "window" if "window" in str(parameter) else "buffer"
@@ -22,7 +23,7 @@ def parameter_kind(parameter: Attribute) -> str:
         case "plan.table":
             return "table"
         case "warp.global" | "ptr_xdsl.ptr":
-            return "pointer"
+            return "global pointer"
         case "llvm.ptr":
             return "pointer"
     return "value"
@@ -46,7 +47,7 @@ def argument_kind(argument: Attribute) -> str:
 _ACCEPTS = {
     "window": {"window", "buffer"},
     "buffer": {"buffer"},
-    "pointer": {"buffer", "table"},
+    "global pointer": {"buffer", "table"},
     "pointer": {"buffer", "table", "tensor_map"},
     "table": {"table"},
     "tensor_map": {"tensor_map"},

@@ -402,7 +402,7 @@ builtin.module attributes {stepwell.level = "kernel"} {
   warp.kernel @k(%a: !warp.global<f32>, %b: !warp.global<f32>) threads 64 shared 128 {
     warp.return
   }
-  // expected-error@+1 {{plan.launch @k: argument 0 is a window (!plan.window<16x1x8xf32>), the kernel takes a pointer}}
+  // expected-error@+1 {{plan.launch @k: argument 0 is a window (!plan.window<16x1x8xf32>), the kernel takes a global pointer}}
   plan.program @main {
     %y = plan.binding "y" output : !plan.buffer<64xf32>
     %i = plan.binding "i" input : !plan.buffer<1x4x4x8xf32>
