@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TypeVar, cast
 
 from xdsl.dialects import arith, llvm, scf, vector
 from xdsl.dialects.builtin import (
     AnyFloat,
+    DenseArrayBase,
     DenseIntOrFPElementsAttr,
     FloatAttr,
     IntegerAttr,
@@ -18,12 +19,19 @@ from xdsl.dialects.builtin import (
     VectorType,
     i1,
     i32,
+    i64,
 )
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 
 from stepwell.dialects import llvm_extra, tile, warp
 
 OpT = TypeVar("OpT", bound=Operation)
+
+
+LONG_BODY = 8
+"""Ops of a map's body up to which all elements go through it side by side."""
+PART = 16
+"""Elements that go through a long body together."""
 
 
 class Emitter:
@@ -140,6 +148,13 @@ class Emitter:
         """Which lanes are in 0 .. bound - 1."""
         return self._named(warp.WithinOp(n, bound), name)
 
+    def shuffle(self, a: SSAValue, b: SSAValue, lanes: Iterable[int]) -> SSAValue:
+        """The lanes of `a` and then `b` that are named."""
+        mask = list(lanes)
+        element = cast(VectorType[Attribute], a.type).element_type
+        made = vector.ShuffleOp(a, b, DenseArrayBase.from_list(i64, mask), result_type=VectorType(element, [len(mask)]))
+        return self.insert(made).result
+
     def true(self, like: Attribute) -> SSAValue:
         """A mask of ones as long as a vector type."""
         mask = VectorType(i1, cast(VectorType[Attribute], like).get_shape())
@@ -180,7 +195,28 @@ class Emitter:
     # --- tile bodies
 
     def map(self, op: tile.MapOp, operands: Sequence[SSAValue], length: int) -> SSAValue:
-        """The body of a `tile.map` on vectors of `length` elements: the same arith and math ops, constants repeated."""
+        """The body of a `tile.map` on vectors of `length` elements: the same arith and math ops, constants repeated. Long bodies run on
+        one part of the vectors after the other, which keeps their temporaries out of each other's way."""
+        count = 1
+        while is_long(op) and length % (2 * count) == 0 and length // count >= 2 * PART:
+            count *= 2
+        if count == 1:
+            return self._map_part(op, operands, length)
+        size = length // count
+        parts = []
+        for part in range(count):
+            taken = [self.shuffle(v, v, range(part * size, (part + 1) * size)) for v in operands]
+            parts.append(self._map_part(op, taken, size))
+        return self._joined(parts)
+
+    def _joined(self, parts: list[SSAValue]) -> SSAValue:
+        """Vectors of one length, one after another."""
+        while len(parts) > 1:
+            length = 2 * cast(VectorType[Attribute], parts[0].type).get_shape()[0]
+            parts = [self.shuffle(a, b, range(length)) for a, b in zip(parts[::2], parts[1::2], strict=True)]
+        return parts[0]
+
+    def _map_part(self, op: tile.MapOp, operands: Sequence[SSAValue], length: int) -> SSAValue:
         values: dict[SSAValue, SSAValue] = dict(zip(op.body.block.args, operands, strict=True))
         for inner in op.body.block.ops:
             if isinstance(inner, tile.YieldOp):
@@ -216,6 +252,11 @@ class Loop:
         self.carried: dict[str, SSAValue] = dict(zip(names, body.args[1:], strict=True))
         self.next: dict[str, SSAValue] = {}
         self.results: dict[str, SSAValue] = {}
+
+
+def is_long(op: tile.MapOp) -> bool:
+    """Whether a map's body has many temporaries."""
+    return len(op.body.block.ops) > LONG_BODY
 
 
 def zero_of(element: Attribute) -> FloatAttr | IntegerAttr:

@@ -26,7 +26,7 @@ from xdsl.dialects.builtin import ModuleOp
 from stepwell.dialects import tile, warp
 from stepwell.passes import Meaning, StepwellPass, names_of, remarks_of
 from stepwell.remarks import Remark
-from stepwell.transforms.lower._gpu_emitter import Emitter
+from stepwell.transforms.lower._gpu_emitter import Emitter, is_long
 from stepwell.transforms.lower._gpu_launch import GpuKernel, LaunchSite, finish_level, launches_of, replace_kernel
 from stepwell.transforms.lower._tile_to_hopper_abi import grid_of, parameters_of
 from stepwell.transforms.lower._tile_to_hopper_epilogue import FragmentEpilogue
@@ -37,6 +37,9 @@ NAME = "stepwell-convert-tile-to-hopper"
 PRODUCER_REGISTERS = 40
 LARGE_COLUMNS = 128
 """From this many columns on the accumulators need more registers than an even split gives: roles get budgets."""
+MAX_REGISTERS = 255
+FEW_REGISTERS = 80
+"""Enough for an accumulator of less than LARGE_COLUMNS columns, a residual and a short epilogue."""
 SHARED_PER_MULTIPROCESSOR = 228 * 1024
 RESERVED_SHARED = 1024
 """What the system takes of a block's shared memory (CUDA C++ Programming Guide, compute capability 9.0)."""
@@ -44,7 +47,7 @@ RESERVED_SHARED = 1024
 
 def register_budgets(c: Contraction) -> tuple[int, int] | None:
     """Registers per thread of the producer and of consumers; None when an even split does."""
-    if c.columns < LARGE_COLUMNS:
+    if c.columns < LARGE_COLUMNS or 32 * c.config.warps * MAX_REGISTERS <= warp.REGISTER_FILE:
         return None
     consumers = 128 * c.config.consumers
     left = (warp.REGISTER_FILE - 128 * PRODUCER_REGISTERS) // consumers
@@ -52,8 +55,9 @@ def register_budgets(c: Contraction) -> tuple[int, int] | None:
 
 
 def resident_blocks(c: Contraction, shared: int) -> int:
-    """Blocks per multiprocessor: two where they fit and roles have no budgets, to overlap one's epilogue with the other's loads."""
-    if c.columns >= LARGE_COLUMNS or 2 * 32 * c.config.warps > warp.REGISTER_FILE // 80:
+    """Blocks per multiprocessor: two where they fit with few registers per thread, to overlap one's epilogue with the other's loads."""
+    long_epilogue = any(isinstance(op, tile.MapOp) and is_long(op) for op in c.epilogue)
+    if c.columns >= LARGE_COLUMNS or long_epilogue or 2 * 32 * c.config.warps * FEW_REGISTERS > warp.REGISTER_FILE:
         return 1
     return min(2, max(1, SHARED_PER_MULTIPROCESSOR // (shared + RESERVED_SHARED)))
 

@@ -79,7 +79,9 @@ def _computation(op: Operation) -> Simple:
             return _apply(op, lambda held: held[:, position])
         case vector.ShuffleOp():
             lanes = [int(lane) for lane in op.mask.get_values()]
-            return _apply(op, lambda first, second: np.concatenate(np.broadcast_arrays(first, second), axis=1)[:, lanes])
+            return _apply(
+                op, lambda first, second: np.concatenate(np.broadcast_arrays(first, second), axis=1)[:, lanes]
+            )
         case arith.CmpiOp() if op.predicate.value.data < len(COMPARE_INTEGERS) and op.lhs.type != i1:
             return _apply(op, COMPARE_INTEGERS[op.predicate.value.data])
         case arith.SelectOp() if not isinstance(op.result.type, VectorType):

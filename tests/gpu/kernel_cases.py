@@ -1,0 +1,462 @@
+"""Tile-level modules with one kernel each, random integer data and a NumPy reference: for the lowerings' tests and for runs on a GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from stepwell.frontends.weights import WeightStore
+
+Array = np.ndarray
+Epilogue = Callable[[Array], Array]
+
+GELU = (
+    # x * (0.5 + x * p(x^2) / q(x^2)) on a clamped x: the shape of an expanded gelu, with small made-up coefficients
+    """
+        %g_lo = arith.constant -2.0 : f32
+        %g_hi = arith.constant 2.0 : f32
+        %g_x0 = arith.maximumf {0}, %g_lo : f32
+        %g_x = arith.minimumf %g_x0, %g_hi : f32
+        %g_x2 = arith.mulf %g_x, %g_x : f32
+        %g_a = arith.constant 0.25 : f32
+        %g_b = arith.constant 0.125 : f32
+        %p0 = math.fma %g_x2, %g_a, %g_b : f32
+        %p1 = math.fma %g_x2, %p0, %g_a : f32
+        %p2 = math.fma %g_x2, %p1, %g_b : f32
+        %p3 = math.fma %g_x2, %p2, %g_a : f32
+        %p4 = math.fma %g_x2, %p3, %g_b : f32
+        %p5 = math.fma %g_x2, %p4, %g_a : f32
+        %g_one = arith.constant 1.0 : f32
+        %q0 = math.fma %g_x2, %g_b, %g_one : f32
+        %q1 = math.fma %g_x2, %q0, %g_one : f32
+        %q2 = math.fma %g_x2, %q1, %g_one : f32
+        %q3 = math.fma %g_x2, %q2, %g_one : f32
+        %g_xp = arith.mulf %g_x, %p5 : f32
+        %g_erf = arith.divf %g_xp, %q3 : f32
+        %g_half = arith.constant 0.5 : f32
+        %g_s = arith.addf %g_erf, %g_half : f32
+        %out = arith.mulf {0}, %g_s : f32
+""",
+    "%out",
+)
+
+
+def _gelu(value: Array) -> Array:
+    x = np.clip(value, np.float32(-2), np.float32(2)).astype(np.float64)
+    x2 = x * x
+    p = np.full_like(x2, 0.25)
+    for c in (0.125, 0.25, 0.125, 0.25, 0.125, 0.25):
+        p = x2 * p + c
+    q = np.full_like(x2, 0.125)
+    for _ in range(4):
+        q = x2 * q + 1
+    return np.asarray(value * (x * p / q + 0.5), np.float32)
+
+
+@dataclass
+class Case:
+    """One module, its weights and inputs, and what it should give; `rtol` 0 means bit for bit."""
+
+    name: str
+    text: str
+    weights: WeightStore
+    inputs: dict[str, Array]
+    expected: Array
+    rtol: float = 0.0
+    flops: float = 0.0
+    bytes: float = 0.0
+    tags: tuple[str, ...] = field(default=())
+
+
+def integers(rng: np.random.Generator, shape: Sequence[int], dtype: type) -> Array:
+    """Small whole numbers: sums of their products are exact in f32."""
+    return rng.integers(-2, 3, shape).astype(dtype)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The config of a contraction kernel."""
+
+    block: tuple[int, int] = (128, 64)
+    stages: int = 4
+    swizzle: int = 128
+    order: str = "rows"
+
+    def config(self, size: int, copy: str) -> str:
+        """As `#tile.config`."""
+        mma = "wgmma_f16" if size == 2 else "wgmma_tf32"
+        order = "" if self.order == "rows" else f"order = {self.order}, "
+        rows, columns = self.block
+        return (
+            f"#tile.config<block = [{rows}, {columns}], k = {self.swizzle // size}, stages = {self.stages}, "
+            f"warps = {4 + rows // 16}, {order}copy = {copy}, mma = {mma}, swizzle = {self.swizzle}>"
+        )
+
+
+@dataclass(frozen=True)
+class Ending:
+    """An epilogue: bias (always), a residual, and relu, gelu or nothing."""
+
+    kind: str = "relu"
+    residual: bool = False
+
+    def text(self, operand: str, output: str) -> str:
+        """The body of the tile.map on %p (accumulator), %q (bias) and %s (residual)."""
+        lines = ["%sum = arith.addf %p, %q : f32"]
+        value = "%sum"
+        if self.residual:
+            lines += ["%wide = arith.extf %s : f16 to f32"] if operand == "f16" else []
+            lines += [f"%sum2 = arith.addf %sum, {'%wide' if operand == 'f16' else '%s'} : f32"]
+            value = "%sum2"
+        if self.kind == "relu":
+            lines += ["%zero = arith.constant 0.0 : f32", f"%out = arith.maximumf {value}, %zero : f32"]
+            value = "%out"
+        if self.kind == "gelu":
+            lines.append(GELU[0].replace("{0}", value))
+            value = GELU[1]
+        if output == "f16":
+            lines.append(f"%half_out = arith.truncf {value} : f32 to f16")
+            value = "%half_out"
+        return "\n        ".join([*lines, f"tile.yield {value}"])
+
+    def apply(self, accumulator: Array, bias: Array, residual: Array | None) -> Array:
+        """The same in NumPy."""
+        value = accumulator + bias
+        if residual is not None:
+            value = value + residual.astype(np.float32)
+        if self.kind == "gelu":
+            return _gelu(value)
+        return np.maximum(value, np.float32(0)) if self.kind == "relu" else value
+
+
+def _kernel(schedule: Schedule, element: str, copy: str, ending: Ending) -> str:
+    """A contraction kernel with bias and epilogue; operands and result have type `element`."""
+    (bm, bn), size = schedule.block, 2 if element == "f16" else 4
+    k = schedule.swizzle // size
+    access = "window" if copy == "tma_im2col" else "plain"
+    residual = f", %r: !tile.ref<2x{element}, plain>" if ending.residual else ""
+    load = f"%rr = tile.load %r[%i, %j] : !tile.tile<{bm}x{bn}x{element}, regs>" if ending.residual else ""
+    argument = ", %s = %rr" if ending.residual else ""
+    full = f"!tile.tile<{bm}x{bn}xf32, regs>"
+    return f"""
+  tile.kernel @kernel(%x: !tile.ref<3x{element}, {access}>, %w: !tile.ref<3x{element}, packed, constant>, %b: !tile.ref<1xf32, plain, constant>{residual}) -> (%y: !tile.ref<2x{element}, plain>) config {schedule.config(size, copy)} {{
+    tile.wait_predecessor
+    tile.for_tiles (%i, %j) of %y block [{bm}, {bn}] {{
+      %z = tile.fill 0.0 : f32 -> {full}
+      %acc = tile.for (%t, %k) of %x dims [1, 2] step [1, {k}] iter (%c = %z) -> {full} {{
+        %a = tile.load %x[%i, %t, %k] dims = [0, 2] : !tile.tile<{bm}x{k}x{element}, ring>
+        %bw = tile.load %w[%j, %t, %k] dims = [0, 2] : !tile.tile<{bn}x{k}x{element}, ring>
+        %d = tile.mma %a, %bw, %c
+        tile.yield %d
+      }}
+      %bias = tile.load %b[%j] : !tile.tile<{bn}xf32, regs>
+      %bb = tile.broadcast %bias dims [1] : {full}
+      {load}
+      %o = tile.map (%p = %acc, %q = %bb{argument}) {{
+        {ending.text(element, element)}
+      }} : !tile.tile<{bm}x{bn}x{element}, regs>
+      tile.store %o, %y[%i, %j]
+    }}
+  }}"""
+
+
+def _module(kernels: str, main: str) -> str:
+    return (
+        f'builtin.module attributes {{stepwell.level = "tile", stepwell.target = "sm_90a"}} {{{kernels}\n{main}\n}}\n'
+    )
+
+
+def _weight(store: WeightStore, name: str, array: Array) -> str:
+    return str(store.add(name, array))
+
+
+def _finish(accumulator: Array, bias: Array, residual: Array | None, ending: Ending, dtype: type) -> Array:
+    return ending.apply(accumulator, bias, residual).astype(dtype)
+
+
+def gemm(
+    name: str, m: int, n: int, k: int, element: str = "f16", schedule: Schedule = Schedule(), ending: Ending = Ending()
+) -> Case:
+    """y = epilogue(x w^T + b)."""
+    rng, dtype = np.random.default_rng(m + n + k), np.float16 if element == "f16" else np.float32
+    x, w, b = (
+        integers(rng, (m, k), dtype),
+        integers(rng, (n, 1, k), dtype),
+        integers(rng, (n,), np.float32),
+    )
+    store = WeightStore()
+    inputs = {"x": x}
+    residual = integers(rng, (m, n), dtype) if ending.residual else None
+    if residual is not None:
+        inputs["r"] = residual
+    arguments = f'%x: tensor<{m}x{k}x{element}> {{stepwell.name = "x"}}'
+    arguments += f', %r: tensor<{m}x{n}x{element}> {{stepwell.name = "r"}}' if ending.residual else ""
+    extra, extra_type = (", %r", f", tensor<{m}x{n}x{element}>") if ending.residual else ("", "")
+    y = f"tensor<{m}x{n}x{element}>"
+    main = f"""
+  func.func @main({arguments}) -> ({y} {{stepwell.name = "y"}}) {{
+    %x3 = graph.reshape %x : tensor<{m}x{k}x{element}> -> tensor<{m}x1x{k}x{element}>
+    %w = graph.weight {_weight(store, "w", w)} : tensor<{n}x1x{k}x{element}>
+    %b = graph.weight {_weight(store, "b", b)} : tensor<{n}xf32>
+    %y = tile.apply @kernel(%x3, %w, %b{extra}) : (tensor<{m}x1x{k}x{element}>, tensor<{n}x1x{k}x{element}>, tensor<{n}xf32>{extra_type}) -> {y}
+    func.return %y : {y}
+  }}"""
+    accumulator = x.astype(np.float32) @ w[:, 0].astype(np.float32).T
+    expected = _finish(accumulator, b, residual, ending, dtype)
+    moved = x.nbytes + w.nbytes + expected.nbytes + (0 if residual is None else residual.nbytes)
+    rtol = 2e-3 if ending.kind == "gelu" else 0.0
+    return Case(
+        name,
+        _module(_kernel(schedule, element, "tma", ending), main),
+        store,
+        inputs,
+        expected,
+        rtol,
+        2.0 * m * n * k,
+        moved,
+    )
+
+
+@dataclass(frozen=True)
+class Window:
+    """Geometry of a two-dimensional window."""
+
+    kernel: tuple[int, int] = (3, 3)
+    strides: tuple[int, int] = (1, 1)
+    pads: tuple[int, int, int, int] = (1, 1, 1, 1)
+    dilations: tuple[int, int] = (1, 1)
+
+    def output(self, h: int, w: int) -> tuple[int, int]:
+        """Output extents."""
+
+        def one(x: int, d: int) -> int:
+            reach = self.dilations[d] * (self.kernel[d] - 1) + 1
+            return (x + self.pads[d] + self.pads[d + 2] - reach) // self.strides[d] + 1
+
+        return one(h, 0), one(w, 1)
+
+    def text(self, fill: str = "") -> str:
+        """The clauses of tile.window."""
+        return (
+            f"kernel {list(self.kernel)} strides {list(self.strides)} pads {list(self.pads)} "
+            f"dilations {list(self.dilations)}{fill}"
+        )
+
+    def taps(self, x: Array, fill: float = 0.0) -> Array:
+        """[M, T, C] of an NHWC array."""
+        n, h, w, c = x.shape
+        oh, ow = self.output(h, w)
+        top, left, bottom, right = self.pads
+        held = np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)), constant_values=fill)
+        found = []
+        for r in range(self.kernel[0]):
+            for s in range(self.kernel[1]):
+                y0, x0 = r * self.dilations[0], s * self.dilations[1]
+                part = held[
+                    :,
+                    y0 : y0 + self.strides[0] * oh : self.strides[0],
+                    x0 : x0 + self.strides[1] * ow : self.strides[1],
+                ]
+                found.append(part[:, :oh, :ow].reshape(n * oh * ow, c))
+        return np.stack(found, axis=1)
+
+
+def conv(
+    name: str,
+    image: tuple[int, int, int, int],
+    filters: int,
+    window: Window = Window(),
+    element: str = "f16",
+    schedule: Schedule = Schedule(),
+    ending: Ending = Ending(),
+) -> Case:
+    """A convolution of an NHWC image as implicit GEMM."""
+    n, h, wd, c = image
+    rng, dtype = np.random.default_rng(sum(image) + filters), np.float16 if element == "f16" else np.float32
+    x = integers(rng, image, dtype)
+    taps = window.kernel[0] * window.kernel[1]
+    w, b = integers(rng, (filters, taps, c), dtype), integers(rng, (filters,), np.float32)
+    oh, ow = window.output(h, wd)
+    m = n * oh * ow
+    store, inputs = WeightStore(), {"x": x}
+    residual = integers(rng, (m, filters), dtype) if ending.residual else None
+    if residual is not None:
+        inputs["r"] = residual
+    y, view = f"tensor<{m}x{filters}x{element}>", f"!tile.view<{m}x{taps}x{c}x{element}>"
+    arguments = f'%x: tensor<{n}x{h}x{wd}x{c}x{element}> {{stepwell.name = "x"}}'
+    arguments += f', %r: {y} {{stepwell.name = "r"}}' if ending.residual else ""
+    extra, extra_type = (", %r", f", {y}") if ending.residual else ("", "")
+    main = f"""
+  func.func @main({arguments}) -> ({y} {{stepwell.name = "y"}}) {{
+    %v = tile.window %x {window.text()} : tensor<{n}x{h}x{wd}x{c}x{element}> -> {view}
+    %w = graph.weight {_weight(store, "w", w)} : tensor<{filters}x{taps}x{c}x{element}>
+    %b = graph.weight {_weight(store, "b", b)} : tensor<{filters}xf32>
+    %y = tile.apply @kernel(%v, %w, %b{extra}) : ({view}, tensor<{filters}x{taps}x{c}x{element}>, tensor<{filters}xf32>{extra_type}) -> {y}
+    func.return %y : {y}
+  }}"""
+    columns = window.taps(x).astype(np.float32).reshape(m, -1)
+    expected = _finish(columns @ w.astype(np.float32).reshape(filters, -1).T, b, residual, ending, dtype)
+    moved = x.nbytes + w.nbytes + expected.nbytes + (0 if residual is None else residual.nbytes)
+    kernel = _kernel(schedule, element, "tma_im2col", ending)
+    flops = 2.0 * m * filters * taps * c
+    rtol = 2e-3 if ending.kind == "gelu" else 0.0
+    return Case(name, _module(kernel, main), store, inputs, expected, rtol, flops, moved)
+
+
+def stem(
+    name: str, image: tuple[int, int, int, int], filters: int, window: Window = Window(), element: str = "f32"
+) -> Case:
+    """A convolution with few input channels: no matrix product, weights [taps, channels, filters]."""
+    n, h, wd, c = image
+    rng, dtype = np.random.default_rng(sum(image)), np.float16 if element == "f16" else np.float32
+    x = integers(rng, image, dtype)
+    taps = window.kernel[0] * window.kernel[1]
+    w, b = integers(rng, (taps, c, filters), dtype), integers(rng, (filters,), np.float32)
+    m = n * int(np.prod(window.output(h, wd)))
+    store = WeightStore()
+    extend = element == "f16"
+    full, wide = "!tile.tile<64x32xf32, regs>", f"!tile.tile<64x32x{element}, regs>"
+    product = "%p1 = arith.extf %p : f16 to f32\n%q1 = arith.extf %q : f16 to f32\n%m = arith.mulf %p1, %q1 : f32"
+    plain = "%m = arith.mulf %p, %q : f32"
+    kernel = f"""
+  tile.kernel @kernel(%x: !tile.ref<3x{element}, window>, %w: !tile.ref<3x{element}, plain, constant>, %b: !tile.ref<1xf32, plain, constant>) -> (%y: !tile.ref<2x{element}, plain>) config #tile.config<block = [64, 32], warps = 4> {{
+    tile.wait_predecessor
+    tile.for_tiles (%i, %j) of %y block [64, 32] {{
+      %z = tile.fill 0.0 : f32 -> {full}
+      %acc = tile.for (%t, %k) of %x dims [1, 2] step [1, 1] iter (%c = %z) -> {full} {{
+        %a = tile.load %x[%i, %t, %k] dims = [0] : !tile.tile<64x{element}, regs>
+        %ab = tile.broadcast %a dims [0] : {wide}
+        %bw = tile.load %w[%t, %k, %j] dims = [2] : !tile.tile<32x{element}, regs>
+        %bb = tile.broadcast %bw dims [1] : {wide}
+        %d = tile.map (%p = %ab, %q = %bb, %s = %c) {{
+          {product if extend else plain}
+          %o = arith.addf %m, %s : f32
+          tile.yield %o
+        }} : {full}
+        tile.yield %d
+      }}
+      %bias = tile.load %b[%j] : !tile.tile<32xf32, regs>
+      %bb = tile.broadcast %bias dims [1] : {full}
+      %o = tile.map (%p = %acc, %q = %bb) {{
+        {Ending().text(element, element)}
+      }} : {wide}
+      tile.store %o, %y[%i, %j]
+    }}
+  }}"""
+    view, y = f"!tile.view<{m}x{taps}x{c}x{element}>", f"tensor<{m}x{filters}x{element}>"
+    main = f"""
+  func.func @main(%x: tensor<{n}x{h}x{wd}x{c}x{element}> {{stepwell.name = "x"}}) -> ({y} {{stepwell.name = "y"}}) {{
+    %v = tile.window %x {window.text()} : tensor<{n}x{h}x{wd}x{c}x{element}> -> {view}
+    %w = graph.weight {_weight(store, "w", w)} : tensor<{taps}x{c}x{filters}x{element}>
+    %b = graph.weight {_weight(store, "b", b)} : tensor<{filters}xf32>
+    %y = tile.apply @kernel(%v, %w, %b) : ({view}, tensor<{taps}x{c}x{filters}x{element}>, tensor<{filters}xf32>) -> {y}
+    func.return %y : {y}
+  }}"""
+    columns = window.taps(x).astype(np.float32).reshape(m, -1)
+    expected = _finish(columns @ w.astype(np.float32).reshape(-1, filters), b, None, Ending(), dtype)
+    return Case(
+        name,
+        _module(kernel, main),
+        store,
+        {"x": x},
+        expected,
+        0.0,
+        2.0 * m * filters * taps * c,
+        x.nbytes + expected.nbytes,
+    )
+
+
+def pool(name: str, image: tuple[int, int, int, int], window: Window, element: str = "f32") -> Case:
+    """A max pool; padding never wins."""
+    n, h, wd, c = image
+    x = integers(np.random.default_rng(sum(image)), image, np.float16 if element == "f16" else np.float32)
+    m, taps = n * int(np.prod(window.output(h, wd))), window.kernel[0] * window.kernel[1]
+    low = "0xFC00" if element == "f16" else "0xFF800000"
+    full = f"!tile.tile<64x32x{element}, regs>"
+    kernel = f"""
+  tile.kernel @kernel(%x: !tile.ref<3x{element}, window>) -> (%y: !tile.ref<2x{element}, plain>) config #tile.config<block = [64, 32], warps = 4> {{
+    tile.wait_predecessor
+    tile.for_tiles (%i, %j) of %y block [64, 32] {{
+      %z = tile.fill {low} : {element} -> {full}
+      %acc = tile.for (%t) of %x dims [1] step [1] iter (%c = %z) -> {full} {{
+        %a = tile.load %x[%i, %t, %j] dims = [0, 2] fill = {low} : {element} : {full}
+        %d = tile.map (%p = %a, %s = %c) {{
+          %o = arith.maximumf %p, %s : {element}
+          tile.yield %o
+        }} : {full}
+        tile.yield %d
+      }}
+      tile.store %acc, %y[%i, %j]
+    }}
+  }}"""
+    view, y = f"!tile.view<{m}x{taps}x{c}x{element}>", f"tensor<{m}x{c}x{element}>"
+    main = f"""
+  func.func @main(%x: tensor<{n}x{h}x{wd}x{c}x{element}> {{stepwell.name = "x"}}) -> ({y} {{stepwell.name = "y"}}) {{
+    %v = tile.window %x {window.text(f" fill {low} : {element}")} : tensor<{n}x{h}x{wd}x{c}x{element}> -> {view}
+    %y = tile.apply @kernel(%v) : ({view}) -> {y}
+    func.return %y : {y}
+  }}"""
+    expected = window.taps(x, -np.inf).max(axis=1)
+    return Case(name, _module(kernel, main), WeightStore(), {"x": x}, expected, 0.0, 0.0, x.nbytes + expected.nbytes)
+
+
+def elementwise(name: str, rows: int, columns: int, element: str = "f32") -> Case:
+    """relu(x + b) with b along the columns."""
+    rng, dtype = np.random.default_rng(rows), np.float16 if element == "f16" else np.float32
+    x, b = integers(rng, (rows, columns), dtype), integers(rng, (columns,), np.float32)
+    store = WeightStore()
+    full = "!tile.tile<64x32xf32, regs>"
+    kernel = f"""
+  tile.kernel @kernel(%x: !tile.ref<2x{element}, plain>, %b: !tile.ref<1xf32, plain, constant>) -> (%y: !tile.ref<2x{element}, plain>) config #tile.config<block = [64, 32], warps = 4> {{
+    tile.wait_predecessor
+    tile.for_tiles (%i, %j) of %y block [64, 32] {{
+      %a = tile.load %x[%i, %j] : !tile.tile<64x32x{element}, regs>
+      %bias = tile.load %b[%j] : !tile.tile<32xf32, regs>
+      %bb = tile.broadcast %bias dims [1] : {full}
+      %o = tile.map (%s = %a, %q = %bb) {{
+        {"%p = arith.extf %s : f16 to f32" if element == "f16" else "%p = arith.addf %s, %s : f32"}
+        {Ending().text(element, element)}
+      }} : !tile.tile<64x32x{element}, regs>
+      tile.store %o, %y[%i, %j]
+    }}
+  }}"""
+    kind = f"tensor<{rows}x{columns}x{element}>"
+    main = f"""
+  func.func @main(%x: {kind} {{stepwell.name = "x"}}) -> ({kind} {{stepwell.name = "y"}}) {{
+    %b = graph.weight {_weight(store, "b", b)} : tensor<{columns}xf32>
+    %y = tile.apply @kernel(%x, %b) : ({kind}, tensor<{columns}xf32>) -> {kind}
+    func.return %y : {kind}
+  }}"""
+    value = x.astype(np.float32) * (1 if element == "f16" else 2)
+    expected = Ending().apply(value, b, None).astype(dtype)
+    return Case(name, _module(kernel, main), store, {"x": x}, expected, 0.0, 0.0, 2.0 * x.nbytes)
+
+
+def small_cases() -> list[Case]:
+    """Shapes that a simulator runs in a moment, with every edge: rows, columns, channels, strides, dilation, swizzles, orders."""
+    s, e = Schedule, Ending
+    return [
+        gemm("gemm_f16", 200, 72, 200, "f16"),
+        gemm("gemm_f16_residual", 130, 64, 72, "f16", s((64, 64), 3), e("relu", True)),
+        gemm("gemm_tf32", 150, 40, 100, "f32", s((128, 40)), e("relu", True)),
+        gemm("gemm_n10", 128, 10, 64, "f32", s((64, 16), 2), e("none")),
+        gemm("gemm_n10_f16", 100, 10, 64, "f16", s((64, 16)), e("none")),
+        gemm("gemm_gelu", 128, 64, 64, "f16", s((128, 64)), e("gelu")),
+        gemm("gemm_wide", 256, 512, 128, "f16", s((128, 256), 3, order="columns"), e("relu")),
+        gemm("gemm_swizzle64", 100, 24, 96, "f16", s((64, 24), 3, 64)),
+        gemm("gemm_swizzle32", 64, 8, 40, "f16", s((64, 8), 2, 32)),
+        conv("conv_f16", (3, 8, 8, 64), 64),
+        conv("conv_residual", (4, 8, 8, 64), 64, Window(), "f32", s(), e("relu", True)),
+        conv("conv_stride", (3, 9, 11, 48), 40, Window((3, 3), (2, 2), (1, 1, 0, 1)), "f16", s((64, 40), 3, 32)),
+        conv("conv_dilated", (2, 9, 7, 32), 24, Window((3, 2), (1, 2), (2, 1, 2, 1), (2, 2)), "f32", s((64, 24), 2)),
+        conv("conv_gelu", (2, 5, 5, 64), 32, Window(), "f16", s((64, 32)), e("gelu", True)),
+        stem("stem", (4, 8, 8, 1), 64),
+        stem("stem_rgb_f16", (2, 9, 7, 3), 40, Window((3, 3), (2, 2)), "f16"),
+        pool("pool", (3, 8, 8, 64), Window((2, 2), (2, 2), (0, 0, 0, 0))),
+        pool("pool_f16", (2, 9, 7, 40), Window((3, 3), (2, 2)), "f16"),
+        pool("pool_odd", (2, 5, 5, 10), Window((3, 3), (2, 2)), "f32"),
+        elementwise("elementwise", 100, 40),
+        elementwise("elementwise_f16_n10", 37, 10, "f16"),
+    ]
