@@ -160,7 +160,7 @@ def _arrange(values: Array, map: AffineMap, reductions: Sequence[int], extents: 
         order.append(parallel.index(expr.position))
     if len(order) != len(parallel):
         raise UsageError(f"the output map {map} leaves out a parallel loop", where="linalg.generic")
-    return np.ascontiguousarray(np.transpose(values, order))
+    return np.array(np.transpose(values, order), order="C")
 
 
 def _contract(

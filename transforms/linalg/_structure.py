@@ -40,9 +40,11 @@ class WindowShape:
 
 @dataclass(frozen=True)
 class Access:
-    """A tensor that the kernel reads. `loops`: what its dims run along; with a window, those of the view [images, pixels | taps | channels]."""
+    """A tensor that the kernel reads: a fusion argument, reshaped to `shape`. `loops`: what its dims run along; with a window, those of the
+    view [images, pixels | taps | channels]."""
 
     value: BlockArgument
+    shape: tuple[int, ...]
     loops: Loops
     window: WindowShape | None = None
 
@@ -204,7 +206,7 @@ class _Analysis:
     def _make_node(self, value: SSAValue, loops: Loops) -> Node:
         base = through_reshapes(value)
         if isinstance(base, BlockArgument):
-            access = self.leaves.setdefault((base, loops), Access(base, loops))
+            access = self.leaves.setdefault((base, loops), Access(base, _shape(value), loops))
             return Leaf(access)
         op = value.owner
         assert isinstance(op, Operation)
@@ -285,10 +287,8 @@ def _operand(root: linalg.GenericOp, value: SSAValue, map: AffineMap) -> Access:
         )
     loops = plain_loops(map)
     if loops is not None and pad is None:
-        return Access(base, loops)
-    if pad is not None and pad.source is not base:
-        raise refuse(root, "an operand is reshaped before it is padded")
-    return Access(base, *_window(root, map, pad))
+        return Access(base, _shape(value), loops)
+    return Access(base, _shape(pad.source if pad is not None else value), *_window(root, map, pad))
 
 
 def _window(root: linalg.GenericOp, map: AffineMap, pad: tensor.PadOp | None) -> tuple[Loops, WindowShape]:

@@ -84,8 +84,10 @@ def convert_conv(op: graph.ConvOp, operands: Operands, build: LinalgBuilder) -> 
     spatial = len(op.strides)
     shape = shape_of(op.result)
     assert isinstance(op.result.type, TensorType)
+    if op.groups > 1 and op.groups == shape_of(f)[0] and shape_of(f)[channel_of(op, spatial)] == 1:
+        return _depthwise(op, padded, f, build)
     groups = [op.groups] if op.groups > 1 else []
-    channel = len(low) - 1 if last else 1
+    channel = channel_of(op, spatial)
     padded = build.reshape(padded, _split(shape_of(padded), channel, groups))
     f = build.reshape(f, _split(shape_of(f), 0, groups))
     split = _split(shape, channel, groups)
@@ -102,6 +104,29 @@ def convert_conv(op: graph.ConvOp, operands: Operands, build: LinalgBuilder) -> 
     maps = [AffineMap(c + 1, 0, tuple(exprs)) for exprs in results]
     value = _contract(build, padded, f, split, maps, spatial + 1, op.result.type.element_type)
     return build.reshape(value, shape)
+
+
+def channel_of(op: graph.ConvOp, spatial: int) -> int:
+    """The channel dim of the input and of the filter."""
+    return spatial + 1 if op.layout == "channels_last" else 1
+
+
+def _depthwise(op: graph.ConvOp, padded: SSAValue, f: SSAValue, build: LinalgBuilder) -> SSAValue:
+    """One filter per channel: loops (n, pixels, c | taps), the channel in both factors and the result."""
+    spatial, last = len(op.strides), op.layout == "channels_last"
+    assert isinstance(op.result.type, TensorType)
+    shape = op.result.type.get_shape()
+    filters = build.reshape(f, [extent for dim, extent in enumerate(shape_of(f)) if dim != channel_of(op, spatial)])
+    taps = range(2 + spatial, 2 + 2 * spatial)
+    window, pixels = _window_maps(op, spatial, taps.start), dims(*range(1, 1 + spatial))
+    n, c = dims(0, 1 + spatial)
+    results = (
+        [n, *window, c] if last else [n, c, *window],
+        [c, *dims(*taps)],
+        [n, *pixels, c] if last else [n, c, *pixels],
+    )
+    maps = [AffineMap(2 + 2 * spatial, 0, tuple(exprs)) for exprs in results]
+    return _contract(build, padded, filters, shape, maps, spatial, op.result.type.element_type)
 
 
 def _split(shape: Sequence[int], dim: int, groups: Sequence[int]) -> list[int]:

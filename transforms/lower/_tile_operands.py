@@ -98,6 +98,7 @@ def _right_factor(structure: Structure, access: Access, config: tile.Config) -> 
     padded = -(-n // multiple) * multiple
     wanted = [loop for group in groups for loop in group]
     steps = [
+        graph.StepAttr("reshape", access.shape),
         graph.StepAttr("transpose", [access.loops.index(loop) for loop in wanted]),
         graph.StepAttr("reshape", [n, taps, k]),
         graph.StepAttr("pad", [0, padded]),
@@ -131,7 +132,7 @@ def _plain(
             )
         return _windowed(structure, access, found, hint)
     weight = weight_behind(structure, access)
-    steps: list[graph.StepAttr] = []
+    steps = [graph.StepAttr("reshape", access.shape)]
     if weight is not None and stream:
         found = tuple(sorted(found, key=lambda group: group[0] not in structure.reductions))
         steps.append(graph.StepAttr("transpose", [access.loops.index(loop) for group in found for loop in group]))
@@ -154,7 +155,7 @@ def host_value(structure: Structure, operand: Operand, build: Builder) -> SSAVal
         return _insert(
             build,
             tile.WindowOp(
-                value,
+                reshaped(value, operand.access.shape, build),
                 kernel=[structure.extents[slide.tap] for slide in slides],
                 strides=[slide.stride for slide in slides],
                 pads=window.pads,

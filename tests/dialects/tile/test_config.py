@@ -1,0 +1,84 @@
+"""#tile.config: what it prints, what it is judged by, and the registers and shared memory that tiles are counted to take."""
+
+import pytest
+from xdsl.parser import Parser
+
+from stepwell.dialects.tile import Config, ConfigAttr, KernelOp
+from stepwell.dialects.tile.config import Facts, violations
+from stepwell.dialects.tile.registers import facts_of
+from stepwell.source import SourceMap, parse_text
+from stepwell.universe import make_context
+
+GEMM = Config((128, 64), k=64, stages=4, warps=12, copy="tma", mma="wgmma_f16", swizzle=128)
+STAGE = (128 + 64) * 128
+
+
+def test_prints_what_is_not_default() -> None:
+    assert str(ConfigAttr(Config((6, 64), mma="fma"))) == "#tile.config<block = [6, 64], mma = fma>"
+    assert (
+        str(ConfigAttr(Config((4,), order="columns", epilogue="direct")))
+        == "#tile.config<block = [4], order = columns>"
+    )
+
+
+def test_keys_come_in_any_order() -> None:
+    text = "#tile.config<swizzle = 128, mma = wgmma_f16, copy = tma, warps = 12, block = [128, 64], stages = 4, k = 64>"
+    assert Parser(make_context(), text).parse_attribute() == ConfigAttr(GEMM)
+
+
+@pytest.mark.parametrize("target", ["sm_90a", None])
+def test_legal(target: str | None) -> None:
+    assert not list(violations(GEMM, target, Facts(2, STAGE, 150)))
+
+
+def test_every_reason_is_given() -> None:
+    config = Config((100, 12), k=8, stages=1, warps=12, mma="wgmma_tf32", swizzle=128)
+    reasons = "\n".join(violations(config, "sm_90a", Facts(4, 1000, 300)))
+    for part in ("100 rows", "12 columns", "copy = direct", "stages = 1", "k = 8 is 32 bytes", "take 300 registers"):
+        assert part in reasons
+
+
+@pytest.mark.parametrize(
+    ("config", "target", "part"),
+    [
+        (Config((0, 8)), None, "needs one positive extent"),
+        (Config((8, 8), k=0), None, "k = 0 must be at least 1"),
+        (Config((64, 32), warps=64), "sm_90a", "at most 1024 threads"),
+        (Config((64, 32), warps=4, copy="tma"), "sm_90a", "copy = direct on sm_90a"),
+        (Config((64, 32), warps=4, stages=3), "sm_90a", "describe the ring of a wgmma kernel"),
+        (Config((4, 24)), "x86-64-v4", "24 columns are not whole vectors of 16 floats"),
+    ],
+)
+def test_illegal(config: Config, target: str | None, part: str) -> None:
+    assert any(part in reason for reason in violations(config, target))
+
+
+KERNEL = """
+tile.kernel @k(%x: !tile.ref<3xf16, plain>, %w: !tile.ref<3xf16, packed, constant>, %r: !tile.ref<2xf32, plain>) -> (%y: !tile.ref<2xf16, plain>) config #tile.config<block = [128, 64], k = 64, stages = 4, warps = 12, copy = tma, mma = wgmma_f16, swizzle = 128> {
+  tile.wait_predecessor
+  tile.for_tiles (%i, %j) of %y block [128, 64] {
+    %z = tile.fill 0.0 : f32 -> !tile.tile<128x64xf32, regs>
+    %acc = tile.for (%t, %k) of %x dims [1, 2] step [1, 64] iter (%c = %z) -> !tile.tile<128x64xf32, regs> {
+      %p = tile.load %x[%i, %t, %k] dims = [0, 2] : !tile.tile<128x64xf16, ring>
+      %q = tile.load %w[%j, %t, %k] dims = [0, 2] : !tile.tile<64x64xf16, ring>
+      %d = tile.mma %p, %q, %c
+      tile.yield %d
+    }
+    %rr = tile.load %r[%i, %j] : !tile.tile<128x64xf32, regs>
+    %o = tile.map (%u = %acc, %v = %rr) {
+      %1 = arith.addf %u, %v : f32
+      %2 = arith.truncf %1 : f32 to f16
+      tile.yield %2
+    } : !tile.tile<128x64xf16, regs>
+    tile.store %o, %y[%i, %j]
+  }
+}
+"""
+
+
+def test_counts_registers_and_stages() -> None:
+    kernel = next(op for op in parse_text(make_context(), KERNEL, SourceMap("test")).walk() if isinstance(op, KernelOp))
+    # 128x64 f32 over 256 threads: 32 registers for the accumulator (one set of registers through the loop), 32 for the residual
+    assert facts_of(kernel, "sm_90a") == Facts(operand_bytes=2, stage_bytes=STAGE, registers=64)
+    # AVX-512: 128 rows of 4 vectors, one row of an operand and one element
+    assert facts_of(kernel, "x86-64-v4").registers == 128 * 4 + 4 + 1
