@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from math import prod
+from typing import cast
 
 import numpy as np
-from xdsl.dialects import arith
-from xdsl.dialects.builtin import IntegerAttr, i32
+from xdsl.dialects import arith, scf
+from xdsl.dialects.builtin import DenseIntOrFPElementsAttr, IntegerAttr, IntegerType, VectorType, i32
 from xdsl.ir import Operation
 from xdsl.rewriter import InsertPoint, Rewriter
 
@@ -140,9 +141,27 @@ def _drop_bound(position: int) -> Callable[[Operation], None]:
     return damage
 
 
+def _change(position: int, change: int) -> Callable[[Operation], None]:
+    """`change` is added to the integer (or to all of the vector of integers) at operand `position`."""
+
+    def damage(op: Operation) -> None:
+        value = op.operands[position]
+        attribute = (
+            DenseIntOrFPElementsAttr.from_list(cast(VectorType[IntegerType], value.type), [change])
+            if isinstance(value.type, VectorType)
+            else IntegerAttr(change, cast(IntegerType, value.type))
+        )
+        constant = arith.ConstantOp(attribute)
+        changed = arith.AddiOp(value, constant)
+        Rewriter.insert_op([constant, changed], InsertPoint.before(op))
+        op.operands[position] = changed.result
+
+    return damage
+
+
 def _drop_mask(op: Operation) -> None:
     assert isinstance(op, warp.GatherOp)
-    always = arith.CmpiOp(op.offsets, op.offsets, "eq")
+    always = arith.ConstantOp(DenseIntOrFPElementsAttr.from_list(cast(VectorType[IntegerType], op.mask.type), [1]))
     Rewriter.insert_op(always, InsertPoint.before(op))
     op.operands[2] = always.result
 
@@ -173,6 +192,9 @@ MUTATIONS: tuple[Mutation, ...] = (
     Mutation("swap swizzle", _is(hopper.DescriptorOp), _other_swizzle),
     Mutation("drop predecessor wait", _is(warp.WaitPredecessorOp), _erase, together=True),
     Mutation("every block does the first tile", _is(warp.BlockIdOp), _first_block, together=True),
+    Mutation("skip the last step", _is(scf.ForOp), _change(1, -1)),
+    Mutation("store a row further", _is(warp.FragmentStoreOp), _change(2, 1)),
+    Mutation("gather an element further", _is(warp.GatherOp), _change(1, 1)),
     Mutation("store past the last row", _is(warp.FragmentStoreOp), _drop_bound(5)),
     Mutation("store past the last column", _is(warp.FragmentStoreOp), _drop_bound(6)),
     Mutation("drop gather mask", _is(warp.GatherOp), _drop_mask),
