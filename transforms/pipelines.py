@@ -20,12 +20,15 @@ PRECISION = {
     "tf32": [],
     "fp16": ["graph-set-precision{type=f16}"],
 }
-"""What follows `GRAPH` for each precision; it only changes element types between and inside fusions."""
+"""What follows `GRAPH` for each precision; it only changes element types between and inside fusions. `model` keeps the model's types and lets
+tensor cores round the operands of f32 products to tf32, as `tf32` says; `fp32` keeps such products off the tensor cores."""
 
-LINALG = [
-    "stepwell-convert-graph-to-linalg",
-    "linalg-choose-config",
-]
+LINALG = {
+    "model": ["stepwell-convert-graph-to-linalg", "linalg-choose-config"],
+    "fp32": ["stepwell-convert-graph-to-linalg", "linalg-choose-config{tf32=false}"],
+    "tf32": ["stepwell-convert-graph-to-linalg", "linalg-choose-config"],
+    "fp16": ["stepwell-convert-graph-to-linalg", "linalg-choose-config"],
+}
 
 TILE = [
     "stepwell-convert-linalg-to-tile",
@@ -60,7 +63,7 @@ def stages(family: str, precision: str = "model") -> list[tuple[str, list[str]]]
     """`(level, pass specs)` from graph to llvm for one family of targets and one precision."""
     return [
         ("graph", [*GRAPH, *PRECISION[precision]]),
-        ("linalg", LINALG),
+        ("linalg", LINALG[precision]),
         ("tile", TILE),
         ("plan", PLAN),
         ("kernel", KERNEL[family]),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from xdsl.dialects.builtin import ModuleOp
 
+from stepwell.dialects.plan import ProgramOp
 from stepwell.levels import level_of
 from stepwell.runtime.errors import UsageError
 from stepwell.signature import Array, signature_of
@@ -20,16 +21,17 @@ Arrays = dict[str, Array]
 Runner = Callable[[ModuleOp, Arrays, "WeightStore | None"], Mapping[str, Array]]
 
 
+class NotExecutable(UsageError):
+    """The module is in a form that only other machines run."""
+
+
 def interpret(module: ModuleOp, inputs: Mapping[str, Array], *, weights: WeightStore | None = None) -> Arrays:
-    """The outputs by name, for inputs by name. UsageErrors: inputs that do not fit, a level that cannot be executed, weights that
-    are needed and not given."""
-    level = level_of(module)
-    if level not in _RUNNERS:
-        raise UsageError(f"modules of level '{level}' cannot be interpreted", hint=f"levels: {', '.join(_RUNNERS)}")
+    """The outputs by name, for inputs by name. UsageErrors: inputs that do not fit, weights that are needed and not given; NotExecutable
+    where this machine cannot run the module."""
     signature = signature_of(module)
     arrays = {name: np.asarray(value) for name, value in inputs.items()}
     signature.check(arrays)
-    results = _RUNNERS[level](module, arrays, weights)
+    results = _RUNNERS[level_of(module)](module, arrays, weights)
     return {port.name: np.asarray(results[port.name]) for port in signature.outputs}
 
 
@@ -56,28 +58,75 @@ def _tile(module: ModuleOp, inputs: Arrays, weights: WeightStore | None) -> Mapp
 
 
 def _plan(module: ModuleOp, inputs: Arrays, weights: WeightStore | None) -> Mapping[str, Array]:
-    """Memory must be placed to be run; a program without offsets is run with those that the pass gives."""
+    """Memory must be placed to be run: a program without offsets is run with those that the pass gives. A module some of whose kernels are
+    lowered already is run as its completion."""
     from stepwell.dialects.plan.interpreter import run_program
-    from stepwell.transforms.plan._serialize import find_program
-    from stepwell.transforms.plan.assign_offsets import AssignOffsetsPass
-    from stepwell.universe import make_context
 
-    if find_program(module).arena is None:
-        module = module.clone()
-        AssignOffsetsPass().apply(make_context(), module)
-    return run_program(module, inputs, weights)
+    if any(op.name == "plan.launch" and "grid" in op.properties for op in module.walk()):
+        return _kernel(_completed(module, "kernel"), inputs, weights)
+    program = next(op for op in module.ops if isinstance(op, ProgramOp))
+    placed = module if program.arena is not None else _applied(module, "plan-assign-offsets")
+    return run_program(placed, inputs, weights)
 
 
 def _kernel(module: ModuleOp, inputs: Arrays, weights: WeightStore | None) -> Mapping[str, Array]:
-    """CUDA kernels run on the simulator; CPU kernels have no interpreter of their own: they run natively."""
+    """CUDA kernels run on the simulator; CPU kernels, which have no interpreter of their own, natively."""
     from stepwell.dialects.hopper.simulator.program import simulate_program
 
     target = target_of(module)
-    if target is None or target.family == "cpu":
-        raise UsageError("CPU kernels are not interpreted", hint="interpret the plan level, or compile and run")
+    if target is None:
+        raise UsageError("the module names no target", hint="set stepwell.target, or say --arch")
+    if target.family == "cpu":
+        return _native(module, inputs, weights)
+    if any(len(region.blocks) > 1 for op in module.ops for region in op.regions):
+        raise NotExecutable("the simulator runs structured control flow, not branches between blocks")
     if weights is None:
         raise UsageError("weights are needed to run this module", hint="--weights FILE | random:0")
     return simulate_program(module, inputs, weights).outputs
+
+
+def _llvm(module: ModuleOp, inputs: Arrays, weights: WeightStore | None) -> Mapping[str, Array]:
+    """Code for the CPU runs natively; for PTX a device is needed."""
+    target = target_of(module)
+    if target is None or target.family != "cpu":
+        raise NotExecutable("PTX runs on a device only: compile, and run the plan there")
+    return _native(module, inputs, weights)
+
+
+def _native(module: ModuleOp, inputs: Arrays, weights: WeightStore | None) -> Mapping[str, Array]:
+    from stepwell.build import build_section
+    from stepwell.codegen.targets import supports
+    from stepwell.driver import Driver
+    from stepwell.pipeline_value import pipeline
+    from stepwell.runtime.engine import Engine
+    from stepwell.runtime.plan_file import Plan
+    from stepwell.universe import make_context
+
+    target = target_of(module)
+    assert target is not None
+    if not supports(target):
+        raise NotExecutable(f"this machine does not run {target.processor} code")
+    section = build_section("cpu", module, target, weights, pipeline("cpu"), Driver(make_context(weights)))
+    with Engine(Plan((section,)), "cpu") as engine:
+        return engine.run(inputs)
+
+
+def _applied(module: ModuleOp, specs: str) -> ModuleOp:
+    from stepwell.driver import Driver, passes_of
+    from stepwell.universe import make_context
+
+    copy = module.clone()
+    Driver(make_context(), raw=True).run(copy, passes_of(specs))
+    return copy
+
+
+def _completed(module: ModuleOp, level: str) -> ModuleOp:
+    """A copy with the passes of the default pipeline that lead to `level` applied."""
+    from stepwell.pipeline_value import pipeline
+
+    target = target_of(module)
+    assert target is not None
+    return _applied(module, ",".join(pipeline(target.family).between("plan", level).specs))
 
 
 _RUNNERS: Mapping[str, Runner] = {
@@ -86,4 +135,5 @@ _RUNNERS: Mapping[str, Runner] = {
     "tile": _tile,
     "plan": _plan,
     "kernel": _kernel,
+    "llvm": _llvm,
 }
