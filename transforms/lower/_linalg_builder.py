@@ -7,7 +7,7 @@ from itertools import accumulate, pairwise
 from math import prod
 
 from xdsl.builder import Builder
-from xdsl.dialects import arith, linalg, tensor
+from xdsl.dialects import arith, tensor
 from xdsl.dialects.builtin import (
     AffineMapAttr,
     AnyFloat,
@@ -19,6 +19,8 @@ from xdsl.dialects.builtin import (
     TensorType,
     i64,
 )
+from xdsl.dialects.linalg import ops as linalg
+from xdsl.dialects.linalg.attrs import IteratorTypeAttr
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from xdsl.ir.affine import AffineExpr, AffineMap
 from xdsl.rewriter import InsertPoint
@@ -103,8 +105,8 @@ class LinalgBuilder:
         ops, result = body(block.args)
         block.add_ops([*ops, linalg.YieldOp(result)])
         loops = maps[0].num_dims
-        kinds = [linalg.IteratorTypeAttr.parallel()] * (loops - reductions)
-        kinds += [linalg.IteratorTypeAttr.reduction()] * reductions
+        kinds = [IteratorTypeAttr.parallel()] * (loops - reductions)
+        kinds += [IteratorTypeAttr.reduction()] * reductions
         op = linalg.GenericOp(
             inputs, [init], Region(block), [AffineMapAttr(m) for m in maps], kinds, result_types=[init.type]
         )
