@@ -27,6 +27,7 @@ from stepwell.testing.strategies import (
     swizzles,
     tile_configs,
 )
+from stepwell.testing.strategies.graphs import STEPS
 from stepwell.testing.strategies.op_parameters import COVERED
 from stepwell.transforms.plan import _offsets
 
@@ -44,7 +45,7 @@ def op_names(case: GeneratedGraph) -> set[str]:
 # --- graphs
 
 
-@given(graphs(casts=True))
+@given(graphs(steps=(*STEPS, "cast")))
 def test_graphs_verify_run_and_survive_a_round_trip(case: GeneratedGraph) -> None:
     case.module.verify()
     text = module_text(case.module)
@@ -65,7 +66,7 @@ def test_graphs_reach_every_op_and_every_sort_of_use() -> None:
     seen: set[str] = set()
 
     @settings(max_examples=200)
-    @given(graphs(8, casts=True))
+    @given(graphs(8, steps=(*STEPS, "cast")))
     def collect(case: GeneratedGraph) -> None:
         seen.update(op_names(case))
         for op in case.module.walk():

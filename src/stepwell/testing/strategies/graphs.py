@@ -7,7 +7,7 @@ code or become extra outputs, so that passes meet second consumers and taps.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from math import prod
 
 import numpy as np
@@ -33,6 +33,9 @@ from stepwell.testing.strategies.shapes import (
 TAME = ("relu", "gelu", "gelu_tanh", "tanh", "sigmoid", "abs", "neg", "erf")
 WHOLE = ("relu", "abs", "neg")
 """Unary kinds that keep values near their size, and those that keep whole numbers whole."""
+
+STEPS = ("conv", "conv", "matmul", "unary", "binary", "pool", "reshape", "transpose")
+"""What a step is by default: methods of `_Grower`."""
 
 LARGEST = 1024
 """With small integers no value exceeds this: float16 and tf32 hold every whole number up to 2048."""
@@ -177,12 +180,10 @@ class _Grower:
         if element == f16 and self.draw(st.booleans()):
             self.emit(graph.CastOp(made, f32), self.bounds[value])
 
-    def grow(self, steps: int, casts: bool) -> None:
-        """Append `steps` steps."""
-        likely: list[Callable[[SSAValue], None]] = [self.conv, self.conv, self.matmul, self.unary, self.binary]
-        others = [self.pool, self.reshape, self.transpose, *([self.cast] if casts else [])]
-        for _ in range(steps):
-            self.draw(st.sampled_from([*likely, *others]))(self.pick())
+    def grow(self, count: int, steps: Sequence[str]) -> None:
+        """Append `count` steps."""
+        for _ in range(count):
+            getattr(self, self.draw(st.sampled_from(list(steps))))(self.pick())
 
     def close(self) -> GeneratedGraph:
         """The module: the newest value and sometimes others are outputs."""
@@ -203,28 +204,34 @@ def shape_of(value: SSAValue) -> Shape:
 
 @st.composite
 def _graphs(
-    draw: DrawFn, max_steps: int, integers: bool, kinds: tuple[str, ...], casts: bool, images: bool
+    draw: DrawFn, max_steps: int, steps: Sequence[str], kinds: Sequence[str], integers: bool, shape: Shape | None
 ) -> GeneratedGraph:
-    grower = _Grower(draw, integers, kinds)
+    grower = _Grower(draw, integers, tuple(kinds))
     any_shape = st.one_of(image_shapes(), tensor_shapes(2, 2), tensor_shapes(0, 5))
-    shape = draw(image_shapes(spatial=2) if images else any_shape)
-    grower.input(TensorType(f32, shape))
+    input = draw(any_shape) if shape is None else shape
+    grower.input(TensorType(f32, input))
     if draw(st.sampled_from([False, False, True])):
-        grower.input(TensorType(f32, shape))
-    grower.grow(draw(st.integers(0, max_steps)), casts)
+        grower.input(TensorType(f32, input))
+    grower.grow(draw(st.integers(0, max_steps)), steps)
     return grower.close()
 
 
 def graphs(
     max_steps: int = 6,
     *,
+    steps: Sequence[str] = STEPS,
+    kinds: Sequence[str] = TAME,
     integers: bool = False,
-    kinds: tuple[str, ...] = TAME,
-    casts: bool = False,
-    images: bool = False,
+    shape: Shape | None = None,
 ) -> SearchStrategy[GeneratedGraph]:
     """Networks of up to `max_steps` steps over the ops of the graph dialect, channels first, f32.
 
-    `integers`: inputs and weights are small whole numbers and no value is ever rounded, so that every order of every sum gives the same
-    bits. `kinds`: the unary kinds used. `casts`: some values are float16. `images`: the input is a batch of images."""
-    return _graphs(max_steps, integers, kinds, casts, images)
+    `steps`: what a step may be, more likely where repeated; "cast" adds float16 values. `kinds`: the unary kinds. `integers`: inputs and
+    weights are small whole numbers and no value is ever rounded, so that every order of every sum gives the same bits. `shape`: of the
+    inputs, any when None."""
+    unknown = set(steps) - {*STEPS, "cast"}
+    if unknown:
+        raise ValueError(
+            f"no such step: {', '.join(sorted(unknown))}; there are {', '.join(dict.fromkeys(STEPS))} and cast"
+        )
+    return _graphs(max_steps, tuple(steps), tuple(kinds), integers, shape)
