@@ -51,7 +51,7 @@ from xdsl.dialects.builtin import (
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 
 from stepwell.codegen.intrinsics import check_name
-from stepwell.passes import PassFailure, names_of
+from stepwell.passes import PassFailure
 
 OpT = TypeVar("OpT", bound=Operation)
 Converter = Callable[["LLVMConversion", Any], None]
@@ -64,7 +64,7 @@ COPIED_DIALECTS = ("llvm", "llvm_extra")
 
 def error_at(op: Operation, message: str, hint: str = "") -> PassFailure:
     """A refusal that names the op and its source nodes."""
-    return PassFailure(f"{op.name}: {message}", where=" + ".join(names_of(op)), hint=hint)
+    return PassFailure(f"{op.name}: {message}", op=op, hint=hint)
 
 
 class LLVMConversion:
@@ -239,13 +239,16 @@ class LLVMConversion:
         props: dict[str, Attribute | None] = dict(properties or {})
         if argument_attributes is not None:
             props["arg_attrs"] = ArrayAttr([DictionaryAttr(dict(a)) for a in argument_attributes])
+        own = llvm.FuncOp.get_irdl_definition().properties  # what stands among the attributes would not survive generic syntax
+        given = dict(attributes or {})
+        props |= {key: value for key, value in given.items() if key in own}
         func = llvm.FuncOp(
             name,
             llvm.LLVMFunctionType(inputs, result),
             llvm.LinkageAttr(linkage),
             body=Region(made),
             other_props=props,
-            extra_attrs=dict(attributes or {}),
+            extra_attrs={key: value for key, value in given.items() if key not in own},
         )
         outer = self._current
         self._current = None

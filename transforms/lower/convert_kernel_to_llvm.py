@@ -16,10 +16,12 @@ from importlib import import_module
 from typing import ClassVar
 
 from xdsl.context import Context
+from xdsl.dialects import llvm
 from xdsl.dialects.builtin import ModuleOp, StringAttr
 from xdsl.ir import Attribute, Operation
 
-from stepwell.passes import StepwellPass
+from stepwell.passes import StepwellPass, names_of, remarks_of
+from stepwell.remarks import Remark
 from stepwell.transforms.lower._llvm_conversion import Converter, LLVMConversion, TypeConverter
 
 TABLE_MODULES = ("_arith_to_llvm", "_base_to_llvm", "_warp_to_llvm", "_hopper_to_llvm")
@@ -58,6 +60,10 @@ class ConvertKernelToLLVM(StepwellPass):
                 kernel.detach()
                 kernel.erase(safe_erase=False)
         op.body.block.add_ops(conversion.top)
+        for made in conversion.top:
+            if isinstance(made, llvm.FuncOp) and made.body.blocks:
+                message = f"@{made.sym_name.data}: {sum(1 for _ in made.body.walk())} llvm ops"
+                remarks_of(ctx).add(Remark("analysis", self.name, names_of(made), message))
         op.attributes["stepwell.level"] = StringAttr("llvm")
 
 

@@ -5,6 +5,7 @@ scf.for %i = %lb to %ub step %s iter_args(%c = %z) ...  ->   cf.br ^head(%lb, %z
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -16,7 +17,8 @@ from xdsl.ir import Operation
 from xdsl.pattern_rewriter import PatternRewriter, PatternRewriteWalker, RewritePattern
 from xdsl.transforms.convert_scf_to_cf import ForLowering, IfLowering, SwitchLowering
 
-from stepwell.passes import StepwellPass
+from stepwell.passes import PassFailure, StepwellPass, names_of, remarks_of
+from stepwell.remarks import Remark
 
 _PATTERNS: dict[type[Operation], RewritePattern] = {
     scf.ForOp: ForLowering(),
@@ -51,7 +53,17 @@ class ConvertScfToCf(StepwellPass):
     meaning = "exact"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
+        structured = [
+            inner for inner in op.walk() if inner.name.startswith("scf.") and not isinstance(inner, scf.YieldOp)
+        ]
+        for inner in structured:
+            if type(inner) not in _PATTERNS:
+                hint = f"use {', '.join(known.name for known in _PATTERNS)}"
+                raise PassFailure(f"{inner.name}: has no form by branches here", op=inner, hint=hint)
+        counts = Counter(names_of(inner) for inner in structured)
         PatternRewriteWalker(_WithLocation()).rewrite_module(op)
+        for names, count in counts.items():
+            remarks_of(ctx).add(Remark("analysis", self.name, names, f"{count} loops and conditions became branches"))
 
 
 PASS = ConvertScfToCf
