@@ -90,8 +90,6 @@ class Layout:
             size, step = size // taken, 1
             if size == 1:
                 return modes
-            if taken * step < 1:
-                break
         if size > 1:
             raise LayoutError(f"{size} more steps run past the end of {self}")
         return modes

@@ -7,7 +7,7 @@ from math import prod
 
 from xdsl.dialects.builtin import ArrayAttr, IntAttr, StringAttr, VectorType, f32
 from xdsl.ir import Attribute, ParametrizedAttribute, TypeAttribute
-from xdsl.irdl import irdl_attr_definition, param_def
+from xdsl.irdl import irdl_attr_definition
 from xdsl.parser import AttrParser
 from xdsl.printer import Printer
 from xdsl.utils.exceptions import VerifyException
@@ -30,10 +30,10 @@ class TensorMapType(ParametrizedAttribute, TypeAttribute):
     innermost extent as rows of `swizzle` bytes exchanged by `stepwell.codegen.layouts.Swizzle` (swizzle 0: not exchanged)."""
 
     name = "hopper.tensor_map"
-    kind: StringAttr = param_def()
-    element: Attribute = param_def()
-    box: ArrayAttr[IntAttr] = param_def()
-    swizzle: IntAttr = param_def()
+    kind: StringAttr
+    element: Attribute
+    box: ArrayAttr[IntAttr]
+    swizzle: IntAttr
 
     @staticmethod
     def make(kind: str, element: Attribute, box: Sequence[int], swizzle: int) -> TensorMapType:
@@ -98,7 +98,7 @@ class PendingType(ParametrizedAttribute, TypeAttribute):
     """`!hopper.pending<vector<32xf32>>`: accumulator registers that wgmma may still be writing. Linear: one use."""
 
     name = "hopper.pending"
-    vector: VectorType = param_def()
+    vector: VectorType
 
     def verify(self) -> None:
         if self.vector.element_type != f32 or self.vector.get_num_dims() != 1:

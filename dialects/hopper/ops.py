@@ -193,7 +193,7 @@ class WgmmaBeginOp(IRDLOperation):
 
     def verify_(self) -> None:
         _check_linear(self, self.result)
-        if cast(PendingType, self.result.type).vector != self.value.type:
+        if self.result.type.vector != self.value.type:
             raise VerifyException(
                 f"{self.name}: {self.value.type} begins an accumulator of another type {self.result.type}"
             )

@@ -7,7 +7,7 @@ from typing import cast
 
 from xdsl.dialects.builtin import AnyFloat, Float16Type, Float32Type, IntAttr, IntegerType, StringAttr, VectorType
 from xdsl.ir import Attribute, ParametrizedAttribute, TypeAttribute
-from xdsl.irdl import irdl_attr_definition, param_def
+from xdsl.irdl import irdl_attr_definition
 from xdsl.parser import AttrParser
 from xdsl.printer import Printer
 from xdsl.utils.exceptions import VerifyException
@@ -27,7 +27,7 @@ class GlobalType(ParametrizedAttribute, TypeAttribute):
     """`!warp.global<f16>`: a 64-bit pointer to elements in global memory, 16-byte aligned. Offsets count elements."""
 
     name = "warp.global"
-    element: Attribute = param_def()
+    element: Attribute
 
 
 @irdl_attr_definition
@@ -39,11 +39,11 @@ class FragmentAttr(ParametrizedAttribute):
     the thread's number in the block modulo `threads`."""
 
     name = "warp.fragment"
-    kind: StringAttr = param_def()
-    rows: IntAttr = param_def()
-    cols: IntAttr = param_def()
-    threads: IntAttr = param_def()
-    width: IntAttr = param_def()
+    kind: StringAttr
+    rows: IntAttr
+    cols: IntAttr
+    threads: IntAttr
+    width: IntAttr
 
     @staticmethod
     def wgmma(cols: int) -> FragmentAttr:

@@ -90,7 +90,7 @@ class Emitter:
 
     def splat(self, value: float, of: VectorType) -> SSAValue:
         """A vector of one number."""
-        return self.constant(DenseIntOrFPElementsAttr.from_list(of, [value]), of, "splat")  # type: ignore[arg-type]
+        return self.constant(DenseIntOrFPElementsAttr.from_list(of, [value]), of, "splat")  # type: ignore[type-var]
 
     def _named(self, op: Operation, name: str) -> SSAValue:
         self.insert(op)

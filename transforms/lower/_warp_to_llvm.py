@@ -60,7 +60,7 @@ def subtract(conv: LLVMConversion, a: SSAValue, b: SSAValue) -> SSAValue:
 def _kernel(conv: LLVMConversion, op: warp.KernelOp) -> None:
     """A `ptx_kernel` function; tensor maps are grid constants, shared memory is one external array of the module."""
     if op.shared.value.data and not any(isinstance(made, llvm.GlobalOp) for made in conv.top):
-        array = llvm.LLVMArrayType(0, i8)
+        array = llvm.LLVMArrayType(IntAttr(0), i8)
         conv.insert(llvm.GlobalOp(array, SHARED_SYMBOL, "external", addr_space=3, alignment=1024))
     attributes: dict[str, Attribute] = {
         "nvvm.kernel": UnitAttr(),
@@ -79,7 +79,7 @@ def _kernel(conv: LLVMConversion, op: warp.KernelOp) -> None:
 def _argument(of: Attribute) -> dict[str, Attribute]:
     if not isinstance(of, hopper.TensorMapType):
         return {}
-    array = llvm.LLVMArrayType(TENSOR_MAP_BYTES, i8)
+    array = llvm.LLVMArrayType(IntAttr(TENSOR_MAP_BYTES), i8)
     return {"llvm.byval": array, "llvm.align": IntegerAttr(64, i64), "nvvm.grid_constant": UnitAttr()}
 
 

@@ -1,0 +1,214 @@
+// RUN: stepwell-opt %s --verify-diagnostics -split-input-file
+
+// what is expected is what is loaded
+warp.kernel @k(%a: !hopper.tensor_map<tiled f16 [64, 1, 64] swizzle 128>, %m: i32) threads 256 shared 100000 {
+  %z = arith.constant 0 : i32
+  %bar = arith.constant 65536 : i32
+  // expected-error@+1 {{hopper.expect_bytes: expects 4096 bytes, but the loads on this barrier bring 8192}}
+  hopper.expect_bytes %bar, 4096
+  hopper.tma_load %a[%z, %z, %m] to %z signal %bar : !hopper.tensor_map<tiled f16 [64, 1, 64] swizzle 128>
+  warp.return
+}
+
+// -----
+
+// expecting in parts
+warp.kernel @k(%a: !hopper.tensor_map<tiled f16 [64, 1, 64] swizzle 128>, %m: i32) threads 256 shared 100000 {
+  %z = arith.constant 0 : i32
+  %bar = arith.constant 65536 : i32
+  // expected-error@+1 {{hopper.expect_more_bytes: expects 6144 bytes, but the loads on this barrier bring 8192}}
+  hopper.expect_more_bytes %bar, 2048
+  hopper.tma_load %a[%z, %z, %m] to %z signal %bar : !hopper.tensor_map<tiled f16 [64, 1, 64] swizzle 128>
+  // expected-error@+1 {{hopper.expect_bytes: expects 6144 bytes}}
+  hopper.expect_bytes %bar, 4096
+  warp.return
+}
+
+// -----
+
+// mbarriers are aligned
+warp.kernel @k() threads 256 shared 100000 {
+  %bar = arith.constant 4 : i32
+  // expected-error@+1 {{hopper.mbarrier_init: barrier at byte 4; mbarriers are 8 bytes, aligned to 8}}
+  hopper.mbarrier_init %bar count 1
+  warp.return
+}
+
+// -----
+
+// destinations are aligned to the swizzle
+warp.kernel @k(%a: !hopper.tensor_map<tiled f16 [64, 1, 64] swizzle 128>, %m: i32) threads 256 shared 100000 {
+  %o = arith.constant 512 : i32
+  // expected-error@+1 {{hopper.tma_load: destination at byte 512; swizzle 128 needs shared offsets aligned to 1024}}
+  hopper.tma_load %a[%m, %m, %m] to %o signal %m : !hopper.tensor_map<tiled f16 [64, 1, 64] swizzle 128>
+  warp.return
+}
+
+// -----
+
+// descriptors are aligned to the swizzle
+warp.kernel @k() threads 256 shared 100000 {
+  %o = arith.constant 256 : i32
+  // expected-error@+1 {{hopper.descriptor: offset 256; swizzle 64 needs a multiple of 512}}
+  %d = hopper.descriptor %o swizzle 64
+  warp.return
+}
+
+// -----
+
+// coordinates fit the map
+warp.kernel @k(%a: !hopper.tensor_map<tiled f16 [64, 1, 64] swizzle 128>, %m: i32) threads 256 shared 100000 {
+  // expected-error@+1 {{hopper.tma_load: 2 coordinates for a map of rank 3}}
+  hopper.tma_load %a[%m, %m] to %m signal %m : !hopper.tensor_map<tiled f16 [64, 1, 64] swizzle 128>
+  warp.return
+}
+
+// -----
+
+// tiled maps are not im2col maps
+warp.kernel @k(%a: !hopper.tensor_map<tiled f16 [64, 1, 64] swizzle 128>, %m: i32) threads 256 shared 100000 {
+  // expected-error@+1 {{hopper.tma_load_im2col: the tensor map is tiled; this load needs im2col}}
+  hopper.tma_load_im2col %a[%m, %m, %m] offsets[%m, %m] to %m signal %m : !hopper.tensor_map<tiled f16 [64, 1, 64] swizzle 128>
+  warp.return
+}
+
+// -----
+
+// an accumulator in flight has one reader
+warp.kernel @k() threads 256 shared 100000 {
+  %c = arith.constant dense<0.0> : vector<32xf32>
+  // expected-error@+1 {{hopper.wgmma_begin: an accumulator in flight is used more than once; wait for it first}}
+  %p = hopper.wgmma_begin %c : vector<32xf32> -> !hopper.pending<vector<32xf32>>
+  // expected-error@+1 {{hopper.wgmma_wait: an accumulator in flight is used more than once; wait for it first}}
+  %1 = hopper.wgmma_wait %p pending 0 : !hopper.pending<vector<32xf32>> -> vector<32xf32>
+  // expected-error@+1 {{hopper.wgmma_wait: an accumulator in flight is used more than once; wait for it first}}
+  %2 = hopper.wgmma_wait %p pending 0 : !hopper.pending<vector<32xf32>> -> vector<32xf32>
+  warp.return
+}
+
+// -----
+
+// waits give vectors only at the end
+warp.kernel @k() threads 256 shared 100000 {
+  %c = arith.constant dense<0.0> : vector<32xf32>
+  %z = arith.constant 0 : i32
+  %d = hopper.descriptor %z swizzle 128
+  %p = hopper.wgmma_begin %c : vector<32xf32> -> !hopper.pending<vector<32xf32>>
+  // expected-error@+1 {{hopper.wgmma_wait: pending 1 gives !hopper.pending<vector<32xf32>>, not vector<32xf32>}}
+  %1 = hopper.wgmma_wait %p pending 1 : !hopper.pending<vector<32xf32>> -> vector<32xf32>
+  warp.return
+}
+
+// -----
+
+// wgmma takes whole warpgroups
+warp.kernel @k() threads 96 shared 100000 {
+  %c = arith.constant dense<0.0> : vector<32xf32>
+  %z = arith.constant 0 : i32
+  %d = hopper.descriptor %z swizzle 128
+  %p = hopper.wgmma_begin %c : vector<32xf32> -> !hopper.pending<vector<32xf32>>
+  // expected-error@+1 {{hopper.wgmma_wait: a block of 96 threads is not made of warpgroups of 128}}
+  %1 = hopper.wgmma_wait %p pending 0 : !hopper.pending<vector<32xf32>> -> vector<32xf32>
+  warp.return
+}
+
+// -----
+
+// operands are f16 or tf32
+warp.kernel @k() threads 256 shared 100000 {
+  %c = arith.constant dense<0.0> : vector<32xf32>
+  %z = arith.constant 0 : i32
+  %d = hopper.descriptor %z swizzle 128
+  %p = hopper.wgmma_begin %c : vector<32xf32> -> !hopper.pending<vector<32xf32>>
+  // expected-error@+1 {{hopper.wgmma: operands are "f16" or "tf32", not "f8"}}
+  %1 = hopper.wgmma %p, %d, %d "f8" instructions 4 : !hopper.pending<vector<32xf32>> -> !hopper.pending<vector<32xf32>>
+  warp.return
+}
+
+// -----
+
+// a k-tile is one swizzle row
+warp.kernel @k() threads 256 shared 100000 {
+  %c = arith.constant dense<0.0> : vector<32xf32>
+  %z = arith.constant 0 : i32
+  %d = hopper.descriptor %z swizzle 128
+  %p = hopper.wgmma_begin %c : vector<32xf32> -> !hopper.pending<vector<32xf32>>
+  // expected-error@+1 {{hopper.wgmma: 3 instructions; a k-tile is 32, 64 or 128 bytes}}
+  %1 = hopper.wgmma %p, %d, %d "f16" instructions 3 : !hopper.pending<vector<32xf32>> -> !hopper.pending<vector<32xf32>>
+  warp.return
+}
+
+// -----
+
+// budgets come in eights
+warp.kernel @k() threads 256 shared 100000 {
+  // expected-error@+1 {{hopper.role: 41 registers; setmaxnreg takes multiples of 8 in 24 .. 240}}
+  hopper.role "all" warpgroups 2 from 0 registers 41 {
+    hopper.proxy_fence
+  }
+  warp.return
+}
+
+// -----
+
+// budgets fit the register file
+warp.kernel @k() threads 384 shared 100000 {
+  // expected-error@+1 {{hopper.role: the roles want 92160 registers, a multiprocessor has 65536}}
+  hopper.role "all" warpgroups 3 from 0 registers 240 {
+    hopper.proxy_fence
+  }
+  warp.return
+}
+
+// -----
+
+// roles lie in the block
+warp.kernel @k() threads 256 shared 100000 {
+  // expected-error@+1 {{hopper.role: warpgroups range(1, 3) of a block of 256 threads}}
+  hopper.role "late" warpgroups 2 from 1 {
+    hopper.proxy_fence
+  }
+  warp.return
+}
+
+// -----
+
+// wgmma under elect
+warp.kernel @k() threads 128 shared 1024 {
+  %c = arith.constant dense<0.0> : vector<32xf32>
+  hopper.elect {
+    %p = hopper.wgmma_begin %c : vector<32xf32> -> !hopper.pending<vector<32xf32>>
+    // expected-error@+1 {{hopper.wgmma_wait: under hopper.elect one thread would run it; it takes whole warpgroups}}
+    %1 = hopper.wgmma_wait %p pending 0 : !hopper.pending<vector<32xf32>> -> vector<32xf32>
+  }
+  warp.return
+}
+
+// -----
+
+// wgmma beside roles
+warp.kernel @k() threads 256 shared 1024 {
+  %c = arith.constant dense<0.0> : vector<32xf32>
+  hopper.role "idle" warpgroups 1 from 0 {
+    hopper.proxy_fence
+  }
+  %p = hopper.wgmma_begin %c : vector<32xf32> -> !hopper.pending<vector<32xf32>>
+  // expected-error@+1 {{hopper.wgmma_wait: stands outside the kernel's roles; move it into a role of whole warpgroups}}
+  %1 = hopper.wgmma_wait %p pending 0 : !hopper.pending<vector<32xf32>> -> vector<32xf32>
+  warp.return
+}
+
+// -----
+
+// roles do not overlap
+warp.kernel @k() threads 256 shared 1024 {
+  // expected-error@+1 {{hopper.role: two roles share a warpgroup; their spans must be disjoint}}
+  hopper.role "one" warpgroups 2 from 0 {
+    hopper.proxy_fence
+  }
+  // expected-error@+1 {{hopper.role: two roles share a warpgroup; their spans must be disjoint}}
+  hopper.role "two" warpgroups 1 from 1 {
+    hopper.proxy_fence
+  }
+  warp.return
+}
