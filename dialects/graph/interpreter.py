@@ -158,7 +158,7 @@ def _run(op: Operation, operands: Sequence[Array], settings: Settings) -> Result
             case ReshapeOp():
                 return (operands[0].reshape(static_tensor(op.result, "the result").get_shape()),)
             case TransposeOp():
-                return (np.ascontiguousarray(operands[0].transpose(op.permutation)),)
+                return (operands[0].transpose(op.permutation).copy(),)
             case FusionOp():
                 return _run_block(op.body.block, operands, settings)
     raise UnsupportedOp(op, "the graph interpreter does not know this op")
@@ -241,7 +241,7 @@ ORACLE: dict[str, Callable[[Array], Array]] = {
 
 def _elementwise(op: UnaryOp | BinaryOp | CastOp, operands: Sequence[Array], settings: Settings) -> Array:
     if settings.float64 and isinstance(op, UnaryOp) and operands[0].dtype == np.float64:
-        return ORACLE[op.kind](operands[0])
+        return np.asarray(ORACLE[op.kind](operands[0]))
     if settings.float64 and isinstance(op, CastOp) and settings.dtype(op.result.type) == operands[0].dtype:
         return operands[0]
     block = Block(arg_types=[_element(value.type, settings) for value in op.operands])

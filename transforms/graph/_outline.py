@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from xdsl.dialects import func
 from xdsl.dialects.builtin import ModuleOp
@@ -21,7 +21,7 @@ def outline(ops: Sequence[Operation], rewriter: Rewriter, root: Operation) -> gr
     Broadcasts that feed them go in too. Every value from outside becomes an operand once, every result used outside a result."""
     group = _with_broadcasts(ops)
     inside = set(group)
-    inputs = list(dict.fromkeys(v for op in group for v in op.operands if v.owner not in inside))
+    inputs = list(dict.fromkeys(value for op in ops for value in _reads(op, inside)))
     outputs = [r for op in ops for r in op.results if any(use.operation not in inside for use in r.uses)]
     block = Block(arg_types=[value.type for value in inputs])
     values: dict[SSAValue, SSAValue] = dict(zip(inputs, block.args, strict=True))
@@ -32,7 +32,7 @@ def outline(ops: Sequence[Operation], rewriter: Rewriter, root: Operation) -> gr
     block.add_op(terminator)
     fusion = graph.FusionOp(unique_name(root), inputs, [o.type for o in outputs], Region(block))
     fusion.location = terminator.location = fuse_locations(ops)
-    rewriter.xdsl.insert_op(fusion, InsertPoint.before(ops[-1]))
+    rewriter.xdsl.insert(fusion, InsertPoint.before(ops[-1]))
     for output, result in zip(outputs, fusion.outputs, strict=True):
         result.name_hint = output.name_hint
         rewriter.xdsl.replace_all_uses_with(output, result)
@@ -40,6 +40,15 @@ def outline(ops: Sequence[Operation], rewriter: Rewriter, root: Operation) -> gr
         if is_dead(op):
             rewriter.erase(op)
     return fusion
+
+
+def _reads(op: Operation, inside: set[Operation]) -> Iterator[SSAValue]:
+    """The values from outside that `op` needs, those of broadcasts in the group where it uses them."""
+    for operand in op.operands:
+        if operand.owner not in inside:
+            yield operand
+        elif isinstance(operand.owner, graph.BroadcastOp):
+            yield from _reads(operand.owner, inside)
 
 
 def _with_broadcasts(ops: Sequence[Operation]) -> list[Operation]:

@@ -42,8 +42,8 @@ def element_of(value: SSAValue) -> Attribute:
 
 
 def users(op: Operation) -> list[Operation]:
-    """The ops that use any result of `op`, each once."""
-    return list(dict.fromkeys(use.operation for result in op.results for use in result.uses))
+    """The ops that use any result of `op`, each once, the first user first (xDSL lists the newest use first)."""
+    return list(dict.fromkeys(use.operation for result in op.results for use in reversed(list(result.uses))))
 
 
 def is_dead(op: Operation) -> bool:
