@@ -74,24 +74,26 @@ class _KernelBody:
         self.emit, self.kernel, self.grid = emit, kernel, kernel.grid
         block = self.grid.get_block()
         if len(block) > 2:
-            raise error_at(
-                kernel, f"an output of rank {len(block)}: CPU kernels have rows and columns", "collapse dims"
-            )
+            raise error_at(kernel, f"an output of rank {len(block)}, CPU kernels have rows and columns")
         self.grid_rank = len(block)
         self.rows, self.columns = block if len(block) == 2 else (1, *block)
         self.refs: dict[SSAValue, Ref] = {}
         slot = 0
         for arg in kernel.body.block.args:
             assert isinstance(arg.type, tile.RefType)
-            self.refs[arg] = self._ref(arg.type, slot)
+            self.refs[arg] = self._ref(arg.type, slot, arg.name_hint or "ref")
             slot += slot_count(arg.type)
         self.group_slot = slot
 
-    def _ref(self, of: tile.RefType, slot: int) -> Ref:
+    def _ref(self, of: tile.RefType, slot: int, name: str) -> Ref:
         extents = [self.emit.slot(slot + 1 + d) for d in range(of.rank)]
         count = of.rank - 1 if of.access.kind == "plain" else 0
         strides = [self.emit.slot(slot + 1 + of.rank + d) for d in range(count)]
-        return Ref(of, self.emit.slot(slot, POINTER), extents, strides)
+        ref = Ref(of, self.emit.slot(slot, POINTER), extents, strides)
+        ends = ["", *(f"_d{d}" for d in range(of.rank)), *(f"_s{d}" for d in range(count))]
+        for value, end in zip([ref.pointer, *extents, *strides], ends, strict=True):
+            value.name_hint = name + end
+        return ref
 
     # --- the walk over tiles
 
@@ -135,6 +137,8 @@ class _KernelBody:
         column = emit.mul(column_tile, emit.integer(self.columns))
         row = emit.mul(row_tile, emit.integer(self.rows)) if len(args) == 2 else None
         indices: dict[SSAValue, SSAValue] = dict(zip(args, [column] if row is None else [row, column], strict=True))
+        for name, value in indices.items():
+            value.name_hint = name.name_hint
         place = TilePlace(row_tile, column_tile, self.rows, self.columns, indices, row, column)
         rows = RowEvaluator(emit, self.refs, place)
         ops = list(self.grid.body.block.ops)
@@ -226,7 +230,14 @@ class _KernelBody:
         for inner in op.body.block.ops:
             if not isinstance(inner, tile.LoadOp | tile.MmaOp | tile.YieldOp):
                 raise error_at(inner, "stands in a product's loop", "on the CPU it holds tile.load and tile.mma")
-        inits = [[rows.row(v, Row(self.emit.integer(r), r)) for r in range(self.rows)] for v in op.inits]
+        places = [Row(self.emit.integer(r), r) for r in range(self.rows)]
+        inits = [chunk for v in op.inits for at in places for chunk in rows.row(v, at)]
+        per_row = self.columns // chunk_width(self.columns)
+
+        def split(flat: Chunks) -> list[list[Chunks]]:
+            pieces = [flat[i : i + per_row] for i in range(0, len(flat), per_row)]
+            return [pieces[i : i + self.rows] for i in range(0, len(pieces), self.rows)]
+
         loads = [_Operand(load) for load in op.body.block.ops if isinstance(load, tile.LoadOp)]
         operands: Operands = {operand.load.result: operand for operand in loads}
 
@@ -236,14 +247,14 @@ class _KernelBody:
                     operand.rows = self._operand_rows(operand.load, rows)
 
         def body(flat: Chunks) -> Chunks:
-            values: Held = dict(zip(op.iter_args, _nested(flat, inits), strict=True))
+            values: Held = dict(zip(op.iter_args, split(flat), strict=True))
             for product in op.body.block.ops:
                 if isinstance(product, tile.MmaOp):
                     values[product.result] = self._mma(product, operands, values[product.c], rows)
-            return _flat([values[v] for v in last.arguments])
+            return [chunk for v in last.arguments for row in values[v] for chunk in row]
 
         with self.emit.at(op):
-            return _nested(rows.nest(op, _flat(inits), body, enter), inits)
+            return split(rows.nest(op, inits, body, enter))
 
     def _operand_rows(self, load: tile.LoadOp, rows: RowEvaluator) -> list[SSAValue]:
         """Addresses that only the last offset is missing from: the panel of packed weights, or the rows of A."""
@@ -284,12 +295,3 @@ class _KernelBody:
         """As f32: exact for 16-bit floats."""
         of = VectorType(f32, value.type.get_shape()) if isinstance(value.type, VectorType) else f32
         return value if value.type == of else self.emit.insert(arith.ExtFOp(value, of)).result
-
-
-def _flat(nested: list[list[Chunks]]) -> Chunks:
-    return [chunk for rows in nested for row in rows for chunk in row]
-
-
-def _nested(flat: Chunks, like: list[list[Chunks]]) -> list[list[Chunks]]:
-    values = iter(flat)
-    return [[[next(values) for _ in row] for row in rows] for rows in like]

@@ -70,7 +70,9 @@ class Emitter:
 
     def integer(self, value: int) -> SSAValue:
         """An integer constant."""
-        return self._once(value, lambda: arith.ConstantOp(IntegerAttr(value, i64)))
+        constant = self._once(value, lambda: arith.ConstantOp(IntegerAttr(value, i64)))
+        constant.name_hint = f"c{value}"
+        return constant
 
     def constant(self, attr: Attribute, of: Attribute) -> SSAValue:
         """A constant of a scalar or (splat or listed) vector type."""

@@ -86,6 +86,8 @@ class RowEvaluator:
                 raise PassFailure(f"{getattr(op, 'name', 'an argument')}: a tile of it has no form by rows on the CPU")
             with self.emit.at(op):
                 chunks = self._rules[type(op)](op, value, at)
+        for chunk in chunks:
+            chunk.name_hint = chunk.name_hint or value.name_hint
         at.memo[value] = chunks
         return chunks
 
@@ -231,6 +233,7 @@ class RowEvaluator:
             enter()
 
         def inside(counter: SSAValue, carried: Chunks) -> Chunks:
+            counter.name_hint = op.offsets[level].name_hint
             self.place.indices[op.offsets[level]] = counter
             if level == len(dims) - 1:
                 return body(carried)
@@ -239,6 +242,13 @@ class RowEvaluator:
 
         end = self.refs[op.over].extents[dims[level]]
         return self.emit.loop(self.emit.integer(0), end, inits, inside)
+
+
+_CASTS: dict[type[Operation], Callable[..., Operation]] = {
+    arith.SIToFPOp: llvm.SIToFPOp, arith.UIToFPOp: llvm_extra.UIToFPOp, arith.FPToSIOp: llvm_extra.FPToSIOp,
+    arith.FPToUIOp: llvm_extra.FPToUIOp, arith.BitcastOp: llvm.BitcastOp, arith.ExtSIOp: llvm.SExtOp,
+    arith.ExtUIOp: llvm.ZExtOp, arith.TruncIOp: llvm.TruncOp,
+}  # fmt: skip
 
 
 def vectorised(op: Operation, operands: Chunks, width: int) -> Operation:
@@ -251,17 +261,7 @@ def vectorised(op: Operation, operands: Chunks, width: int) -> Operation:
     if isinstance(op, arith.CmpfOp):
         predicate = llvm.FCmpPredicateFlag.from_int(op.predicate.value.data)
         return llvm_extra.FCmpOp(str(predicate), operands[0], operands[1])
-    casts: dict[type[Operation], Callable[..., Operation]] = {
-        arith.SIToFPOp: llvm.SIToFPOp,
-        arith.UIToFPOp: llvm_extra.UIToFPOp,
-        arith.FPToSIOp: llvm_extra.FPToSIOp,
-        arith.FPToUIOp: llvm_extra.FPToUIOp,
-        arith.BitcastOp: llvm.BitcastOp,
-        arith.ExtSIOp: llvm.SExtOp,
-        arith.ExtUIOp: llvm.ZExtOp,
-        arith.TruncIOp: llvm.TruncOp,
-    }
-    if make := casts.get(type(op)):
+    if make := _CASTS.get(type(op)):
         return make(operands[0], result)
     return type(op).create(operands=operands, result_types=[result], properties=op.properties, attributes=op.attributes)
 

@@ -18,24 +18,15 @@ from xdsl.dialects import arith
 from xdsl.dialects.builtin import Float16Type, IntegerAttr, ModuleOp, StringAttr, i64
 from xdsl.ir import SSAValue
 
-from stepwell.codegen.targets import CPU_LEVELS, Target
 from stepwell.dialects import plan, tile
 from stepwell.passes import StepwellPass, inherit_location, names_of, remarks_of
 from stepwell.remarks import Remark
+from stepwell.target import target_of
 from stepwell.transforms.lower._llvm_conversion import error_at
 from stepwell.transforms.lower._tile_to_cpu_body import build_function, is_product, tile_counts
 
 GROUP_BYTES = 768 * 1024
 """Rows of A that stay in the second-level cache (1 MiB and more on x86-64-v3 machines) while the weight panels pass by."""
-
-
-def cpu_target(module: ModuleOp) -> Target:
-    """The CPU level that the module states in `stepwell.cpu` (x86-64-v4 when it states none)."""
-    level = module.attributes.get("stepwell.cpu", StringAttr("x86-64-v4"))
-    name = level.data if isinstance(level, StringAttr) else str(level)
-    if name not in CPU_LEVELS:
-        raise error_at(module, f"stepwell.cpu = {name} is not a CPU level", f"levels: {', '.join(CPU_LEVELS)}")
-    return CPU_LEVELS[name]
 
 
 def group_rows(kernel: tile.KernelOp, extents: dict[SSAValue, tuple[int, ...]]) -> int:
@@ -123,7 +114,9 @@ class ConvertTileToCPU(StepwellPass):
     meaning = "reassociates"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        target = cpu_target(op)
+        target = target_of(op)
+        if target is None or target.family != "cpu":
+            raise error_at(op, "the module is not for a CPU", 'stepwell.target = "cpu", stepwell.cpu = "x86-64-v4"')
         kernels = {k.sym_name.data: k for k in op.body.block.ops if isinstance(k, tile.KernelOp)}
         functions = {name: build_function(kernel, target) for name, kernel in kernels.items()}
         for program in [p for p in op.body.block.ops if isinstance(p, plan.ProgramOp)]:
