@@ -4,8 +4,8 @@ named beside them; a tuner may override any choice by putting a config on the fu
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from math import ceil
+from dataclasses import dataclass, replace
+from math import ceil, prod
 
 from stepwell.dialects.tile.config import RING_ALIGNMENT, SHARED_BYTES, X86_VECTORS, Config
 
@@ -13,7 +13,9 @@ MULTIPROCESSORS = 132  # H100 SXM
 L2_BYTES_PER_NS = 56  # of one multiprocessor: 64-channel 3x3 layers reach 320 TFLOP/s at 43 FLOP per byte
 FLOP_PER_NS = {2: 5500, 4: 2800}  # of one multiprocessor: 728 and 372 TFLOP/s, measured GEMM ceilings for f16 and tf32
 ONE_CONSUMER = 0.7  # one warpgroup does not keep the tensor core busy while it waits for its own accumulators
-MEMORY_BYTES_PER_NS = 23  # of one multiprocessor: 3.0 TB/s device copies
+MEMORY_BYTES_PER_NS = 3000  # of the device: 3.0 TB/s copies
+LOAD_NS = 700  # from the issue of a TMA load to its arrival; a ring of n stages hides it over n steps
+CLOSE = 1.05
 BLOCK_NS = 1500  # start of a block: barriers, descriptors, first loads
 MAX_STAGES = 4
 SWIZZLES = (128, 64, 32)
@@ -68,21 +70,27 @@ def wgmma_candidates(extents: Extents) -> Iterator[tuple[float, Config]]:
 
 
 def wgmma_nanoseconds(extents: Extents, config: Config) -> float:
-    """Waves of blocks, each bound by tensor cores or by the traffic from L2, and an epilogue bound by memory."""
+    """Waves of blocks, each step bound by tensor cores, by the traffic from L2 or by latency, and an epilogue bound by memory."""
     rows, columns = config.block
     tiles = ceil(extents.m / rows) * ceil(extents.n / columns)
     steps = extents.taps * ceil(extents.k / config.k)
     rate = FLOP_PER_NS[extents.element_size] * (1 if config.consumers > 1 else ONE_CONSUMER)
     compute = 2 * rows * columns * config.k / rate
     traffic = (rows + columns) * config.swizzle / L2_BYTES_PER_NS
-    epilogue = rows * columns * extents.element_size * (1 + extents.residuals) / MEMORY_BYTES_PER_NS
-    return ceil(tiles / MULTIPROCESSORS) * (steps * max(compute, traffic) + epilogue + BLOCK_NS)
+    step = max(compute, traffic, LOAD_NS / config.stages)
+    rate = min(L2_BYTES_PER_NS, MEMORY_BYTES_PER_NS / min(tiles, MULTIPROCESSORS))
+    epilogue = rows * columns * extents.element_size * (1 + extents.residuals) / rate
+    return ceil(tiles / MULTIPROCESSORS) * (steps * step + epilogue + BLOCK_NS)
 
 
 def wgmma_config(extents: Extents, copy: str) -> Config:
-    """The cheapest candidate; equal costs prefer the larger tile."""
-    _, config = min(wgmma_candidates(extents), key=lambda entry: (entry[0], [-extent for extent in entry[1].block]))
-    return Config(**{**vars(config), "copy": copy})
+    """The largest tile among the candidates that cost at most `CLOSE` more than the cheapest: it leaves more of L2 to others, and larger tiles
+    make fewer different kernels."""
+    candidates = list(wgmma_candidates(extents))
+    limit = CLOSE * min(cost for cost, _ in candidates)
+    close = [entry for entry in candidates if entry[0] <= limit]
+    _, config = min(close, key=lambda entry: (-prod(entry[1].block), entry[0]))
+    return replace(config, copy=copy)
 
 
 X86_PANELS: dict[str, dict[int, tuple[int, float]]] = {

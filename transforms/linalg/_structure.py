@@ -168,6 +168,7 @@ class _Analysis:
                 self.fusion, f"the results have shapes {sorted(shapes)}: one kernel writes results of one shape"
             )
         self.root = self._find_root()
+        _refuse_groups(self.root)
         rank = len(shapes.pop())
         self.out = self._out_loops(rank)
         results = tuple(self.node(value, self.out) for value in values)
@@ -263,6 +264,12 @@ def constant_number(value: SSAValue) -> Number:
     if not isinstance(owner, arith.ConstantOp) or not isinstance(owner.value, FloatAttr | IntegerAttr):
         raise PassFailure("a fill or pad with a computed value has no kernel")
     return owner.value
+
+
+def _refuse_groups(root: linalg.GenericOp | None) -> None:
+    roles = contraction_roles(root) if root is not None else None
+    if root is not None and roles is not None and roles.batch and roles.window and (roles.n or roles.k):
+        raise refuse(root, "a grouped convolution has no kernel: only groups of one channel (depthwise) have")
 
 
 def _initial(root: linalg.GenericOp) -> Number:

@@ -70,7 +70,7 @@ class ConvertLinalgToTilePass(StepwellPass):
             plan.structure.fusion.erase()
         first = op.body.block.first_op
         place = InsertPoint.before(first) if first is not None else InsertPoint.at_end(op.body.block)
-        Builder(place).insert_op(kernels)
+        Builder(place).insert(kernels)
         remove_unused(op)
         op.attributes["stepwell.level"] = StringAttr("tile")
 

@@ -33,7 +33,8 @@ NAME = "tile-merge-kernels"
 
 @dataclass(frozen=True)
 class MergeKernelsPass(StepwellPass):
-    """Keep one of the structurally equal kernels and let all applications use it. Remarks: passed, which kernel stands for which."""
+    """Keep one of the structurally equal kernels and let all applications use it. Remarks: passed, which kernel stands for which; missed, a
+    kernel with the same parameters, config and ops that differs in a constant or in how its ops are wired."""
 
     name = NAME
     level: ClassVar[str] = "tile"
@@ -46,6 +47,9 @@ class MergeKernelsPass(StepwellPass):
             candidates = kept.setdefault(signature(kernel), [])
             first = next((other for other in candidates if equal_bodies(other, kernel)), None)
             if first is None:
+                if candidates:
+                    reason = f"@{kernel.sym_name.data} has the form of @{candidates[0].sym_name.data} but another body"
+                    remarks_of(ctx).add(Remark("missed", NAME, names_of(kernel), reason))
                 candidates.append(kernel)
                 continue
             renamed[kernel.sym_name.data] = first.sym_name.data
