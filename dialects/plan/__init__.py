@@ -16,6 +16,7 @@ from stepwell.dialects.plan.attributes import (
     element_name,
     row_major,
 )
+from stepwell.dialects.plan.effects import effects_of, root_of
 from stepwell.dialects.plan.ops_launch import CopyOp, LaunchOp, PointerTableOp, ProgramOp, TensorMapOp
 from stepwell.dialects.plan.ops_memory import (
     BindingOp,
@@ -26,8 +27,8 @@ from stepwell.dialects.plan.ops_memory import (
     window_output,
     window_shape,
 )
-from stepwell.dialects.plan.predecessors import predecessor_faults
-from stepwell.dialects.plan.verify import effects_of, root_of, verify_program
+from stepwell.dialects.plan.predecessors import constant_parameters, predecessor_faults
+from stepwell.dialects.plan.verify import verify_program
 from stepwell.dialects.plan.verify_launch import verify_launch_arguments
 
 PLAN = Dialect(
@@ -38,10 +39,36 @@ PLAN = Dialect(
 DIALECT = PLAN
 
 __all__ = [
-    "ALIGNMENT", "DIALECT", "PLAN", "BindingOp", "BufferType", "ConstantOp", "CopyOp", "Direction",
-    "DirectionAttr", "LaunchOp", "MapKind", "MapKindAttr", "PointerTableOp", "ProgramOp", "SliceOp",
-    "TableType", "TensorMapOp", "TensorMapType", "ViewOp", "WindowOp", "WindowType", "effects_of",
-    "element_bytes", "element_name", "predecessor_faults",
-    "root_of", "row_major", "verify_launch_arguments", "verify_program",
-    "window_output", "window_shape",
+    "ALIGNMENT",
+    "DIALECT",
+    "PLAN",
+    "BindingOp",
+    "BufferType",
+    "ConstantOp",
+    "CopyOp",
+    "Direction",
+    "DirectionAttr",
+    "LaunchOp",
+    "MapKind",
+    "MapKindAttr",
+    "PointerTableOp",
+    "ProgramOp",
+    "SliceOp",
+    "TableType",
+    "TensorMapOp",
+    "TensorMapType",
+    "ViewOp",
+    "WindowOp",
+    "WindowType",
+    "constant_parameters",
+    "effects_of",
+    "element_bytes",
+    "element_name",
+    "predecessor_faults",
+    "root_of",
+    "row_major",
+    "verify_launch_arguments",
+    "verify_program",
+    "window_output",
+    "window_shape",
 ]  # fmt: skip

@@ -9,9 +9,10 @@ from collections.abc import Collection, Iterator
 from xdsl.ir import Block, BlockArgument, Operation, SSAValue
 from xdsl.irdl.dominance import DominanceInfo
 
-from stepwell.dialects.plan.ops_launch import LaunchOp, ProgramOp
+from stepwell.dialects.plan.attributes import MEMORY_TYPES
+from stepwell.dialects.plan.effects import root_of
+from stepwell.dialects.plan.ops_launch import LaunchOp
 from stepwell.dialects.plan.ops_memory import BindingOp, ConstantOp
-from stepwell.dialects.plan.verify import root_of
 from stepwell.dialects.plan.verify_launch import parameter_kind
 
 WAITS = ("tile.wait_predecessor", "warp.wait_predecessor")
@@ -37,20 +38,17 @@ def predecessor_faults(kernel: Operation, constant: Collection[int]) -> list[str
     return faults
 
 
-def constant_parameters(programs: Collection[ProgramOp], kernel: str) -> set[int] | None:
-    """The parameters of `kernel` that are constants or network inputs in every launch; None when nothing launches
-    it."""
-    found: set[int] | None = None
-    for launch in (op for p in programs for op in p.block.ops if isinstance(op, LaunchOp) and op.kernel_name == kernel):
-        operands = enumerate((*launch.args, *launch.outs))
-        these = {n for n, value in operands if _is_memory(value) and _never_changes(value)}
-        found = these if found is None else found & these
-    return found
-
-
-def _is_memory(value: SSAValue) -> bool:
-    """Whether a launch operand reaches memory."""
-    return value.type.name.startswith("plan.")
+def constant_parameters(launches: Collection[LaunchOp]) -> set[int]:
+    """The parameters of a kernel that are constants or network inputs in every one of its launches."""
+    found = [
+        {
+            n
+            for n, value in enumerate((*op.args, *op.outs))
+            if isinstance(value.type, MEMORY_TYPES) and _never_changes(value)
+        }
+        for op in launches
+    ]
+    return set.intersection(*found) if found else set()
 
 
 def _never_changes(value: SSAValue) -> bool:

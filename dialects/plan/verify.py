@@ -4,34 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from xdsl.ir import Operation, SSAValue
+from xdsl.ir import Operation
 from xdsl.utils.exceptions import VerifyException
 
-from stepwell.dialects.plan.ops_launch import CopyOp, LaunchOp, PointerTableOp, ProgramOp, TensorMapOp
-from stepwell.dialects.plan.ops_memory import BindingOp, ConstantOp, SliceOp, ViewOp, WindowOp
+from stepwell.dialects.plan.effects import MemoryOp, effects_of
+from stepwell.dialects.plan.ops_launch import CopyOp, LaunchOp, ProgramOp
+from stepwell.dialects.plan.ops_memory import BindingOp, ConstantOp, SliceOp
 from stepwell.dialects.plan.verify_launch import verify_launch_arguments
-
-MemoryOp = BindingOp | ConstantOp | SliceOp
-_DERIVED = (ViewOp, WindowOp, TensorMapOp, PointerTableOp)
-
-
-def root_of(value: SSAValue) -> MemoryOp:
-    """The binding, constant or slice whose bytes a value reaches, through views, windows, tensor maps and tables."""
-    owner = value.owner
-    while isinstance(owner, _DERIVED):
-        owner = owner.source.owner
-    if not isinstance(owner, (BindingOp, ConstantOp, SliceOp)):
-        raise VerifyException("plan.program: memory comes from plan.binding, plan.constant or plan.slice only")
-    return owner
-
-
-def effects_of(step: LaunchOp | CopyOp) -> tuple[list[MemoryOp], list[MemoryOp]]:
-    """What a step reads and what it writes, each root once, in operand order."""
-    if isinstance(step, CopyOp):
-        return [root_of(step.source)], [root_of(step.target)]
-    reads = dict.fromkeys(root_of(value) for value in step.read_values())
-    writes = dict.fromkeys(root_of(value) for value in step.written_values())
-    return list(reads), list(writes)
 
 
 def verify_program(program: ProgramOp) -> None:

@@ -16,7 +16,6 @@ from xdsl.dialects.builtin import ModuleOp, StringAttr
 from xdsl.ir import Operation
 
 from stepwell.dialects import plan
-from stepwell.dialects.plan.predecessors import constant_parameters
 from stepwell.passes import Meaning, PassFailure, StepwellPass, names_of, remarks_of
 from stepwell.remarks import Remark
 
@@ -35,19 +34,18 @@ class VerifyPredecessorsPass(StepwellPass):
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         if op.attributes.get("stepwell.target") == StringAttr("cpu"):
             return
-        programs = [program for program in op.ops if isinstance(program, plan.ProgramOp)]
+        launches = [launch for launch in op.walk() if isinstance(launch, plan.LaunchOp)]
         checked = 0
         for kernel in [kernel for kernel in op.ops if kernel.name in KERNELS]:
             name = _symbol(kernel)
-            constant = constant_parameters(programs, name)
-            if constant is None:
+            mine = [launch for launch in launches if launch.kernel_name == name]
+            if not mine:
                 continue
-            faults = plan.predecessor_faults(kernel, constant)
-            if faults:
+            for fault in plan.predecessor_faults(kernel, plan.constant_parameters(mine)):
                 raise PassFailure(
-                    f"@{name} {faults[0]}",
+                    f"@{name} {fault}",
                     where=" + ".join(names_of(kernel)) or self.name,
-                    hint="put the wait in front of it, in every role that reaches it",
+                    hint="put warp.wait_predecessor in front of it, in every role that reaches it",
                 )
             checked += 1
         remarks_of(ctx).add(Remark("analysis", self.name, (), f"{checked} kernels wait for their predecessors"))

@@ -18,7 +18,7 @@ from stepwell.transforms.pipelines import stages
 from stepwell.universe import make_context
 
 UNTIL_TILE = [spec for level, specs in stages("cpu") if level in ("graph", "linalg", "tile") for spec in specs]
-CONVERT, ASSIGN, VERIFY = "stepwell-convert-tile-to-plan", "plan-assign-offsets", "plan-verify-predecessors"
+CONVERT, ASSIGN = "stepwell-convert-tile-to-plan", "plan-assign-offsets"
 
 
 def after(case: GeneratedGraph, *specs: str) -> GeneratedGraph:
@@ -57,8 +57,6 @@ def test_what_holds_for_every_pass(case: GeneratedGraph) -> None:
     planned = after(made, CONVERT)
     (report,) = check_pass(ASSIGN, planned.module, planned.context())
     assert not report.refusal and report.changed
-    (report,) = check_pass(VERIFY, after(planned, ASSIGN).module, planned.context())
-    assert not report.refusal and not report.changed
 
 
 HOST = """
