@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import cache
-from importlib import import_module, util
+from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -20,8 +19,9 @@ from stepwell.codegen.llvm_text import translate
 from stepwell.codegen.targets import SM_90A
 from stepwell.modules import make_context
 from stepwell.passes import StepwellPass
+from stepwell.testing import gpu_kernels
+from stepwell.testing.gpu_contractions import Ending, Schedule, gemm
 
-CASES = Path(__file__).parents[1] / "gpu" / "kernel_cases.py"
 LOWERING = (
     "lower.convert_tile_to_plan", "plan.assign_offsets", "lower.convert_tile_to_hopper", "lower.convert_tile_to_warp",
     "lower.convert_hopper_roles_to_scf", "lower.convert_scf_to_cf", "lower.convert_kernel_to_llvm",
@@ -31,21 +31,9 @@ MOST_OPS = 450
 
 
 @cache
-def kernel_cases() -> ModuleType:
-    spec = util.spec_from_file_location("kernel_cases_for_ptx", CASES)
-    assert spec is not None and spec.loader is not None
-    module = util.module_from_spec(spec)
-    import sys
-
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-@cache
 def lowered(name: str) -> tuple[ModuleOp, str]:
     """The llvm-level module of a case and its LLVM text."""
-    case = next(c for c in [*kernel_cases().small_cases(), *wide_cases()] if c.name == name)
+    case = next(c for c in [*gpu_kernels.small_cases(), *wide_cases()] if c.name == name)
     ctx = make_context(case.weights)
     module = Parser(ctx, case.text).parse_module()
     for step in LOWERING:
@@ -58,9 +46,8 @@ def lowered(name: str) -> tuple[ModuleOp, str]:
 @cache
 def wide_cases() -> list[Any]:
     """Large tiles with a long epilogue: where registers run out first."""
-    c = kernel_cases()
     return [
-        c.gemm(f"gelu_{rows}x{columns}", rows, columns, 64, "f16", c.Schedule((rows, columns), 3), c.Ending("gelu"))
+        gemm(f"gelu_{rows}x{columns}", rows, columns, 64, "f16", Schedule((rows, columns), 3), Ending("gelu"))
         for rows, columns in ((128, 128), (128, 192), (128, 256), (64, 256))
     ]
 

@@ -7,31 +7,20 @@ installed, large matrix products are timed beside it. Exit code 1 when a case is
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import statistics
 import sys
 import time
 import traceback
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from stepwell.runtime.errors import StepwellError
+from stepwell.testing import gpu_kernels
+from stepwell.testing.gpu_contractions import Case, Ending, Schedule, Window, conv, gemm
 
 
-def _load_cases() -> ModuleType:
-    """The module beside this one, whatever the working directory is."""
-    spec = importlib.util.spec_from_file_location("kernel_cases", Path(__file__).with_name("kernel_cases.py"))
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["kernel_cases"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-def build(case: Any) -> Any:
+def build(case: Case) -> Any:
     """An engine for one case."""
     from xdsl.parser import Parser
 
@@ -42,7 +31,7 @@ def build(case: Any) -> Any:
     return stepwell.compile(module, weights=case.weights, target="sm_90a")
 
 
-def compare(case: Any, got: np.ndarray) -> str:
+def compare(case: Case, got: np.ndarray) -> str:
     """Empty when right, else what is wrong."""
     expected = case.expected.astype(np.float64)
     found = got.reshape(expected.shape).astype(np.float64)
@@ -54,7 +43,7 @@ def compare(case: Any, got: np.ndarray) -> str:
     return f"{wrong} of {equal.size} differ, first [{row}, {column}]: {found[row, column]} for {expected[row, column]}"
 
 
-def run(case: Any, timed: bool) -> bool:
+def run(case: Case, timed: bool) -> bool:
     """Build, run three times with the same context, compare, and perhaps time one case."""
     started = time.perf_counter()
     engine = build(case)
@@ -72,24 +61,24 @@ def run(case: Any, timed: bool) -> bool:
     return not wrong
 
 
-def large_cases(cases: ModuleType) -> list[Any]:
+def large_cases() -> list[Case]:
     """Shapes that fill an H100; integer data, so the reference is exact in f32."""
-    s, e, w = cases.Schedule, cases.Ending, cases.Window
+    s, e, w = Schedule, Ending, Window
     listed = [
-        cases.gemm(f"large_gemm_{n}_{element}", n, n, n, element, s((128, 256), 4), e("none"))
+        gemm(f"large_gemm_{n}_{element}", n, n, n, element, s((128, 256), 4), e("none"))
         for n, element in ((1024, "f16"), (2048, "f16"), (4096, "f16"), (2048, "f32"))
     ]
     listed += [
-        cases.gemm("large_gemm_2048_128x128", 2048, 2048, 2048, "f16", s((128, 128), 4), e("none")),
-        cases.conv("resnet_64_56_f16", (32, 56, 56, 64), 64, w(), "f16", s((128, 64), 4), e("relu")),
-        cases.conv("resnet_64_56_residual", (32, 56, 56, 64), 64, w(), "f16", s((128, 64), 4), e("relu", True)),
-        cases.conv("resnet_256_14_f16", (32, 14, 14, 256), 256, w(), "f16", s((128, 256), 4), e("relu")),
-        cases.conv("digits_conv_f16", (128, 8, 8, 64), 64, w(), "f16", s((128, 64), 4), e("relu", True)),
-        cases.conv("digits_conv_f16_64", (128, 8, 8, 64), 64, w(), "f16", s((64, 64), 4), e("relu", True)),
-        cases.conv("digits_conv_tf32", (128, 8, 8, 64), 64, w(), "f32", s((64, 64), 4), e("relu", True)),
-        cases.stem("digits_stem", (128, 8, 8, 1), 64),
-        cases.pool("pool_112", (32, 112, 112, 64), w((3, 3), (2, 2), (1, 1, 1, 1)), "f16"),
-        cases.elementwise("elementwise_large", 65536, 256, "f16"),
+        gemm("large_gemm_2048_128x128", 2048, 2048, 2048, "f16", s((128, 128), 4), e("none")),
+        conv("resnet_64_56_f16", (32, 56, 56, 64), 64, w(), "f16", s((128, 64), 4), e("relu")),
+        conv("resnet_64_56_residual", (32, 56, 56, 64), 64, w(), "f16", s((128, 64), 4), e("relu", True)),
+        conv("resnet_256_14_f16", (32, 14, 14, 256), 256, w(), "f16", s((128, 256), 4), e("relu")),
+        conv("digits_conv_f16", (128, 8, 8, 64), 64, w(), "f16", s((128, 64), 4), e("relu", True)),
+        conv("digits_conv_f16_64", (128, 8, 8, 64), 64, w(), "f16", s((64, 64), 4), e("relu", True)),
+        conv("digits_conv_tf32", (128, 8, 8, 64), 64, w(), "f32", s((64, 64), 4), e("relu", True)),
+        gpu_kernels.stem("digits_stem", (128, 8, 8, 1), 64),
+        gpu_kernels.pool("pool_112", (32, 112, 112, 64), w((3, 3), (2, 2), (1, 1, 1, 1)), "f16"),
+        gpu_kernels.elementwise("elementwise_large", 65536, 256, "f16"),
     ]
     return listed
 
@@ -100,8 +89,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*")
     parser.add_argument("--time", action="store_true", help="time each kernel, and add the large shapes")
     options = parser.parse_args()
-    cases = _load_cases()
-    listed = cases.small_cases() + (large_cases(cases) if options.time else [])
+    listed = gpu_kernels.small_cases() + (large_cases() if options.time else [])
     chosen = [c for c in listed if not options.names or any(name in c.name for name in options.names)]
     failed = 0
     for case in chosen:

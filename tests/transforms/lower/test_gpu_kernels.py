@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from functools import cache
-from importlib import util
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -18,29 +14,19 @@ from stepwell.dialects import hopper, plan, tile, warp
 from stepwell.dialects.hopper.simulator import simulate_program
 from stepwell.modules import make_context
 from stepwell.passes import PassFailure, StepwellContext, location_of, names_of
+from stepwell.testing import gpu_kernels
 from stepwell.testing.check_pass import check_pass
+from stepwell.testing.gpu_contractions import Ending, Schedule, Window, conv, gemm
 from stepwell.transforms.lower.convert_hopper_roles_to_scf import ConvertHopperRolesToScf
 from stepwell.transforms.lower.convert_tile_to_hopper import ConvertTileToHopper
 from stepwell.transforms.lower.convert_tile_to_plan import ConvertTileToPlanPass
 from stepwell.transforms.lower.convert_tile_to_warp import ConvertTileToWarp
 from stepwell.transforms.plan.assign_offsets import AssignOffsetsPass
 
-CASES = Path(__file__).parents[2] / "gpu" / "kernel_cases.py"
-
-
-@cache
-def kernel_cases() -> ModuleType:
-    spec = util.spec_from_file_location("kernel_cases_for_lowering", CASES)
-    assert spec is not None and spec.loader is not None
-    module = util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
 
 @cache
 def small() -> dict[str, Any]:
-    return {case.name: case for case in kernel_cases().small_cases()}
+    return {case.name: case for case in gpu_kernels.small_cases()}
 
 
 NAMES = [
@@ -119,9 +105,8 @@ def test_operands_that_are_not_constant_wait() -> None:
 
 def test_kernels_hold_no_extents() -> None:
     """Two shapes, one kernel: everything that differs is an argument."""
-    c = kernel_cases()
     small_one, large_one = (
-        lowered(c.conv("k", (n, s, s, ch), 64, c.Window((r, r), (1, 1), (r // 2,) * 4)))
+        lowered(conv("k", (n, s, s, ch), 64, Window((r, r), (1, 1), (r // 2,) * 4)))
         for n, s, ch, r in ((3, 8, 64, 3), (2, 13, 128, 5))
     )
     first, second = (next(op for op in m.ops if isinstance(op, warp.KernelOp)) for m in (small_one, large_one))
@@ -140,8 +125,7 @@ def test_launches_carry_the_abi() -> None:
 
 
 def test_persistent_grids_are_no_larger_than_the_device() -> None:
-    c = kernel_cases()
-    launch = launch_of(lowered(c.gemm("big", 64 * 400, 64, 64, "f16", c.Schedule((64, 64)), c.Ending("none"))))
+    launch = launch_of(lowered(gemm("big", 64 * 400, 64, 64, "f16", Schedule((64, 64)), Ending("none"))))
     assert launch.grid is not None and int(launch.grid.get_values()[0]) == 2 * 132
 
 
@@ -201,9 +185,8 @@ def test_padding_with_something_else_is_refused() -> None:
 
 
 def test_rows_of_odd_bytes_are_refused() -> None:
-    c = kernel_cases()
     with pytest.raises(PassFailure, match="rows of 84 bytes: TMA takes multiples of 16"):
-        lowered(c.gemm("odd", 64, 64, 42, "f16"))
+        lowered(gemm("odd", 64, 64, 42, "f16"))
 
 
 def test_other_epilogue_operands_are_refused() -> None:
