@@ -239,7 +239,9 @@ class LLVMConversion:
         props: dict[str, Attribute | None] = dict(properties or {})
         if argument_attributes is not None:
             props["arg_attrs"] = ArrayAttr([DictionaryAttr(dict(a)) for a in argument_attributes])
-        own = llvm.FuncOp.get_irdl_definition().properties  # what stands among the attributes would not survive generic syntax
+        own = (
+            llvm.FuncOp.get_irdl_definition().properties
+        )  # what stands among the attributes would not survive generic syntax
         given = dict(attributes or {})
         props |= {key: value for key, value in given.items() if key in own}
         func = llvm.FuncOp(
@@ -279,7 +281,7 @@ class LLVMConversion:
         self._op = outer
 
     def _copy(self, op: Operation) -> None:
-        copy = op.clone({old: new for old, new in self._values.items() if old in op.operands}, dict(self._blocks))
+        copy = op.clone({old: self.value(old) for old in op.operands}, {old: self.block(old) for old in op.successors})
         self.insert(copy)
         for old, new in zip(op.results, copy.results, strict=True):
             self.bind(old, new)

@@ -103,7 +103,7 @@ def test_window_repeated_along_columns(level: str, channels: int) -> None:
     """A convolution that no matrix product takes reads its scalars through the pointer table."""
     rng = np.random.default_rng(channels)
     window = Window(integers(rng, (2, 5, 6, channels)), ((3, 3), (2, 1), (1,) * 4, (1, 1)), np.float32(0))
-    inputs = [window, integers(rng, (9, channels, 21))]
+    inputs: list[np.ndarray | Window] = [window, integers(rng, (9, channels, 21))]
     agree(compiled(narrow_text(level)), inputs, [(window.extents[0], 21)])
 
 
@@ -197,3 +197,47 @@ def test_every_op_keeps_its_source() -> None:
     inside = [op for op in module.walk() if op is not module]
     assert all(not isinstance(op.location, UnknownLoc) for op in inside)
     assert {name for op in inside for name in names_of(op)} == {"conv", "act"}
+
+
+UNARY = ["arith.negf", "math.absf", "math.sqrt", "math.floor", "math.ceil", "math.trunc", "math.roundeven"]
+BINARY = ["arith.addf", "arith.subf", "arith.mulf", "arith.divf", "arith.maximumf", "arith.minimumf", "math.copysign"]
+COMPARISONS = ["oeq", "ogt", "oge", "olt", "ole", "one", "ord", "ueq", "ugt", "uge", "ult", "ule", "une", "uno"]
+
+
+def every_op_text(level: str) -> str:
+    """One output per op of a map body."""
+    bodies = [f"%r = {op} %p : f32" for op in UNARY] + [f"%r = {op} %p, %q : f32" for op in BINARY]
+    bodies += [f"%c = arith.cmpf {p}, %p, %q : f32\n %r = arith.select %c, %p, %q : f32" for p in COMPARISONS]
+    bodies += ["%r = math.fma %p, %q, %p : f32", "%h = arith.truncf %p : f32 to f16\n %r = arith.extf %h : f16 to f32"]
+    outputs = ", ".join(f"%y{i}: !tile.ref<2xf32, plain>" for i in range(len(bodies)))
+    full = "!tile.tile<2x16xf32, regs>"
+    maps = "\n".join(
+        f"%o{i} = tile.map (%p = %a, %q = %b) {{\n{body}\ntile.yield %r\n}} : {full}\ntile.store %o{i}, %y{i}[%i, %j]"
+        for i, body in enumerate(bodies)
+    )
+    return f"""
+builtin.module attributes {{stepwell.target = "cpu", stepwell.cpu = "{level}"}} {{
+tile.kernel @every(%x: !tile.ref<2xf32, plain>, %w: !tile.ref<2xf32, plain>) -> ({outputs}) config #tile.config<block = [2, 16]> {{
+  tile.wait_predecessor
+  tile.for_tiles (%i, %j) of %y0 block [2, 16] {{
+    %a = tile.load %x[%i, %j] : {full}
+    %b = tile.load %w[%i, %j] : {full}
+    {maps}
+  }}
+}}
+}}"""
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_every_op_of_a_map_on_vectors(level: str) -> None:
+    """Special values and all, at whole and at cut tiles; only the payload of a NaN is open."""
+    special = [0.0, -0.0, 1.0, -1.5, 2.5, 0.5, 3e38, -3e38, 70000.0, np.inf, -np.inf, np.nan, 1e-3]
+    x, w = (value.astype(np.float32) for value in np.meshgrid(special, [*special, 7.0, -7.0, 9.0, 11.0]))
+    native = compiled(every_op_text(level))
+    shapes = [x.shape] * len(native.kernel.outputs)
+    with np.errstate(all="ignore"):
+        expected = run_kernel(native.kernel, [x, w], shapes)
+    for found, wanted in zip(native.run([x, w], shapes, group=1), expected, strict=True):
+        np.testing.assert_array_equal(found, wanted)
+        numbers = ~np.isnan(wanted)
+        np.testing.assert_array_equal(np.signbit(found[numbers]), np.signbit(wanted[numbers]))
