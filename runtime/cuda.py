@@ -8,6 +8,7 @@ import statistics
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,11 +28,15 @@ from stepwell.runtime.plan_file import Section
 from stepwell.runtime.program import Argument, Launch, Place, dtype_of
 from stepwell.runtime.program_reader import read_program
 
-PROFILE_LAUNCHES = 8
+PROFILE_LAUNCHES = 20
 _VALUES: Mapping[str, type[Any]] = {
     "i1": ctypes.c_bool, "i8": ctypes.c_int8, "i16": ctypes.c_int16, "i32": ctypes.c_int32, "i64": ctypes.c_int64,
     "f32": ctypes.c_float, "f64": ctypes.c_double,
 }  # fmt: skip
+
+
+CAPTURE = threading.Lock()
+"""Held while a stream is captured and while the device is synchronised: the second voids every capture under way in the process."""
 
 
 class CudaModule:
@@ -52,7 +57,8 @@ class CudaModule:
         self.constants = call("cuMemAlloc", max(256, constants.nbytes))
         if constants.nbytes:
             call("cuMemcpyHtoD", self.constants, constants.ctypes.data, constants.nbytes)
-        call("cuCtxSynchronize")
+        with CAPTURE:
+            call("cuCtxSynchronize")
 
     @property
     def device(self) -> str:
@@ -182,21 +188,25 @@ class CudaContext:
                 self._tables.append(self._allocate(entries.nbytes))
             call("cuMemcpyHtoD", self._tables[index], entries.ctypes.data, entries.nbytes)
         maps = [encode_tensor_map(spec, self._address(spec.place)) for spec in self.program.tensor_maps]
-        call(
-            "cuCtxSynchronize"
-        )  # uploads from pageable memory may still be on their way to a stream that does not wait
         self._parameters = [_Parameters(launch, self._address, maps, self._tables) for launch in self.program.launches]
-        self._graph = self._capture()
+        with CAPTURE:
+            call("cuCtxSynchronize")  # uploads from pageable memory may be on their way to a stream that does not wait
+            self._graph = self._capture(self._record_program)
 
-    def _capture(self) -> Any:
+    def _record_program(self) -> None:
+        """All launches and copies of one execution."""
+        for number in range(len(self.program.launches)):
+            self._launch(number)
+        for copy in self.program.copies:
+            source, target = self._address(copy.source), self._address(copy.target)
+            call("cuMemcpyDtoDAsync", target, source, copy.bytes, self._stream)
+
+    def _capture(self, record: Callable[[], None]) -> Any:
+        """An executable CUDA graph of the work that `record` puts on the context's stream. `CAPTURE` is held."""
         mode = driver().CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
         call("cuStreamBeginCapture", self._stream, mode)
         try:
-            for number in range(len(self.program.launches)):
-                self._launch(number)
-            for copy in self.program.copies:
-                source, target = self._address(copy.source), self._address(copy.target)
-                call("cuMemcpyDtoDAsync", target, source, copy.bytes, self._stream)
+            record()
         except StepwellError:
             driver().cuStreamEndCapture(self._stream)  # the capture is void: the first error is the one to tell
             raise
@@ -246,7 +256,8 @@ class CudaContext:
             for index, array in held.items():
                 call("cuMemcpyHtoDAsync", self._own[index], array.ctypes.data, array.nbytes, self._stream)
             if sources:
-                call("cuCtxSynchronize")  # whoever made them may have used another stream
+                with CAPTURE:
+                    call("cuCtxSynchronize")  # whoever made them may have used another stream
             for index, value in sources.items():
                 source, size = _device_address(self.program.bindings[index], value), self.program.bindings[index].bytes
                 call("cuMemcpyDtoDAsync", self._binding_address(index), source, size, self._stream)
@@ -278,20 +289,27 @@ class CudaContext:
             return [self._timed(lambda: call("cuGraphLaunch", self._graph, self._stream)) for _ in range(repeat)]
 
     def profile(self, repeat: int = 10) -> list[tuple[str, float]]:
-        """(name, median seconds) of each launch, alone: events around several launches of it without overlap."""
+        """(name, median seconds) of each launch, alone: events around a CUDA graph of several of it without overlap."""
         with self._turn():
             self._prepare()
             return [
-                (launch_name(self.program, number), statistics.median(self._time_launch(number) for _ in range(repeat)))
+                (launch_name(self.program, number), self._time_launch(number, repeat))
                 for number in range(len(self.program.launches))
             ]
 
-    def _time_launch(self, number: int) -> float:
+    def _time_launch(self, number: int, repeat: int) -> float:
         def several() -> None:
             for _ in range(PROFILE_LAUNCHES):
                 self._launch(number, overlap=False)
 
-        return self._timed(several) / PROFILE_LAUNCHES
+        with CAPTURE:
+            graph = self._capture(several)
+        try:
+            work = partial(call, "cuGraphLaunch", graph, self._stream)
+            self._timed(work)
+            return statistics.median(self._timed(work) for _ in range(repeat)) / PROFILE_LAUNCHES
+        finally:
+            call("cuGraphExecDestroy", graph)
 
     def _timed(self, work: Callable[[], None]) -> float:
         begin, end = call("cuEventCreate", 0), call("cuEventCreate", 0)
