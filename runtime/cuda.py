@@ -3,7 +3,6 @@ graph."""
 
 from __future__ import annotations
 
-import ctypes
 import statistics
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -13,30 +12,19 @@ from typing import Any
 
 import numpy as np
 
-from stepwell.runtime.arguments import (
-    check_inputs,
-    check_kind,
-    describe,
-    fill_rows,
-    find_binding,
-    launch_name,
-    table_addresses,
-)  # fmt: skip
-from stepwell.runtime.cuda_driver import TENSOR_MAP_BYTES, call, check_device, driver, encode_tensor_map, failure
+from stepwell.runtime.arguments import check_inputs, fill_rows, find_binding, launch_name, table_addresses
+from stepwell.runtime.cuda_arguments import Parameters, device_address
+from stepwell.runtime.cuda_driver import call, check_device, driver, encode_tensor_map, failure
 from stepwell.runtime.errors import PlanError, StepwellError, UsageError
 from stepwell.runtime.plan_file import Section
-from stepwell.runtime.program import Argument, Launch, Place, dtype_of
+from stepwell.runtime.program import Place, dtype_of
 from stepwell.runtime.program_reader import read_program
 
 PROFILE_LAUNCHES = 20
-_VALUES: Mapping[str, type[Any]] = {
-    "i1": ctypes.c_bool, "i8": ctypes.c_int8, "i16": ctypes.c_int16, "i32": ctypes.c_int32, "i64": ctypes.c_int64,
-    "f32": ctypes.c_float, "f64": ctypes.c_double,
-}  # fmt: skip
-
 
 CAPTURE = threading.Lock()
-"""Held while a stream is captured and while the device is synchronised: the second voids every capture under way in the process."""
+"""Held while a stream is captured and while the device is synchronised: the second voids every capture under way in the
+process."""
 
 
 class CudaModule:
@@ -148,7 +136,7 @@ class CudaContext:
         rows, self._fill_offsets = fill_rows(self.program)
         self._fill = self._upload(rows)
         self._tables: list[int] = []
-        self._parameters: list[_Parameters] = []
+        self._parameters: list[Parameters] = []
         self._graph: Any = None
         self._table_memory: list[Any] = []
 
@@ -188,7 +176,7 @@ class CudaContext:
                 self._tables.append(self._allocate(entries.nbytes))
             call("cuMemcpyHtoD", self._tables[index], entries.ctypes.data, entries.nbytes)
         maps = [encode_tensor_map(spec, self._address(spec.place)) for spec in self.program.tensor_maps]
-        self._parameters = [_Parameters(launch, self._address, maps, self._tables) for launch in self.program.launches]
+        self._parameters = [Parameters(launch, self._address, maps, self._tables) for launch in self.program.launches]
         with CAPTURE:
             call("cuCtxSynchronize")  # uploads from pageable memory may be on their way to a stream that does not wait
             self._graph = self._capture(self._record_program)
@@ -237,7 +225,7 @@ class CudaContext:
         """Use the caller's device memory for a binding from the next run on: an address, or an array with
         `__cuda_array_interface__` (contiguous, the binding's type and shape). It must stay alive."""
         index = find_binding(self.program, name)
-        address = memory if isinstance(memory, int) else _device_address(self.program.bindings[index], memory)
+        address = memory if isinstance(memory, int) else device_address(self.program.bindings[index], memory)
         if address % 16:
             raise UsageError(f"the memory bound to {name} is not aligned to 16 bytes", where=name)
         with self._turn():
@@ -259,7 +247,7 @@ class CudaContext:
                 with CAPTURE:
                     call("cuCtxSynchronize")  # whoever made them may have used another stream
             for index, value in sources.items():
-                source, size = _device_address(self.program.bindings[index], value), self.program.bindings[index].bytes
+                source, size = device_address(self.program.bindings[index], value), self.program.bindings[index].bytes
                 call("cuMemcpyDtoDAsync", self._binding_address(index), source, size, self._stream)
             call("cuGraphLaunch", self._graph, self._stream)
             outputs = {
@@ -352,47 +340,3 @@ class CudaContext:
                 call("cuMemFree", memory)
             self._memory.clear()
         self.module.close()
-
-
-def _device_address(binding: Any, memory: Any) -> int:
-    """The address in an object with `__cuda_array_interface__` that fits the binding."""
-    interface = getattr(memory, "__cuda_array_interface__", None)
-    if not isinstance(interface, dict):
-        hint = "pass an address, or an array on the device (torch, cupy); host arrays go to run()"
-        raise UsageError(f"{describe(binding)} is bound to a {type(memory).__name__}", where=binding.name, hint=hint)
-    check_kind(binding, np.dtype(interface["typestr"]), tuple(interface["shape"]))
-    if interface.get("strides") is not None:
-        strides = tuple(np.empty(binding.shape, dtype_of(binding.dtype)).strides)
-        if tuple(interface["strides"]) != strides:
-            raise UsageError(f"{describe(binding)} is bound to memory that is not contiguous", where=binding.name)
-    return int(interface["data"][0])
-
-
-class _Parameters:
-    """The parameters of one launch as the driver wants them: an array of pointers to values, tensor maps aligned to 64
-    bytes."""
-
-    def __init__(self, launch: Launch, address: Callable[[Place], int], maps: list[Any], tables: list[int]) -> None:
-        self._held: list[Any] = []
-        pointers = [self._pointer(argument, address, maps, tables) for argument in launch.arguments]
-        self._array = (ctypes.c_void_p * max(1, len(pointers)))(*pointers)
-        self.address = ctypes.addressof(self._array)
-
-    def _pointer(self, argument: Argument, address: Callable[[Place], int], maps: list[Any], tables: list[int]) -> int:
-        if argument.kind == "tensor_map":
-            return self._tensor_map(maps[argument.index])
-        if argument.place is not None:
-            value: Any = ctypes.c_uint64(address(argument.place))
-        elif argument.kind == "table":
-            value = ctypes.c_uint64(tables[argument.index])
-        else:
-            value = _VALUES[argument.kind](argument.value)
-        self._held.append(value)
-        return ctypes.addressof(value)
-
-    def _tensor_map(self, descriptor: Any) -> int:
-        memory = (ctypes.c_char * (TENSOR_MAP_BYTES + 64))()
-        start = -(-ctypes.addressof(memory) // 64) * 64
-        ctypes.memmove(start, int(descriptor.getPtr()), TENSOR_MAP_BYTES)
-        self._held.append(memory)
-        return start

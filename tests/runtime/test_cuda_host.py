@@ -30,8 +30,8 @@ class FakeDriver:
         self.calls: list[str] = []
         self.fail: dict[str, Any] = {}
         self.memory: dict[int, Any] = {}
-        self.captured: list[Callable[[], None]] | None = None
-        self.graphs: list[list[Callable[[], None]]] = []
+        self.captured: list[Callable[[], object]] | None = None
+        self.graphs: list[list[Callable[[], object]]] = []
         self.launches: list[tuple[str, Any]] = []
         self.maps: list[tuple[Any, ...]] = []
         self.capability = (9, 0)
@@ -49,7 +49,7 @@ class FakeDriver:
 
         return function
 
-    def _do(self, work: Callable[[], None]) -> tuple[()]:
+    def _do(self, work: Callable[[], object]) -> tuple[()]:
         if self.captured is None:
             work()
         else:
@@ -94,7 +94,7 @@ class FakeDriver:
         return ()
 
     def do_cuMemcpyHtoDAsync(self, target: int, source: int, size: int, stream: Any) -> tuple[()]:
-        return self._do(lambda: ctypes.memmove(int(target), int(source), size) and None)
+        return self._do(lambda: ctypes.memmove(int(target), int(source), size))
 
     do_cuMemcpyDtoHAsync = do_cuMemcpyDtoDAsync = do_cuMemcpyHtoDAsync
 
@@ -130,13 +130,13 @@ class FakeDriver:
 
     def do_cuLaunchKernelEx(self, config: Any, function: str, parameters: int, extra: int) -> tuple[()]:
         self.launches.append((function, config))
-        pointers = (ctypes.c_void_p * 4).from_address(parameters)
+        pointers = (ctypes.c_int64 * 4).from_address(parameters)
         source, target = (ctypes.c_uint64.from_address(pointers[n]).value for n in (0, 1))
         count = ctypes.c_int32.from_address(pointers[2]).value
         factor = ctypes.c_float.from_address(pointers[3]).value
 
         def work() -> None:
-            values = np.frombuffer((ctypes.c_char * (4 * count)).from_address(source), np.float32) * np.float32(factor)
+            values = np.frombuffer(ctypes.string_at(source, (4 * count)), np.float32) * np.float32(factor)
             ctypes.memmove(target, values.astype(np.float32).tobytes(), 4 * count)
 
         return self._do(work)
@@ -230,7 +230,7 @@ def test_binding_captures_again(fake: FakeDriver) -> None:
     context.bind("x", Array())
     context.bind("y", result)
     context.enqueue(99)
-    assert np.frombuffer((ctypes.c_char * 400).from_address(result), np.float32).tolist() == (6 * X).tolist()
+    assert np.frombuffer(ctypes.string_at(result, 400), np.float32).tolist() == (6 * X).tolist()
     assert set(context.run()) == {"z", "w"}
     assert fake.calls.count("cuGraphInstantiate") == 2
     for wrong, message in [
