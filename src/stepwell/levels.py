@@ -71,9 +71,9 @@ def dialect_counts(module: ModuleOp) -> Counter[str]:
     return Counter(op_name(op).partition(".")[0] for op in module.walk() if op is not module)
 
 
-def strangers(module: ModuleOp, level: str) -> Iterable[Operation]:
-    """The ops of `module` that `level` does not allow."""
-    allowed = ALLOWED[level]
+def strangers(module: ModuleOp, *levels: str) -> Iterable[Operation]:
+    """The ops of `module` that none of `levels` allows."""
+    allowed = frozenset().union(*(ALLOWED[level] for level in levels))
     for op in module.walk():
         name = op_name(op)
         if name not in allowed and name.partition(".")[0] not in allowed:

@@ -10,7 +10,7 @@ from xdsl.passes import ModulePass
 
 from stepwell.driver import passes_of
 from stepwell.execute import NotExecutable
-from stepwell.levels import check_level, level_of, op_name
+from stepwell.levels import LEVELS, check_level, level_of, op_name, strangers
 from stepwell.passes import StepwellContext, StepwellPass, names_of
 from stepwell.printing import module_text
 from stepwell.remarks import Remark
@@ -88,7 +88,7 @@ class _Check:
             ("deterministic", lambda: self.deterministic(after)),
             ("round trip", lambda: self.round_trip(after)),
             ("source names", lambda: self.source_names(after)),
-            ("level", lambda: check_level(after, level_of(after))),
+            ("level", lambda: self.level(after)),
         ]
         if not isinstance(self.pass_, StepwellPass):
             return found
@@ -113,6 +113,15 @@ class _Check:
             read = parse_text(make_context(), text, SourceMap(f"after {self.pass_.name}"))
             read.verify()
             assert module_text(read, generic=generic) == text, f"{self.pass_.name}: text does not survive a round trip"
+
+    def level(self, after: ModuleOp) -> None:
+        """A lowering may leave a part for the next: then the module stays at its level and holds ops of the one below too."""
+        level = level_of(after)
+        below = LEVELS[min(LEVELS.index(level) + 1, len(LEVELS) - 1)]
+        foreign = sorted({op_name(op) for op in strangers(after, level, below)})
+        assert not foreign, f"{self.pass_.name}: the module says '{level}' but holds {', '.join(foreign)}"
+        if level != level_of(self.module):
+            check_level(after, level)
 
     def source_names(self, after: ModuleOp) -> None:
         known = source_names(self.module)
