@@ -117,6 +117,12 @@ def table_addresses(table: Table, address: Addresses, fill: int) -> np.ndarray:
     return np.ascontiguousarray(found.reshape(blocks, table.rows, taps).transpose(0, 2, 1))
 
 
+def table_bytes(table: Table) -> int:
+    """What a pointer table takes in memory."""
+    pixels, taps = table.shape[:2] if table.window is None else table.window.extents()
+    return -(-pixels // table.rows) * table.rows * taps * 8
+
+
 def _window_rows(
     shape: tuple[int, ...],
     output: tuple[int, ...],

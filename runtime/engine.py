@@ -11,6 +11,7 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 
+from stepwell.runtime.arguments import table_bytes
 from stepwell.runtime.cpu import CpuModule, check_host
 from stepwell.runtime.errors import PlanError, UsageError
 from stepwell.runtime.plan_file import Plan, Section, read_plan, write_plan
@@ -91,8 +92,11 @@ class Engine:
 
     @property
     def memory(self) -> dict[str, int]:
-        """Bytes, known before anything is allocated: the arena and bindings per context, the constants per engine."""
-        return {**self.program.memory, "arena": self.program.arena, "constants": self.program.constants}
+        """Bytes, known before anything is allocated: arena, pointer tables and bindings per context, constants per
+        engine."""
+        program = self.program
+        tables = sum(map(table_bytes, program.tables))
+        return {**program.memory, "arena": program.arena, "constants": program.constants, "tables": tables}
 
     @property
     def choice(self) -> str:

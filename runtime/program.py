@@ -93,6 +93,10 @@ class Window:
             for d in range(spatial)
         )
 
+    def extents(self) -> tuple[int, int]:
+        """Pixels and taps."""
+        return self.shape[0] * math.prod(self.output()), math.prod(self.kernel)
+
 
 @dataclass(frozen=True)
 class Table:

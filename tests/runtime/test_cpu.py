@@ -37,7 +37,7 @@ def test_engine_describes_itself(make_plan: Callable[..., Plan]) -> None:
         (0, "x", True, "f32", (4, 8), 128),
         (1, "y", False, "f32", (4, 8), 128),
     ]
-    assert engine.memory == {"slices": 256, "arena": 256, "constants": 256}
+    assert engine.memory == {"slices": 256, "arena": 256, "constants": 256, "tables": 0}
     assert engine.choice == "section cpu on cpu (x86-64-v2)"
     with pytest.raises(UsageError, match="there is no profile 1"):
         engine.create_context(profile=1)
@@ -189,6 +189,7 @@ def test_pointer_tables_are_the_window(native_object: bytes, window: Window, row
     plan = Plan((Section("cpu", "cpu", "x86-64-v2", program, "", {"o": native_object}, b""),))
     image = np.random.default_rng(0).integers(-8, 8, window.shape).astype(np.float32)
     with Engine(plan, threads=threads) as engine:
+        assert engine.memory["tables"] == 8 * blocks * rows * taps
         found = engine.run({"x": image})["y"].transpose(0, 2, 1, 3).reshape(blocks * rows, taps, channels)
     np.testing.assert_array_equal(found[:pixels], 0.5 * reference(window, image))
     np.testing.assert_array_equal(found[pixels:], np.float32(0.5 * window.fill))
