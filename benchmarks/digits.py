@@ -171,7 +171,9 @@ def main() -> None:
     begin = time.perf_counter()
     engine = stepwell.compile(MODEL, target=target, precision=options.precision, shapes={"image": shape})
     took = time.perf_counter() - begin
-    print(f"digits, batch {options.batch}, precision {options.precision}, {engine.module.device}, compiled in {took:.1f} s")
+    print(
+        f"digits, batch {options.batch}, precision {options.precision}, {engine.module.device}, compiled in {took:.1f} s"
+    )
     if target == "cpu":
         context = engine.create_context(threads=options.threads)
         sides = {"stepwell": host_timed(lambda: context.run({"image": batch}))}
