@@ -113,6 +113,6 @@ def test_locations_and_remarks() -> None:
     assert names_of(op) == ("a", "b")
     collector = RemarkCollector()
     for kind in ("passed", "missed", "passed"):
-        collector.add(Remark(kind, "graph-x", ("a",), "done", "try"))  # type: ignore[arg-type]
+        collector.add(Remark(kind, "graph-x", ("a",), "done", "try"))
     assert len(collector) == 2 and len(collector.matching("graph", ("missed",))) == 1 and not collector.matching("^x")
     assert str(next(iter(collector))) == "remark: [passed] graph-x: a: done (hint: try)"
