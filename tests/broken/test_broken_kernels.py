@@ -200,7 +200,9 @@ def native(damage: Damage | None) -> Native:
 
 @pytest.mark.skipif(not supports(CPU_LEVELS[LEVEL]), reason=f"this CPU is below {LEVEL}")
 @pytest.mark.parametrize(
-    "wrong", [None, drops_the_activation, subtracts_the_bias, stores_whole_tiles_at_the_edge], ids=str
+    "wrong",
+    [None, drops_the_activation, subtracts_the_bias, stores_whole_tiles_at_the_edge],
+    ids=lambda wrong: getattr(wrong, "__name__", "right"),
 )
 def test_wrong_machine_code_is_caught(wrong: Damage | None) -> None:
     """Another result, or a guard band that was touched."""
