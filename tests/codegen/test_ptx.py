@@ -75,7 +75,7 @@ CONTRACTIONS = [
     ("gemm_wide", "m64n256k16.f32.f16.f16", 4, 168),
     ("gemm_swizzle32", "m64n8k16.f32.f16.f16", 1, 80),
     ("conv_f16", "m64n64k16.f32.f16.f16", 4, 80),
-    ("conv_residual", "m64n64k8.f32.tf32.tf32", 4, 80),
+    ("conv_residual", "m64n64k8.f32.tf32.tf32", 4, 104),
     ("conv_gelu", "m64n32k16.f32.f16.f16", 4, 128),
 ]
 

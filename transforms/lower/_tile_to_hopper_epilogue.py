@@ -21,20 +21,31 @@ from stepwell.transforms.lower._tile_to_hopper_roles import Roles
 
 
 class FragmentEpilogue:
-    """Emits the ops after the product loop for one warpgroup; `sites` decide how wide memory accesses may be."""
+    """Emits the ops after the product loop for one warpgroup; `sites` decide how wide memory accesses may be. With `early` the operands are
+    loaded before the product, so that they arrive while it runs; they take registers meanwhile."""
 
-    def __init__(self, c: Contraction, sites: Sequence[LaunchSite]) -> None:
-        self.c, self.sites = c, sites
+    def __init__(self, c: Contraction, sites: Sequence[LaunchSite], *, early: bool) -> None:
+        self.c, self.sites, self.early = c, sites, early
         self.layout = warp.FragmentAttr.wgmma(c.columns)
 
-    def __call__(self, roles: Roles, product: SSAValue, row: SSAValue, column: SSAValue) -> None:
-        """All ops in order; `row` is the warpgroup's first output row, `column` the tile's first column."""
-        emission = _Emission(self, roles, row, column, {self.c.loop.carried[0]: product})
-        for op in self.c.epilogue:
+    def __call__(self, roles: Roles, row: SSAValue, column: SSAValue) -> Callable[[SSAValue], None]:
+        """Loads, if early; the rest is emitted by what is returned. `row` is the warpgroup's first output row, `column` the tile's first."""
+        emission = _Emission(self, roles, row, column, {})
+        first = [op for op in self.c.epilogue if self.early and isinstance(op, tile.LoadOp)]
+        self._emit(emission, first)
+
+        def finish(product: SSAValue) -> None:
+            emission.values[self.c.loop.carried[0]] = product
+            self._emit(emission, [op for op in self.c.epilogue if op not in first])
+
+        return finish
+
+    def _emit(self, emission: _Emission, ops: Sequence[Operation]) -> None:
+        for op in ops:
             emit = _EMITTERS.get(type(op))
             if emit is None:
                 raise self.refuse(op, "has no place in an epilogue of sm_90a")
-            with roles.e.at(op.location):
+            with emission.roles.e.at(op.location):
                 emit(emission, op)
 
     def refuse(self, op: Operation, reason: str) -> PassFailure:
@@ -124,6 +135,12 @@ def _store(emission: _Emission, op: tile.StoreOp) -> None:
     index, stride = (emission.row, emission.column), emission.roles.p[f"ld{position}"]
     value, layout = emission.values[op.tile], emission.plan.layout
     emission.roles.e.insert(warp.FragmentStoreOp(value, pointer, index, stride, emission.bounds(), layout, access))
+
+
+def operand_registers(c: Contraction) -> int:
+    """Registers per thread that all epilogue operands take once they are f32: a fragment for a matrix, half of one for a row vector."""
+    loads = [op.result.type for op in c.epilogue if isinstance(op, tile.LoadOp)]
+    return sum(c.columns // 2 if isinstance(t, TileType) and t.rank == 2 else c.columns // 4 for t in loads)
 
 
 _EMITTERS: Mapping[type[Operation], Callable[[_Emission, Any], None]] = {

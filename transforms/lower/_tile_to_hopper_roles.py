@@ -19,8 +19,8 @@ from stepwell.transforms.lower._tile_to_hopper_match import WARPGROUP_ROWS, Cont
 
 BARRIER_BYTES = 8
 
-Epilogue = Callable[["Roles", SSAValue, SSAValue, SSAValue], None]
-"""Emits what follows the product: (roles, accumulator vector, first row of the warpgroup, first column)."""
+Epilogue = Callable[["Roles", SSAValue, SSAValue], Callable[[SSAValue], None]]
+"""Emits what a warpgroup loads before the product (roles, its first row, first column); what it returns emits the rest, given the product."""
 
 
 @dataclass
@@ -220,8 +220,8 @@ class Roles:
             first = e.insert(warp.BlockIdOp()).result
             with e.loop((first, p["tiles"], self._grid()), self._state(parity=0), "tile") as tiles:
                 i, j = self._origin(tiles.index)
-                product = self._multiply(tiles, a_base, leader)
-                epilogue(self, product, e.add(i, row, "row"), j)
+                finish = epilogue(self, e.add(i, row, "row"), j)
+                finish(self._multiply(tiles, a_base, leader))
 
     def _multiply(self, tiles: Loop, a_base: SSAValue, leader: SSAValue) -> SSAValue:
         """All k-tiles of one output tile; one product stays in flight, and the slot before it is released."""

@@ -43,11 +43,11 @@ from stepwell.transforms.lower._tile_to_hopper_roles import Roles
 
 NAME = "stepwell-convert-tile-to-hopper"
 PRODUCER_REGISTERS = 40
-LARGE_COLUMNS = 128
+LARGE_COLUMNS = 96
 """From this many columns on the accumulators need more registers than an even split gives: roles get budgets."""
 MAX_REGISTERS = 255
-FEW_REGISTERS = 80
-"""Enough for an accumulator of less than LARGE_COLUMNS columns, a residual and a short epilogue."""
+FEW_REGISTERS = 5
+"""What a short epilogue takes beside accumulators and operands, where the loop's state is dead (128x64 with an f32 residual: 80 of 85 registers)."""
 OTHER_REGISTERS = 56
 """For addresses, loop state and the temporaries of an epilogue."""
 SHARED_PER_MULTIPROCESSOR = 228 * 1024
@@ -70,7 +70,8 @@ def resident_blocks(c: Contraction, shared: int, sites: list[LaunchSite]) -> int
     if sites and all(prod(tiles_of(c, site)) <= MULTIPROCESSORS for site in sites):
         return 1
     long_epilogue = any(isinstance(op, tile.MapOp) and is_long(op) for op in c.epilogue)
-    if c.columns >= LARGE_COLUMNS or long_epilogue or 2 * 32 * c.config.warps * FEW_REGISTERS > warp.REGISTER_FILE:
+    half = warp.REGISTER_FILE // (2 * 32 * c.config.warps)
+    if register_budgets(c) or long_epilogue or c.columns // 2 + operand_registers(c) > half - FEW_REGISTERS:
         return 1
     return min(2, max(1, SHARED_PER_MULTIPROCESSOR // (shared + RESERVED_SHARED)))
 

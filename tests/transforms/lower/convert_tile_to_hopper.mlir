@@ -2,7 +2,7 @@
 
 // CHECK: stepwell.level = "kernel"
 // CHECK:      warp.kernel @fc(%map_a: !hopper.tensor_map<tiled f16 [64, 1, 128] swizzle 128>, %map_b: !hopper.tensor_map<tiled f16 [64, 1, 64] swizzle 128>, %p2: !warp.global<f32>, %p3: !warp.global<f16>, %ld3: i32, %m: i32, %n: i32,
-// CHECK-SAME: threads 384 shared 98368 min_blocks 2 {
+// CHECK-SAME: threads 384 shared 98368 min_blocks 1 {
 // CHECK:        hopper.mbarrier_init %{{.*}} count 8
 // CHECK:        warp.barrier 0 threads 384
 // CHECK-NEXT:   warp.launch_dependents
@@ -14,12 +14,12 @@
 // CHECK:          hopper.expect_bytes %{{.*}}, 16384
 // CHECK:          hopper.tma_load %map_a[%k{{.*}}, %tap{{.*}}, %i{{.*}}]
 // CHECK:        hopper.role "consumer" warpgroups 2 from 1 {
+// CHECK:          %[[BIAS:.*]] = warp.fragment_load_row %p2[%j{{.*}}] bounds[%n] <wgmma 64x64> access 2
 // CHECK:          hopper.wgmma %{{.*}} "f16" instructions 4 : !hopper.pending<vector<32xf32>>
 // CHECK-NEXT:     hopper.wgmma_wait %{{.*}} pending 1
 // CHECK:          hopper.arrive %{{.*}} if
 // CHECK:          %product = hopper.wgmma_wait %{{.*}} pending 0
-// CHECK:          warp.fragment_load_row %p2[%j{{.*}}] bounds[%n] <wgmma 64x64> access 2
-// CHECK-NEXT:     arith.addf %product
+// CHECK:          arith.addf %product, %[[BIAS]]
 // CHECK-NEXT:     arith.maximumf
 // CHECK-NEXT:     arith.truncf
 // CHECK-NEXT:     warp.fragment_store %{{.*}}, %p3[%row{{.*}}, %j{{.*}}] stride %ld3 bounds[%m, %n] <wgmma 64x64> access 2
