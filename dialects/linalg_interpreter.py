@@ -1,9 +1,10 @@
-"""NumPy interpreter of the linalg level: linalg.generic over its whole iteration space at once, tensor ops, fusions and host functions.
+"""NumPy interpreter of the linalg level: linalg.generic over its whole iteration space at once, tensor ops, fusions and
+host functions.
 
-An operand of a generic is read through a strided view that has one axis per loop (stride 0 where its map does not mention the loop), so a
-padded, strided, dilated window costs no copy. Parallel loops run as array operations; reductions run in row-major order, one step of all
-parallel points at a time, in the IR's types. A sum of products of two inputs is one matrix product (BLAS) in the accumulator's type.
-"""
+An operand of a generic is read through a strided view that has one axis per loop (stride 0 where its map does not
+mention the loop), so a padded, strided, dilated window costs no copy. Parallel loops run as array operations;
+reductions run in row-major order, one step of all parallel points at a time, in the IR's types. A sum of products of
+two inputs is one matrix product (BLAS) in the accumulator's type."""
 
 from __future__ import annotations
 

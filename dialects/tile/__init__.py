@@ -1,15 +1,17 @@
-"""The tile dialect: how each kernel computes what a fusion computes: a grid over the output, loops over tiles, tiles as SSA values.
+"""The tile dialect: how each kernel computes what a fusion computes: a grid over the output, loops over tiles, tiles as
+SSA values.
 
-Kernels hold no extents: they read them from their refs, so that kernels which differ only in extents are structurally equal.
-"""
+Kernels hold no extents: they read them from their refs, so that kernels which differ only in extents are structurally
+equal."""
 
 from xdsl.ir import Dialect
 
 from stepwell.dialects.tile.attributes import Access, AccessAttr, RefType, Residence, ResidenceAttr, TileType, ViewType
 from stepwell.dialects.tile.config import Config, ConfigAttr
+from stepwell.dialects.tile.ops_compute import MapOp, MmaOp
 from stepwell.dialects.tile.ops_host import ApplyOp, WindowOp
 from stepwell.dialects.tile.ops_kernel import ForOp, ForTilesOp, KernelOp, WaitPredecessorOp, YieldOp
-from stepwell.dialects.tile.ops_tiles import BroadcastOp, FillOp, LoadOp, MapOp, MmaOp, StoreOp
+from stepwell.dialects.tile.ops_tiles import BroadcastOp, FillOp, LoadOp, StoreOp
 
 OPS = (
     KernelOp, ApplyOp, WindowOp, WaitPredecessorOp, ForTilesOp, ForOp, YieldOp,

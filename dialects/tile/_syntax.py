@@ -1,4 +1,5 @@
-"""Pieces of assembly that several tile ops share. A tile op names its operands without types: they are defined above."""
+"""Pieces of assembly that several tile ops share. A tile op names its operands without types: they are defined
+above."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Types of the tile dialect: tiles (values with a residence), refs (kernel parameters without extents) and views (windows of a tensor)."""
+"""Types of the tile dialect: tiles (values with a residence), refs (kernel parameters without extents) and views
+(windows of a tensor)."""
 
 from __future__ import annotations
 
@@ -36,8 +37,9 @@ class ResidenceAttr(EnumAttribute[Residence]):
 
 @dataclass(frozen=True)
 class Access:
-    """How a kernel may address a ref. plain: a dense row-major tensor; window: rows are pixels, the second dim is the filter tap, the
-    host describes where each (row, tap) lies; packed: weights [N, T, K], K contiguous, or, with `panel` = P, stored as [N/P, T, K, P]."""
+    """How a kernel may address a ref. plain: a dense row-major tensor; window: rows are pixels, the second dim is the
+    filter tap, the host describes where each (row, tap) lies; packed: weights [N, T, K], K contiguous, or, with `panel`
+    = P, stored as [N/P, T, K, P]."""
 
     kind: str = "plain"
     panel: int = 0
@@ -110,7 +112,8 @@ def _shape_attr(shape: Sequence[int]) -> ArrayAttr[IntAttr]:
 
 @irdl_attr_definition
 class TileType(_Shaped, ParametrizedAttribute, TypeAttribute):
-    """`!tile.tile<128x64xf32, regs>`: a block of elements as a value, up to four dims, living where its residence says."""
+    """`!tile.tile<128x64xf32, regs>`: a block of elements as a value, up to four dims, living where its residence
+    says."""
 
     name = "tile.tile"
 
@@ -150,8 +153,9 @@ class TileType(_Shaped, ParametrizedAttribute, TypeAttribute):
 
 @irdl_attr_definition
 class RefType(ParametrizedAttribute, TypeAttribute):
-    """`!tile.ref<3xf32, packed<64>, constant>`: a kernel parameter: rank and element type of a tensor, how it may be addressed, and whether
-    it is constant (weights may be read before the predecessor kernel has ended). The extents are known to the host only."""
+    """`!tile.ref<3xf32, packed<64>, constant>`: a kernel parameter: rank and element type of a tensor, how it may be
+    addressed, and whether it is constant (weights may be read before the predecessor kernel has ended). The extents are
+    known to the host only."""
 
     name = "tile.ref"
 
@@ -200,7 +204,8 @@ class RefType(ParametrizedAttribute, TypeAttribute):
 
 @irdl_attr_definition
 class ViewType(_Shaped, ParametrizedAttribute, TypeAttribute):
-    """`!tile.view<8192x9x64xf32>`: what `tile.window` makes of a channels-last tensor: pixels x taps x channels, not materialised."""
+    """`!tile.view<8192x9x64xf32>`: what `tile.window` makes of a channels-last tensor: pixels x taps x channels, not
+    materialised."""
 
     name = "tile.view"
 

@@ -1,4 +1,5 @@
-"""`#tile.config`: the schedule of one kernel as data, and the rules that make one legal on a target, each with its reason."""
+"""`#tile.config`: the schedule of one kernel as data, and the rules that make one legal on a target, each with its
+reason."""
 
 from __future__ import annotations
 
@@ -16,23 +17,21 @@ COPY_KINDS = ("direct", "pointer_table", "tma", "tma_im2col")
 TARGETS = ("sm_90a", "x86-64-v4", "x86-64-v3")
 
 WARPGROUP = 4  # warps
-SHARED_BYTES = (
-    227 * 1024
-)  # shared memory that one block may take on sm_90 (CUDA programming guide, table of compute capabilities)
-RING_ALIGNMENT = (
-    1024  # a 128-byte swizzle repeats every 1024 bytes; barriers and alignment take at most this much beside the ring
-)
-REGISTERS_FOR_TILES = (
-    200  # of 232 per consumer thread after setmaxnreg: the rest holds addresses, descriptors and loop state
-)
+SHARED_BYTES = 227 * 1024
+"""Shared memory that one block may take on sm_90 (CUDA programming guide, table of compute capabilities)."""
+RING_ALIGNMENT = 1024
+"""A 128-byte swizzle repeats every 1024 bytes; alignment and barriers take at most this much beside the ring."""
+REGISTERS_FOR_TILES = 200
+"""Of 232 per consumer thread after setmaxnreg: the rest holds addresses, descriptors and loop state."""
 X86_VECTORS = {"x86-64-v4": (32, 64), "x86-64-v3": (16, 32)}  # registers, bytes of one
 
 
 @dataclass(frozen=True)
 class Config:
-    """How a kernel is scheduled. `block`: extents of the output tile, one per output dim. `k`: elements of the reduction per stage. `stages`: depth
-    of the shared-memory ring. `warps`: per block, the producer's included. `order`: how tiles follow each other. `copy`: how operands are fetched.
-    `mma`: the matrix instruction. `swizzle`: bytes of the shared-memory swizzle, 0 without."""
+    """How a kernel is scheduled. `block`: extents of the output tile, one per output dim. `k`: elements of the
+    reduction per stage. `stages`: depth of the shared-memory ring. `warps`: per block, the producer's included.
+    `order`: how tiles follow each other. `copy`: how operands are fetched. `mma`: the matrix instruction. `swizzle`:
+    bytes of the shared-memory swizzle, 0 without."""
 
     block: tuple[int, ...]
     k: int = 1
@@ -76,7 +75,8 @@ _LISTS = ("block", "cluster")
 
 @irdl_attr_definition
 class ConfigAttr(Data[Config]):
-    """`#tile.config<block = [128, 64], k = 32, mma = wgmma_tf32>`: a `Config`; keys at their default are not printed."""
+    """`#tile.config<block = [128, 64], k = 32, mma = wgmma_tf32>`: a `Config`; keys at their default are not
+    printed."""
 
     name = "tile.config"
 
@@ -113,8 +113,8 @@ def _parse_value(parser: AttrParser, key: str) -> object:
 
 @dataclass(frozen=True)
 class Facts:
-    """What a config is judged against: widths of the matrix operands (bytes, 0 without), bytes of one ring stage, 32-bit registers per
-    thread (CUDA) or vector registers (CPU) that live register tiles take at the worst place."""
+    """What a config is judged against: widths of the matrix operands (bytes, 0 without), bytes of one ring stage,
+    32-bit registers per thread (CUDA) or vector registers (CPU) that live register tiles take at the worst place."""
 
     operand_bytes: int = 0
     stage_bytes: int = 0
@@ -122,7 +122,8 @@ class Facts:
 
 
 def violations(config: Config, target: str | None, facts: Facts = Facts()) -> Iterator[str]:
-    """Why `config` is illegal on `target` (None: not known, only the rules of every target), one sentence per broken rule."""
+    """Why `config` is illegal on `target` (None: not known, only the rules of every target), one sentence per broken
+    rule."""
     yield from _general(config)
     if target is not None and target not in TARGETS:
         yield f"the target {target} is not one of {', '.join(TARGETS)}"

@@ -1,8 +1,9 @@
-"""NumPy interpreter of the tile level: kernels over their whole grid at once, every tile an array with one leading axis per grid dim.
+"""NumPy interpreter of the tile level: kernels over their whole grid at once, every tile an array with one leading axis
+per grid dim.
 
-All blocks run in step (they are independent, and loops run over extents that all blocks share), so the cost is that of a few NumPy calls
-per op and loop iteration, however many blocks there are. Outputs are poisoned first; an element that is not written exactly once is an error.
-"""
+All blocks run in step (they are independent, and loops run over extents that all blocks share), so the cost is that of
+a few NumPy calls per op and loop iteration, however many blocks there are. Outputs are poisoned first; an element that
+is not written exactly once is an error."""
 
 from __future__ import annotations
 
@@ -20,9 +21,10 @@ from stepwell.dialects import graph
 from stepwell.dialects.evaluate import evaluate, evaluate_block
 from stepwell.dialects.numpy_types import Array, numpy_dtype
 from stepwell.dialects.tile.attributes import RefType, TileType
+from stepwell.dialects.tile.ops_compute import MapOp, MmaOp
 from stepwell.dialects.tile.ops_host import ApplyOp, WindowOp
 from stepwell.dialects.tile.ops_kernel import ForOp, ForTilesOp, KernelOp, WaitPredecessorOp, YieldOp
-from stepwell.dialects.tile.ops_tiles import BroadcastOp, FillOp, LoadOp, MapOp, MmaOp, StoreOp
+from stepwell.dialects.tile.ops_tiles import BroadcastOp, FillOp, LoadOp, StoreOp
 from stepwell.dialects.tile.refs import Dense, Output, Panels, Readable, Window, read
 from stepwell.runtime.errors import UsageError
 
@@ -42,7 +44,8 @@ def bind(ref: RefType, value: Array | Window) -> Readable:
 def run_kernel(
     kernel: KernelOp, inputs: Sequence[Array | Window], shapes: Sequence[Sequence[int]]
 ) -> tuple[Array, ...]:
-    """Run a kernel over its whole grid: `inputs` are bound to its input refs, `shapes` are the extents of its outputs."""
+    """Run a kernel over its whole grid: `inputs` are bound to its input refs, `shapes` are the extents of its
+    outputs."""
     env: Env = {}
     for arg, value in zip(kernel.inputs, inputs, strict=True):
         assert isinstance(arg.type, RefType)

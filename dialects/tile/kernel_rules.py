@@ -1,4 +1,5 @@
-"""What the verifier of `tile.kernel` asks of a whole kernel: one wait, one grid, each output written once, residences, a legal schedule."""
+"""What the verifier of `tile.kernel` asks of a whole kernel: one wait, one grid, each output written once, residences,
+a legal schedule."""
 
 from __future__ import annotations
 
@@ -10,13 +11,15 @@ from xdsl.utils.exceptions import VerifyException
 
 from stepwell.dialects.tile.attributes import RefType, Residence, TileType
 from stepwell.dialects.tile.config import violations
+from stepwell.dialects.tile.ops_compute import MmaOp
 from stepwell.dialects.tile.ops_kernel import ForTilesOp, KernelOp, WaitPredecessorOp
-from stepwell.dialects.tile.ops_tiles import LoadOp, MmaOp, StoreOp
+from stepwell.dialects.tile.ops_tiles import LoadOp, StoreOp
 from stepwell.dialects.tile.registers import facts_of
 
 
 def target_of(op: Operation) -> str | None:
-    """The kernel target that the enclosing module states: `sm_90a`, or for `cpu` what `stepwell.cpu` says; None when it states none."""
+    """The kernel target that the enclosing module states: `sm_90a`, or for `cpu` what `stepwell.cpu` says; None when it
+    states none."""
     module: Operation | None = op
     while module is not None and not (isinstance(module, ModuleOp) and "stepwell.target" in module.attributes):
         module = module.parent_op()

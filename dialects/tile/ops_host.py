@@ -44,10 +44,10 @@ from stepwell.dialects.tile.ops_kernel import KernelOp
 
 @irdl_op_definition
 class WindowOp(IRDLOperation):
-    """The implicit-GEMM view of a channels-last tensor [N, spatial.., C]: logical [M, T, C] with M = N * output pixels, T = filter taps;
-    element
-    (m, t, c) = x[n, o * stride - pad + tap * dilation (per spatial dim), c], or `fill` outside. Nothing is copied: the host describes it
-    by a tensor map, a pointer table or index arithmetic. `pads` are begins then ends. The result type is re-inferred by the verifier."""
+    """The implicit-GEMM view of a channels-last tensor [N, spatial.., C]: logical [M, T, C] with M = N * output pixels,
+    T = filter taps; element (m, t, c) = x[n, o * stride - pad + tap * dilation (per spatial dim), c], or `fill`
+    outside. Nothing is copied: the host describes it by a tensor map, a pointer table or index arithmetic. `pads` are
+    begins then ends. The result type is re-inferred by the verifier."""
 
     name = "tile.window"
 
@@ -62,9 +62,15 @@ class WindowOp(IRDLOperation):
     traits = traits_def(Pure())
 
     def __init__(
-        self, source: SSAValue, *, kernel: Sequence[int], strides: Sequence[int] | None = None, pads: Sequence[int] | None = None,
-        dilations: Sequence[int] | None = None, fill: float = 0.0,
-    ) -> None:  # fmt: skip
+        self,
+        source: SSAValue,
+        *,
+        kernel: Sequence[int],
+        strides: Sequence[int] | None = None,
+        pads: Sequence[int] | None = None,
+        dilations: Sequence[int] | None = None,
+        fill: float = 0.0,
+    ) -> None:
         assert isinstance(source.type, TensorType)
         defaults = _default_geometry(len(kernel))
         strides, pads, dilations = (
@@ -229,7 +235,8 @@ def _misfit_shape(ref: RefType, value_type: Any, rank: int) -> str:
 
 @irdl_op_definition
 class ApplyOp(IRDLOperation):
-    """Apply a kernel to whole tensors: one launch. Operands are bound to the kernel's input refs, results are the tensors behind its output refs."""
+    """Apply a kernel to whole tensors: one launch. Operands are bound to the kernel's input refs, results are the
+    tensors behind its output refs."""
 
     name = "tile.apply"
 

@@ -43,8 +43,9 @@ from stepwell.dialects.tile.config import ConfigAttr
 
 @irdl_op_definition
 class KernelOp(IRDLOperation):
-    """One kernel: input refs, output refs, its schedule and a body that computes every output element once. The body holds no extents.
-    The verifier checks residences, the single write of each output, the predecessor wait, and the config against `stepwell.target`."""
+    """One kernel: input refs, output refs, its schedule and a body that computes every output element once. The body
+    holds no extents. The verifier checks residences, the single write of each output, the predecessor wait, and the
+    config against `stepwell.target`."""
 
     name = "tile.kernel"
 
@@ -145,8 +146,9 @@ class KernelOp(IRDLOperation):
 
 @irdl_op_definition
 class WaitPredecessorOp(IRDLOperation):
-    """Wait until the kernel before this one has ended and its writes are visible. Before it only constant refs may be read; every kernel
-    has exactly one (programmatic dependent launch: completion is not transitive otherwise). On the CPU the barrier between kernels is the wait."""
+    """Wait until the kernel before this one has ended and its writes are visible. Before it only constant refs may be
+    read; every kernel has exactly one (programmatic dependent launch: completion is not transitive otherwise). On the
+    CPU the barrier between kernels is the wait."""
 
     name = "tile.wait_predecessor"
 
@@ -159,8 +161,9 @@ class WaitPredecessorOp(IRDLOperation):
 
 @irdl_op_definition
 class ForTilesOp(IRDLOperation):
-    """The grid: run the body once for every block of the output, in parallel. The arguments are the element offsets of the block, one per dim
-    of the output; blocks at the edge reach beyond the extent (loads give the fill there, stores are dropped)."""
+    """The grid: run the body once for every block of the output, in parallel. The arguments are the element offsets of
+    the block, one per dim of the output; blocks at the edge reach beyond the extent (loads give the fill there, stores
+    are dropped)."""
 
     name = "tile.for_tiles"
 
@@ -255,8 +258,9 @@ class YieldOp(IRDLOperation):
 
 @irdl_op_definition
 class ForOp(IRDLOperation):
-    """A sequential loop nest over some dims of a ref: the offsets run from 0 below the extent in steps, the last dim fastest. Tiles are carried
-    from iteration to iteration; the results are what the last one yields (the initial values when an extent is 0)."""
+    """A sequential loop nest over some dims of a ref: the offsets run from 0 below the extent in steps, the last dim
+    fastest. Tiles are carried from iteration to iteration; the results are what the last one yields (the initial values
+    when an extent is 0)."""
 
     name = "tile.for"
 

@@ -1,4 +1,5 @@
-"""What a kernel's refs are bound to while it is interpreted: arrays that are read and written at index arrays, with a fill beyond the extents."""
+"""What a kernel's refs are bound to while it is interpreted: arrays that are read and written at index arrays, with a
+fill beyond the extents."""
 
 from __future__ import annotations
 
@@ -58,7 +59,8 @@ class Panels:
 
 @dataclass(frozen=True)
 class Window:
-    """The view [M, T, C] that `tile.window` makes of a channels-last array: kernel, strides, pads (begins then ends), dilations, fill."""
+    """The view [M, T, C] that `tile.window` makes of a channels-last array: kernel, strides, pads (begins then ends),
+    dilations, fill."""
 
     array: Array
     geometry: tuple[tuple[int, ...], ...]
@@ -91,8 +93,8 @@ class Window:
 
 
 def coordinates(flat: Any, shape: Sequence[int]) -> list[Any]:
-    """Row-major coordinates of flat indices of any shape (NumPy 2.4's unravel_index gives wrong ones for arrays of two or more dims with
-    more than 8192 elements)."""
+    """Row-major coordinates of flat indices of any shape (NumPy 2.4's unravel_index gives wrong ones for arrays of two
+    or more dims with more than 8192 elements)."""
     found: list[Any] = []
     for extent in reversed(shape[1:]):
         flat, at = np.divmod(flat, extent)

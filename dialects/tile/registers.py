@@ -1,4 +1,5 @@
-"""What a kernel's tiles take: bytes of a ring stage, registers of the live register tiles. Linear scan over the body in program order."""
+"""What a kernel's tiles take: bytes of a ring stage, registers of the live register tiles. Linear scan over the body in
+program order."""
 
 from __future__ import annotations
 
@@ -10,8 +11,9 @@ from xdsl.ir import Operation, SSAValue
 
 from stepwell.dialects.tile.attributes import Residence, TileType
 from stepwell.dialects.tile.config import X86_VECTORS, Config, Facts
+from stepwell.dialects.tile.ops_compute import MmaOp
 from stepwell.dialects.tile.ops_kernel import ForOp, KernelOp, YieldOp
-from stepwell.dialects.tile.ops_tiles import BroadcastOp, LoadOp, MmaOp
+from stepwell.dialects.tile.ops_tiles import BroadcastOp, LoadOp
 
 
 def element_bytes(tile: TileType) -> int:
@@ -42,8 +44,8 @@ def facts_of(kernel: KernelOp, target: str | None) -> Facts:
 
 
 def vector_registers(kernel: KernelOp, width: int) -> int:
-    """Vector registers of `width` bytes in the largest loop: the carried tiles, one row of an operand and one broadcast element. The
-    epilogue goes row by row and needs no more."""
+    """Vector registers of `width` bytes in the largest loop: the carried tiles, one row of an operand and one broadcast
+    element. The epilogue goes row by row and needs no more."""
 
     def vectors(tile: TileType) -> int:
         return prod(tile.get_shape()[:-1]) * ceil(tile.get_shape()[-1] * element_bytes(tile) / width)
@@ -59,8 +61,8 @@ def vector_registers(kernel: KernelOp, width: int) -> int:
 
 
 def thread_registers(kernel: KernelOp, config: Config) -> int:
-    """32-bit registers of one thread at the worst place: tiles of two dims are spread over the block's threads, of one dim over the 4
-    threads that share a row of an accumulator fragment."""
+    """32-bit registers of one thread at the worst place: tiles of two dims are spread over the block's threads, of one
+    dim over the 4 threads that share a row of an accumulator fragment."""
 
     def cost(tile: TileType) -> int:
         words = tile_bytes(tile) / 4
@@ -109,7 +111,8 @@ def _shared(op: Operation) -> list[tuple[SSAValue, SSAValue]]:
 
 
 def _end(user: Operation, value: SSAValue, position: dict[Operation, int]) -> int:
-    """The position up to which a use keeps `value`: the end of the loop that the use is in, when the value is from outside of it."""
+    """The position up to which a use keeps `value`: the end of the loop that the use is in, when the value is from
+    outside of it."""
     home = value.owner.parent_block() if isinstance(value.owner, Operation) else value.owner
     op: Operation = user
     end = position[user]

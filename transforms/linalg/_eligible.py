@@ -14,7 +14,8 @@ from stepwell.transforms.linalg._structure import Access, Structure
 TMA_ROW_ALIGNMENT = 16
 """Bytes: strides of a tensor map are multiples of this (CUDA driver API, cuTensorMapEncode)."""
 IM2COL_OFFSETS = 255
-"""Filter offsets of an im2col load of two spatial dims are below this; its corners lie in [-128, 127] (the same source)."""
+"""Filter offsets of an im2col load of two spatial dims are below this; its corners lie in [-128, 127] (the same
+source)."""
 
 
 def host_operand(structure: Structure, access: Access) -> SSAValue:

@@ -1,4 +1,5 @@
-"""`export_linalg`: a module of the linalg level as text with upstream ops only, one func.func per fusion, which `mlir-opt` accepts."""
+"""`export_linalg`: a module of the linalg level as text with upstream ops only, one func.func per fusion, which
+`mlir-opt` accepts."""
 
 from __future__ import annotations
 
@@ -17,8 +18,8 @@ UPSTREAM = ("builtin", "func", "arith", "math", "linalg", "tensor")
 
 
 def export_linalg(module: ModuleOp) -> str:
-    """The text. Each fusion becomes `func.func @name(operands) -> (results)`; what stands between them (weights, views) is left out.
-    PassFailure when a fusion's body holds an op of ours: run stepwell-convert-graph-to-linalg before."""
+    """The text. Each fusion becomes `func.func @name(operands) -> (results)`; what stands between them (weights, views)
+    is left out. PassFailure when a fusion's body holds an op of ours: run stepwell-convert-graph-to-linalg before."""
     taken: set[str] = set()
     functions = [export_fusion(op, taken) for op in module.walk() if isinstance(op, graph.FusionOp)]
     text = StringIO()

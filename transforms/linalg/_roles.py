@@ -1,8 +1,9 @@
-"""Roles of the loops of a linalg.generic, inferred from its maps: GEMM, batched GEMM and implicit-GEMM convolution differ in nothing else.
+"""Roles of the loops of a linalg.generic, inferred from its maps: GEMM, batched GEMM and implicit-GEMM convolution
+differ in nothing else.
 
-A loop is *batch* when both factors and the result mention it, *m* when the left factor and the result do, *n* when the right factor and the
-result do, *k* when both factors do and the result does not. A *window* loop is a reduction whose coordinate is added to that of an m loop.
-"""
+A loop is *batch* when both factors and the result mention it, *m* when the left factor and the result do, *n* when the
+right factor and the result do, *k* when both factors do and the result does not. A *window* loop is a reduction whose
+coordinate is added to that of an m loop."""
 
 from __future__ import annotations
 
@@ -59,7 +60,8 @@ def _mentioned(map: AffineMap) -> set[int]:
 
 
 def contraction_roles(op: linalg.GenericOp) -> Roles | None:
-    """Roles of the loops of a generic with two inputs; None when a loop has no role (a sum over one factor only, for instance)."""
+    """Roles of the loops of a generic with two inputs; None when a loop has no role (a sum over one factor only, for
+    instance)."""
     if len(op.inputs) != 2 or len(op.outputs) != 1:
         return None
     a, b, out = (attr.data for attr in op.indexing_maps)

@@ -1,5 +1,5 @@
-"""Which `#tile.config` a kernel gets: small cost models, one per target, from the extents alone. Constants are those of docs and measurements
-named beside them; a tuner may override any choice by putting a config on the fusion."""
+"""Which `#tile.config` a kernel gets: small cost models, one per target, from the extents alone. Constants are those of
+docs and measurements named beside them; a tuner may override any choice by putting a config on the fusion."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ SIMT_WARPS = 4
 
 @dataclass(frozen=True)
 class Extents:
-    """What a matrix product is to a schedule: its extents, the bytes of an operand's element, and tiles that the epilogue reads."""
+    """What a matrix product is to a schedule: its extents, the bytes of an operand's element, and tiles that the
+    epilogue reads."""
 
     m: int
     n: int
@@ -70,7 +71,8 @@ def wgmma_candidates(extents: Extents) -> Iterator[tuple[float, Config]]:
 
 
 def wgmma_nanoseconds(extents: Extents, config: Config) -> float:
-    """Waves of blocks, each step bound by tensor cores, by the traffic from L2 or by latency, and an epilogue bound by memory."""
+    """Waves of blocks, each step bound by tensor cores, by the traffic from L2 or by latency, and an epilogue bound by
+    memory."""
     rows, columns = config.block
     tiles = ceil(extents.m / rows) * ceil(extents.n / columns)
     steps = extents.taps * ceil(extents.k / config.k)
@@ -84,8 +86,8 @@ def wgmma_nanoseconds(extents: Extents, config: Config) -> float:
 
 
 def wgmma_config(extents: Extents, copy: str) -> Config:
-    """The largest tile among the candidates that cost at most `CLOSE` more than the cheapest: it leaves more of L2 to others, and larger tiles
-    make fewer different kernels."""
+    """The largest tile among the candidates that cost at most `CLOSE` more than the cheapest: it leaves more of L2 to
+    others, and larger tiles make fewer different kernels."""
     candidates = list(wgmma_candidates(extents))
     limit = CLOSE * min(cost for cost, _ in candidates)
     close = [entry for entry in candidates if entry[0] <= limit]
@@ -97,8 +99,8 @@ X86_PANELS: dict[str, dict[int, tuple[int, float]]] = {
     "x86-64-v4": {64: (6, 1.0), 48: (8, 0.95), 32: (12, 0.85), 16: (12, 0.6)},
     "x86-64-v3": {24: (4, 1.0), 16: (6, 0.95), 8: (6, 0.6)},
 }
-"""Columns of a panel -> rows and relative speed of the micro-kernel whose accumulators fill the register file; more than 12 rows
-spill the row pointers out of the general registers (measured)."""
+"""Columns of a panel -> rows and relative speed of the micro-kernel whose accumulators fill the register file; more
+than 12 rows spill the row pointers out of the general registers (measured)."""
 
 
 def fma_config(extents: Extents, target: str, copy: str) -> Config:

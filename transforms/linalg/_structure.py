@@ -1,8 +1,9 @@
-"""What a fusion at the linalg level computes, seen as one kernel: a root (reduction or none), its operands, and the elementwise work after it.
+"""What a fusion at the linalg level computes, seen as one kernel: a root (reduction or none), its operands, and the
+elementwise work after it.
 
-Every tensor that the kernel reads is an *access*: a fusion argument and the loops of the root that its dims run along. Loops that are
-adjacent in every access form one *group*; groups become the dims of the kernel's refs, so a convolution's (n, oh, ow) is one dim, M.
-"""
+Every tensor that the kernel reads is an *access*: a fusion argument and the loops of the root that its dims run along.
+Loops that are adjacent in every access form one *group*; groups become the dims of the kernel's refs, so a
+convolution's (n, oh, ow) is one dim, M."""
 
 from __future__ import annotations
 
@@ -27,7 +28,8 @@ Number = FloatAttr | IntegerAttr
 
 @dataclass(frozen=True)
 class WindowShape:
-    """The geometry of a windowed access: slides in the order of the spatial dims, pads (begins, then ends), the padding's value."""
+    """The geometry of a windowed access: slides in the order of the spatial dims, pads (begins, then ends), the
+    padding's value."""
 
     slides: tuple[Slide, ...]
     pads: tuple[int, ...]
@@ -41,8 +43,8 @@ class WindowShape:
 
 @dataclass(frozen=True)
 class Access:
-    """A tensor that the kernel reads: a fusion argument, reshaped to `shape`. `loops`: what its dims run along; with a window, those of the
-    view [images, pixels | taps | channels]."""
+    """A tensor that the kernel reads: a fusion argument, reshaped to `shape`. `loops`: what its dims run along; with a
+    window, those of the view [images, pixels | taps | channels]."""
 
     value: BlockArgument
     shape: tuple[int, ...]
@@ -82,8 +84,8 @@ Node = Leaf | RootValue | Constant | Apply
 
 @dataclass(frozen=True)
 class Structure:
-    """One fusion as one kernel. `out`: loops of the result's dims; `extents`: per loop; `operands`: the root's data inputs in order;
-    `results`: one node per result of the fusion; `init`: what the reduction starts from."""
+    """One fusion as one kernel. `out`: loops of the result's dims; `extents`: per loop; `operands`: the root's data
+    inputs in order; `results`: one node per result of the fusion; `init`: what the reduction starts from."""
 
     fusion: graph.FusionOp
     root: linalg.GenericOp | None
@@ -110,7 +112,8 @@ class Structure:
         return prod(self.extents[loop] for loop in loops)
 
     def groups(self, *, keep_last: bool = True) -> tuple[Loops, ...]:
-        """The result's loops cut into groups that no access takes apart; the last loop stays alone (it runs along vectors)."""
+        """The result's loops cut into groups that no access takes apart; the last loop stays alone (it runs along
+        vectors)."""
         return merge_loops(self.out, [self.out, *(access.loops for access in self.accesses)], keep_last=keep_last)
 
     def reduction_groups(self) -> tuple[Loops, ...]:

@@ -36,9 +36,10 @@ NAME = "linalg-choose-config"
 
 @dataclass(frozen=True)
 class ChooseConfigPass(StepwellPass):
-    """Choose a `#tile.config` for each fusion by a cost model of the target. Options: `target` (sm_90a, x86-64-v4, x86-64-v3; default: what the
-    module's `stepwell.target` and `stepwell.cpu` say), `tf32` (false: f32 products stay off the tensor cores). Remarks: passed with the config
-    and what decided it; missed where the matrix instructions are refused, with the reason."""
+    """Choose a `#tile.config` for each fusion by a cost model of the target. Options: `target` (sm_90a, x86-64-v4,
+    x86-64-v3; default: what the module's `stepwell.target` and `stepwell.cpu` say), `tf32` (false: f32 products stay
+    off the tensor cores). Remarks: passed with the config and what decided it; missed where the matrix instructions are
+    refused, with the reason."""
 
     name = NAME
     level: ClassVar[str] = "linalg"

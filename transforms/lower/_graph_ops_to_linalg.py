@@ -8,6 +8,7 @@ from typing import Any
 
 from xdsl.dialects import arith
 from xdsl.dialects.builtin import (
+    AnyFloat,
     BFloat16Type,
     Float16Type,
     FloatAttr,
@@ -148,7 +149,8 @@ def convert_matmul(op: graph.MatmulOp, operands: Operands, build: LinalgBuilder)
 
 
 def convert_pool(op: graph.PoolOp, operands: Operands, build: LinalgBuilder) -> SSAValue:
-    """tensor.pad, then a reduction over the taps of a shape-only window operand; an average then divides by the elements inside."""
+    """tensor.pad, then a reduction over the taps of a shape-only window operand; an average then divides by the
+    elements inside."""
     (x,) = operands
     last = op.layout == "channels_last"
     shape, element, spatial = shape_of(op.result), element_of(x), len(op.kernel)
@@ -209,13 +211,15 @@ def _extent(value: SSAValue, layout: str, d: int) -> int:
 
 
 def _divide_by_constant(value: SSAValue, number: int) -> tuple[list[Operation], SSAValue]:
-    constant = arith.ConstantOp(FloatAttr(float(number), value.type))  # type: ignore[arg-type]
+    assert isinstance(value.type, AnyFloat)
+    constant = arith.ConstantOp(FloatAttr(float(number), value.type))
     ops, result = expand_binary("div", value, constant.result)
     return [constant, *ops], result
 
 
 def _divide_by_index(op: graph.PoolOp, value: SSAValue) -> tuple[list[Operation], SSAValue]:
-    """Count of taps inside, from the position: per dim ceil((high - start)/dilation) capped by the kernel, less those below low."""
+    """Count of taps inside, from the position: per dim ceil((high - start)/dilation) capped by the kernel, less those
+    below low."""
     ops: list[Operation] = []
 
     def add(made: Operation) -> SSAValue:
@@ -239,6 +243,7 @@ def _divide_by_index(op: graph.PoolOp, value: SSAValue) -> tuple[list[Operation]
             bounds.append(add(arith.MinSIOp(add(arith.MaxSIOp(taps, zero)), kernel)))
         total = add(arith.MuliOp(total, add(arith.SubiOp(bounds[1], bounds[0]))))
     whole = add(arith.IndexCastOp(total, i32))
+    assert isinstance(value.type, AnyFloat)
     divisor = add(arith.SIToFPOp(whole, value.type))
     divided, result = expand_binary("div", value, divisor)
     return [*ops, *divided], result

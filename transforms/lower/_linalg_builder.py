@@ -1,4 +1,5 @@
-"""Builds linalg and tensor ops at one place with one location: what the lowering from graph needs, with upstream's conventions."""
+"""Builds linalg and tensor ops at one place with one location: what the lowering from graph needs, with upstream's
+conventions."""
 
 from __future__ import annotations
 
@@ -100,7 +101,8 @@ class LinalgBuilder:
     def generic(
         self, inputs: Sequence[SSAValue], init: SSAValue, maps: Sequence[AffineMap], reductions: int, body: ScalarBody
     ) -> SSAValue:
-        """A linalg.generic whose last `reductions` loops are reductions; `maps` are those of the inputs and then the output's."""
+        """A linalg.generic whose last `reductions` loops are reductions; `maps` are those of the inputs and then the
+        output's."""
         block = Block(arg_types=[element_of(value) for value in (*inputs, init)])
         ops, result = body(block.args)
         block.add_ops([*ops, linalg.YieldOp(result)])
@@ -146,8 +148,9 @@ class LinalgBuilder:
 
 
 def common_parts(before: Sequence[int], after: Sequence[int]) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-    """The finest cut of two shapes with equal element counts into runs of dims with equal products; every run holds a dim of each
-    shape unless that shape is a scalar's. [2, 3, 4] and [6, 2, 2] give [(0, 2), (0, 1)], [(2, 3), (1, 3)]."""
+    """The finest cut of two shapes with equal element counts into runs of dims with equal products; every run holds a
+    dim of each shape unless that shape is a scalar's. [2, 3, 4] and [6, 2, 2] give [(0, 2), (0, 1)], [(2, 3), (1,
+    3)]."""
     if 0 in before or 0 in after:
         return [((0, len(before)), (0, len(after)))]
     products = [list(accumulate(shape, lambda a, b: a * b)) for shape in (before, after)]

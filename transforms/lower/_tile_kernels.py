@@ -1,4 +1,5 @@
-"""Bodies of tile kernels, from the structure of a fusion and its config: a matrix product, a reduction in registers, or elementwise work alone."""
+"""Bodies of tile kernels, from the structure of a fusion and its config: a matrix product, a reduction in registers, or
+elementwise work alone."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from xdsl.ir import Attribute, Block, Operation, SSAValue
 from xdsl.rewriter import InsertPoint
 
 from stepwell.dialects import tile
-from stepwell.passes import inherit_location
+from stepwell.passes import PassFailure, inherit_location, names_of
 from stepwell.transforms.linalg._structure import (
     Access,
     Apply,
@@ -32,7 +33,8 @@ Body = tuple[Builder, tuple[SSAValue, ...]]
 
 @dataclass(frozen=True)
 class Plan:
-    """What a kernel is made from: the structure, the schedule, the operands (the root's first) and the groups of the result's loops."""
+    """What a kernel is made from: the structure, the schedule, the operands (the root's first) and the groups of the
+    result's loops."""
 
     name: str
     structure: Structure
@@ -120,12 +122,12 @@ class _Writer:
         homes = (tile.Residence.RING,) * 2 if config.uses_wgmma else (tile.Residence.IN_PLACE, tile.Residence.PACKED)
 
         def body(build: Builder, offsets: Sequence[SSAValue], carried: SSAValue) -> SSAValue:
-            loads = []
+            loads: list[SSAValue] = []
             for ref, row, extent, home in zip((x, w), self.grid, config.block, homes, strict=True):
                 assert isinstance(ref.type, tile.RefType)
                 kind = tile.TileType([extent, config.k], ref.type.element_type, home)
                 loads.append(build.insert(tile.LoadOp(ref, [row, *offsets], kind, [0, 2])).results[0])
-            return build.insert(tile.MmaOp(*loads, carried)).results[0]
+            return build.insert(tile.MmaOp(loads[0], loads[1], carried)).results[0]
 
         return self.write_loop(loop, ["t", "k"], body)
 
@@ -155,9 +157,8 @@ class _Writer:
             tiles = [self.load(build, position, at) for position in range(len(operands))]
             result = tile.MapOp([*tiles, carried], carried.type)  # type: ignore[arg-type]
             inside = Builder(InsertPoint.at_end(result.body.block))
-            args = iter(result.body.block.args)
-            data = {op.access.value for op in operands}
-            scalars = _body_arguments(root, data, list(args))
+            args: list[SSAValue] = list(result.body.block.args)
+            scalars = _body_arguments(root, args)
             inside.insert(tile.YieldOp(clone_body(root.body.block, scalars, inside)))
             return build.insert(result).results[0]
 
@@ -189,7 +190,8 @@ class _Writer:
     # --- epilogue
 
     def write_epilogue(self, node: Node, root: SSAValue | None, element: Attribute) -> SSAValue:
-        """The tile of a result: one tile.map over the accumulator and the loaded operands, unless there is nothing to compute."""
+        """The tile of a result: one tile.map over the accumulator and the loaded operands, unless there is nothing to
+        compute."""
         if isinstance(node, RootValue) and root is not None:
             return root
         if isinstance(node, Leaf):
@@ -199,7 +201,7 @@ class _Writer:
         result = tile.MapOp(list(inputs.values()), tile.TileType(self.shape, element))
         inside = Builder(InsertPoint.at_end(result.body.block))
         scalars: dict[int, SSAValue] = {}
-        args = dict(zip(inputs, result.body.block.args, strict=True))
+        args: dict[Node, SSAValue] = dict(zip(inputs, result.body.block.args, strict=True))
         inside.insert(tile.YieldOp(_scalar(node, args, scalars, inside)))
         return self.insert(result, "o")
 
@@ -243,7 +245,7 @@ def _scalar(node: Node, args: dict[Node, SSAValue], done: dict[int, SSAValue], b
     return done[id(node)]
 
 
-def _body_arguments(root: linalg.GenericOp, data: set[SSAValue], tiles: list[SSAValue]) -> list[SSAValue | None]:
+def _body_arguments(root: linalg.GenericOp, tiles: list[SSAValue]) -> list[SSAValue | None]:
     """What the arguments of the root's body stand for: the tiles in order, nothing for a shape-only operand."""
     waiting = list(tiles)
     found: list[SSAValue | None] = []
@@ -260,7 +262,7 @@ def clone_body(block: Block, arguments: Sequence[SSAValue | None], build: Builde
         if value is not None:
             mapping[arg] = value
         elif arg.uses.get_length():
-            raise refuse(block.parent_op() or block.first_op, "the body reads a destination that has no value")  # type: ignore[arg-type]
+            raise PassFailure("the body of a generic reads a destination that has no value", where=_place(block))
     for op in block.ops:
         for operand in op.operands:
             _bring_constant(operand, mapping, build)
@@ -268,6 +270,11 @@ def clone_body(block: Block, arguments: Sequence[SSAValue | None], build: Builde
             return mapping[op.operands[0]]
         build.insert(op.clone(value_mapper=mapping))
     raise ValueError("a generic's body ends in linalg.yield")
+
+
+def _place(block: Block) -> str:
+    parent = block.parent_op()
+    return " + ".join(names_of(parent)) if parent is not None else ""
 
 
 def _bring_constant(value: SSAValue, mapping: dict[SSAValue, SSAValue], build: Builder) -> None:

@@ -1,4 +1,5 @@
-"""What a kernel's operands are on the host: windows, reshaped tensors and repacked weights, with the refs that stand for them in the kernel."""
+"""What a kernel's operands are on the host: windows, reshaped tensors and repacked weights, with the refs that stand
+for them in the kernel."""
 
 from __future__ import annotations
 
@@ -16,8 +17,9 @@ from stepwell.transforms.linalg._structure import Access, Loops, Structure, refu
 
 @dataclass(frozen=True)
 class Operand:
-    """One input of a kernel. `groups`: what each dim of the ref runs along; `shape`: extents of the host tensor (none for a window);
-    `steps`: how a weight is repacked; `fill`: what a load reads outside; `hint`: its name in the kernel."""
+    """One input of a kernel. `groups`: what each dim of the ref runs along; `shape`: extents of the host tensor (none
+    for a window); `steps`: how a weight is repacked; `fill`: what a load reads outside; `hint`: its name in the
+    kernel."""
 
     access: Access
     ref: tile.RefType
@@ -120,8 +122,8 @@ def _windowed(structure: Structure, access: Access, groups: tuple[Loops, ...], h
 def _plain(
     structure: Structure, access: Access, groups: Sequence[Loops], hint: str, *, stream: bool = False
 ) -> Operand:
-    """A dense tensor with one dim per group. A weight that is streamed through a reduction gets the result's dims last, so that vectors run
-    along them."""
+    """A dense tensor with one dim per group. A weight that is streamed through a reduction gets the result's dims last,
+    so that vectors run along them."""
     found = cut(access.loops, groups)
     if found is None:
         raise refuse(structure.fusion, "an operand takes the pixels of a window apart: it cannot join this kernel")

@@ -37,8 +37,9 @@ from stepwell.transforms.lower._linalg_builder import LinalgBuilder
 
 @dataclass(frozen=True)
 class ConvertGraphToLinalgPass(StepwellPass):
-    """Lower the body of every graph.fusion to linalg.generic, linalg.fill and tensor ops; the fusion stays as the container, weights and
-    reshapes stay outside. Refuses a graph op outside of a fusion (run graph-fuse-single) and ops without a structured form."""
+    """Lower the body of every graph.fusion to linalg.generic, linalg.fill and tensor ops; the fusion stays as the
+    container, weights and reshapes stay outside. Refuses a graph op outside of a fusion (run graph-fuse-single) and ops
+    without a structured form."""
 
     name = "stepwell-convert-graph-to-linalg"
     level: ClassVar[str] = "graph"

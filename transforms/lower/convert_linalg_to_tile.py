@@ -18,8 +18,8 @@ tile.kernel @fc(%x: !tile.ref<3xf32, plain>, %w: !tile.ref<3xf32, packed<16>, co
 %x2 = graph.reshape %x : tensor<4x8xf32> -> tensor<4x1x8xf32>
 %y = tile.apply @fc(%x2, %w2) : (tensor<4x1x8xf32>, tensor<1x1x8x16xf32>) -> tensor<4x3xf32>
 ```
-A tensor.pad becomes the pads and the fill of a `tile.window`; the elementwise generics after the root become one `tile.map`.
-"""
+A tensor.pad becomes the pads and the fill of a `tile.window`; the elementwise generics after the root become one
+`tile.map`."""
 
 from __future__ import annotations
 
@@ -48,8 +48,9 @@ NAME = "stepwell-convert-linalg-to-tile"
 
 @dataclass(frozen=True)
 class ConvertLinalgToTilePass(StepwellPass):
-    """Make a kernel of every fusion by its `#tile.config` (run linalg-choose-config before), with weights repacked by recipe steps. Refuses,
-    before anything is changed, fusions that are not one kernel and configs that do not fit. Remarks: analysis, what the kernel is."""
+    """Make a kernel of every fusion by its `#tile.config` (run linalg-choose-config before), with weights repacked by
+    recipe steps. Refuses, before anything is changed, fusions that are not one kernel and configs that do not fit.
+    Remarks: analysis, what the kernel is."""
 
     name = NAME
     level: ClassVar[str] = "linalg"

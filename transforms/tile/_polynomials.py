@@ -1,9 +1,10 @@
-"""erf, tanh and exp of an f32 scalar by multiply-add, division and integer arithmetic only, so that CPU, GPU and NumPy compute the same bits.
+"""erf, tanh and exp of an f32 scalar by multiply-add, division and integer arithmetic only, so that CPU, GPU and NumPy
+compute the same bits.
 
-erf and tanh are x P(x^2) / Q(x^2), clamped where the function is 1 to f32; P and Q were fitted to the relative error by iterated reweighted
-least squares. exp splits x = n ln 2 + r (Cody and Waite, 1980) and evaluates e^r = 1 + r + r^2 P(r). Against float64, over all f32: erf 5,
-tanh 5, exp 2 units in the last place (tests/transforms/tile/test_expand_math.py).
-"""
+erf and tanh are x P(x^2) / Q(x^2), clamped where the function is 1 to f32; P and Q were fitted to the relative error by
+iterated reweighted least squares. exp splits x = n ln 2 + r (Cody and Waite, 1980) and evaluates e^r = 1 + r + r^2
+P(r). Against float64, over all f32: erf 5, tanh 5, exp 2 units in the last place
+(tests/transforms/tile/test_expand_math.py)."""
 
 from __future__ import annotations
 
@@ -92,7 +93,8 @@ def tanh(s: Scalars, x: SSAValue) -> SSAValue:
 
 
 def exp(s: Scalars, x: SSAValue) -> SSAValue:
-    """The exponential: e^r 2^n, the power of two in two factors so that subnormal results and infinity come out by rounding."""
+    """The exponential: e^r 2^n, the power of two in two factors so that subnormal results and infinity come out by
+    rounding."""
     t = s.clamp(x, EXP_LOW, EXP_HIGH)
     shifted = s.fma(t, s.number(LOG2_E), s.number(TO_INTEGER))
     n = s.op(arith.SubfOp(shifted, s.number(TO_INTEGER)))

@@ -46,9 +46,10 @@ EXPANSIONS: Mapping[type[Operation], Callable[[Scalars, SSAValue], SSAValue]] = 
 
 @dataclass(frozen=True)
 class ExpandMathPass(StepwellPass):
-    """Expand math.erf, math.tanh and math.exp in the bodies of tile.map into clamped polynomials of fma, divf and integer shifts: the same bits
-    on every target. f32 results are within 5 units in the last place; 16-bit floats are computed in f32, where a result may round the
-    other way (the declared tolerance). f64 stays, with a remark. Remarks: passed, missed."""
+    """Expand math.erf, math.tanh and math.exp in the bodies of tile.map into clamped polynomials of fma, divf and
+    integer shifts: the same bits on every target. f32 results are within 5 units in the last place; 16-bit floats are
+    computed in f32, where a result may round the other way (the declared tolerance). f64 stays, with a remark. Remarks:
+    passed, missed."""
 
     name = NAME
     level: ClassVar[str] = "tile"

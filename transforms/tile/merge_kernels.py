@@ -12,9 +12,8 @@ tile.kernel @conv1(%x: ..) -> (%y: ..) config #tile.config<..> { body }
 %1 = tile.apply @conv1(%v1, %w1) : ..
 %2 = tile.apply @conv1(%v2, %w2) : ..
 ```
-Extents, strides, pads and taps are not in a kernel, so kernels of different layers merge. The applications keep their source names; the kernel and
-its ops carry those of all.
-"""
+Extents, strides, pads and taps are not in a kernel, so kernels of different layers merge. The applications keep their
+source names; the kernel and its ops carry those of all."""
 
 from __future__ import annotations
 
@@ -33,8 +32,9 @@ NAME = "tile-merge-kernels"
 
 @dataclass(frozen=True)
 class MergeKernelsPass(StepwellPass):
-    """Keep one of the structurally equal kernels and let all applications use it. Remarks: passed, which kernel stands for which; missed, a
-    kernel with the same parameters, config and ops that differs in a constant or in how its ops are wired."""
+    """Keep one of the structurally equal kernels and let all applications use it. Remarks: passed, which kernel stands
+    for which; missed, a kernel with the same parameters, config and ops that differs in a constant or in how its ops
+    are wired."""
 
     name = NAME
     level: ClassVar[str] = "tile"

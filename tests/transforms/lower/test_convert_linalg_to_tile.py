@@ -147,7 +147,7 @@ def test_digits(target: str, precision: str, bound: float) -> None:
     kernels = [op for op in after.walk() if isinstance(op, tile.KernelOp)]
     assert 5 <= len(kernels) <= 6
     (found,) = interpret(after, images).values()
-    assert np.abs(found - expected).max() <= bound * np.abs(expected).max()
+    assert np.abs(np.subtract(found, expected)).max() <= bound * np.abs(expected).max()
     assert np.array_equal(found.argmax(1), expected.argmax(1))
 
 
