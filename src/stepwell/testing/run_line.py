@@ -121,19 +121,23 @@ def execute(line: str, path: Path, scratch: Path, table: Table | None = None) ->
         _run_pipe(pipe, line, table or commands())
 
 
-def _run_pipe(pipe: list[Command], line: str, table: Table) -> None:
-    passed, said, failed = "", [], False
+def run_pipe(pipe: list[Command], table: Table) -> list[Finished]:
+    """Run the commands of a pipe one after the other, each on what the one before it printed."""
+    finished: list[Finished] = []
     for command in pipe:
         if not command.words:
-            raise RunLineError(f"empty command in: {line}")
-        finished = _run(command, passed, table)
-        passed = finished.out
-        if finished.err:
-            said.append(f"--- {command.words[0]} (exit {finished.code}):\n{finished.err}")
-        failed |= finished.code != 0
-    if failed:
-        shown = "\n".join(part for part in [*said, passed] if part)
-        raise RunLineError(f"RUN: {line}\n{shown}")
+            raise RunLineError("empty command")
+        finished.append(_run(command, finished[-1].out if finished else "", table))
+    return finished
+
+
+def _run_pipe(pipe: list[Command], line: str, table: Table) -> None:
+    finished = run_pipe(pipe, table)
+    if not any(one.code for one in finished):
+        return
+    said = [f"--- {command.words[0]} (exit {one.code}):\n{one.err}" for command, one in zip(pipe, finished) if one.err]
+    shown = "\n".join(part for part in [*said, finished[-1].out] if part)
+    raise RunLineError(f"RUN: {line}\n{shown}")
 
 
 def _run(command: Command, piped: str, table: Table) -> Finished:

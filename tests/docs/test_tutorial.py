@@ -1,0 +1,18 @@
+"""The pages that show commands and code do what they show: each runs in a folder of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from stepwell.testing.pages import run_page
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted([*(ROOT / "docs" / "tutorial").glob("*.md"), ROOT / "docs" / "ladder.md"])
+FILES = {name: ROOT / "examples" / "digits" / name for name in ("digits.onnx", "heldout.npz")}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.stem))
+def test_the_page_is_as_it_says(page: Path, tmp_path: Path) -> None:
+    run_page(page, FILES, tmp_path)
