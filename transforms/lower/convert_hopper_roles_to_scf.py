@@ -22,7 +22,8 @@ from xdsl.dialects.builtin import IntegerAttr, ModuleOp, i32
 from xdsl.ir import Block, Operation, Region, SSAValue
 
 from stepwell.dialects import hopper, warp
-from stepwell.passes import Meaning, StepwellPass, inherit_location
+from stepwell.passes import Meaning, PassFailure, StepwellPass, inherit_location, names_of, remarks_of
+from stepwell.remarks import Remark
 
 NAME = "stepwell-convert-hopper-roles-to-scf"
 
@@ -36,13 +37,29 @@ class ConvertHopperRolesToScf(StepwellPass):
     meaning: ClassVar[Meaning] = "exact"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        for kernel in [k for k in op.ops if isinstance(k, warp.KernelOp)]:
-            for found in [o for o in kernel.walk() if isinstance(o, hopper.WarpgroupIdOp)]:
-                _replace_warpgroup_id(found)
+        kernels = [k for k in op.ops if isinstance(k, warp.KernelOp)]
+        chains = [(kernel, _chains(kernel)) for kernel in kernels]
+        for kernel, found in chains:
+            _check_budgets(kernel, found)
+        for kernel, found in chains:
+            for number in [o for o in kernel.walk() if isinstance(o, hopper.WarpgroupIdOp)]:
+                _replace_warpgroup_id(number)
             for elect in [o for o in kernel.walk() if isinstance(o, hopper.ElectOp)]:
                 _replace_elect(elect)
-            for chain in _chains(kernel):
+            for chain in found:
+                labels = ", ".join(role.label.data for role in chain)
+                remarks_of(ctx).add(Remark("analysis", NAME, names_of(kernel), f"roles as branches: {labels}"))
                 _replace_roles(kernel, chain)
+
+
+def _check_budgets(kernel: warp.KernelOp, chains: list[list[hopper.RoleOp]]) -> None:
+    """Register budgets need all roles in one chain; ptxas ignores them otherwise."""
+    if len(chains) > 1 and any(role.registers is not None for chain in chains for role in chain):
+        between = chains[0][-1].next_op
+        reason = f"@{kernel.sym_name.data}: {between.name if between else 'an op'} stands between roles that have register budgets"
+        raise PassFailure(
+            reason, where=" + ".join(names_of(kernel)), hint="move it before the roles or into one of them"
+        )
 
 
 def _first_warpgroup(op: Operation) -> int:
