@@ -28,7 +28,7 @@ from xdsl.dialects.builtin import ModuleOp
 from stepwell.dialects import graph
 from stepwell.passes import Meaning, Rewriter, StepwellPass, rewrite
 from stepwell.transforms.graph._values import element_of, in_fusion, is_constant
-from stepwell.transforms.graph.cancel_transposes import cancel_transposes
+from stepwell.transforms.graph.cancel_transposes import CancelTransposesPass
 
 LAST = "channels_last"
 
@@ -98,7 +98,7 @@ class AssignLayoutPass(StepwellPass):
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         """Insert, then cancel."""
         insert_transposes().apply(ctx, op)
-        cancel_transposes().apply(ctx, op)
+        CancelTransposesPass().apply(ctx, op)
 
 
 PASS = AssignLayoutPass

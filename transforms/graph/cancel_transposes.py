@@ -18,24 +18,30 @@ is broadcast along other dims, a weight is transposed instead); a transpose that
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from math import prod
+from typing import ClassVar
 
+from xdsl.context import Context
+from xdsl.dialects import func
+from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Operation, SSAValue
 
 from stepwell.dialects import graph
 from stepwell.dialects.graph.shapes import compose_permutations, inverse_permutation
-from stepwell.passes import Rewriter, inherit_location, names_of, rewrite
-from stepwell.transforms.graph._values import element_of, is_constant, is_dead, producer, shape_of
+from stepwell.passes import Meaning, Rewriter, StepwellPass, inherit_location, names_of, remarks_of, rewrite
+from stepwell.remarks import Remark
+from stepwell.transforms.graph._values import element_of, is_constant, is_dead, producer, shape_of, users
 
 Permutation = tuple[int, ...]
 
 
 @rewrite("graph-cancel-transposes", level="graph", meaning="reassociates")
-def cancel_transposes(
+def move_transposes(
     op: graph.TransposeOp | graph.UnaryOp | graph.CastOp | graph.BinaryOp | graph.MatmulOp | graph.ReshapeOp,
     rewriter: Rewriter,
 ) -> None:
-    """Move transposes toward the outputs until they cancel, become reshapes or fold into weights. See the file's head."""
+    """Apply the first rule that fits."""
     for rule in RULES:
         if rule(op, rewriter):
             return
@@ -226,4 +232,39 @@ RULES: tuple[Callable[[Operation, Rewriter], bool], ...] = (
 )
 """Tried in this order on every op."""
 
-PASS = cancel_transposes
+
+@dataclass(frozen=True)
+class CancelTransposesPass(StepwellPass):
+    """Move transposes toward the outputs until they cancel, become reshapes or fold into weights. See the file's head.
+
+    Remarks: passed per transpose that went, missed per one that stays with the op that it could not pass."""
+
+    name = "graph-cancel-transposes"
+    level: ClassVar[str] = "graph"
+    meaning: ClassVar[Meaning] = "reassociates"
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        """Rewrite until nothing changes, then tell what is left."""
+        move_transposes().apply(ctx, op)
+        for left in op.walk():
+            if isinstance(left, graph.TransposeOp) and not is_constant(left.operand):
+                for user in users(left):
+                    remarks_of(ctx).add(
+                        Remark("missed", self.name, names_of(left), f"a transpose stays: {_obstacle(user)}")
+                    )
+
+
+def _obstacle(user: Operation) -> str:
+    """Why a transpose does not move past `user`."""
+    name = " + ".join(names_of(user)) or user.name
+    match user:
+        case func.ReturnOp():
+            return "it is an output of the network"
+        case graph.BinaryOp():
+            return f"the other operand of {name} is computed and not transposed"
+        case graph.YieldOp() | graph.FusionOp():
+            return f"{name} is a fusion already"
+    return f"{user.name} {name} does not commute with it"
+
+
+PASS = CancelTransposesPass

@@ -16,12 +16,24 @@ from __future__ import annotations
 
 from stepwell.dialects import graph
 from stepwell.passes import Rewriter, inherit_location, rewrite
-from stepwell.transforms.graph._values import element_of, is_dead, producer, shape_of
+from stepwell.transforms.graph._values import element_of, in_fusion, is_dead, producer, shape_of
+
+Folding = graph.TransposeOp | graph.ReshapeOp | graph.CastOp
+"""Ops that a recipe has a step for."""
 
 
 @rewrite("graph-fold-weight-transforms", level="graph", meaning="exact")
-def fold_weight_transforms(op: graph.TransposeOp | graph.ReshapeOp | graph.CastOp, rewriter: Rewriter) -> None:
-    """Replace a transpose, reshape or cast of a weight by the weight with one more recipe step. See the file's head."""
+def fold_weight_transforms(op: Folding | graph.UnaryOp | graph.BinaryOp, rewriter: Rewriter) -> None:
+    """Replace a transpose, reshape or cast of a weight by the weight with one more recipe step. See the file's head.
+
+    Remarks: passed per step, missed for arithmetic on weights alone, which a recipe does not hold."""
+    if not isinstance(op, Folding):
+        if not in_fusion(op) and all(isinstance(operand.owner, graph.WeightOp) for operand in op.operands):
+            rewriter.missed(
+                f"{op.kind} of weights alone is computed in every run: recipes hold no arithmetic",
+                hint="fold constants in the model before importing it",
+            )
+        return
     weight = producer(op.operand, graph.WeightOp)
     if weight is None:
         return
