@@ -1,7 +1,7 @@
 """Run kernels of every kind on a GPU and compare them with NumPy; then time the large ones. `python tests/gpu/run_kernels.py [NAME ..] [--time]`
 
-Prints one line per case: right or wrong, registers and spills, and with --time microseconds, TFLOP/s and GB/s of the kernel alone. Where torch is
-installed, large matrix products are timed beside it. Exit code 1 when a case is wrong.
+Prints one line per case: right or wrong, and with --time microseconds, TFLOP/s and GB/s of the kernel alone (launched without overlap). Exit
+code 1 when a case is wrong.
 """
 
 from __future__ import annotations
