@@ -6,7 +6,7 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.13 python3.14; 
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 export PYTHONHASHSEED ?= 0
 
-.PHONY: help demo test test-all lint format passes clean
+.PHONY: help demo test test-all lint format passes docs clean
 
 help:
 	@echo "make demo      compile the digits example, print every level, classify on the CPU and on the GPU if there is one"
@@ -15,6 +15,7 @@ help:
 	@echo "make lint      linter, formatter (check only), type checker"
 	@echo "make format    let the linter and the formatter change files"
 	@echo "make passes    the table of registered passes and how each is tested"
+	@echo "make docs      write the reference pages from the code, and bring what the executed pages show up to date"
 	@echo "make clean     remove .venv and caches"
 
 $(BIN)/python:
@@ -49,6 +50,11 @@ test-all: lint
 
 passes: $(VENV)/.test
 	$(BIN)/python -m stepwell.testing.pass_table
+
+docs: $(VENV)/.test
+	$(BIN)/python -m stepwell.reference
+	$(BIN)/python -m stepwell.testing.pages --update --file examples/digits/digits.onnx --file examples/digits/heldout.npz \
+		docs/ladder.md docs/tutorial/*.md
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-output

@@ -89,7 +89,7 @@ def _pool(node: Node, build: GraphBuilder, kind: str, count_include_pad: bool) -
 
 
 def max_pool(node: Node, build: GraphBuilder) -> list[SSAValue]:
-    """MaxPool without its second output, the indices."""
+    """MaxPool: graph.pool max; the second output, the indices, is refused."""
     if node.has_output(1):
         raise Unsupported("the second output (Indices) is not computed: remove what uses it")
     node.ignore("storage_order")
@@ -97,7 +97,7 @@ def max_pool(node: Node, build: GraphBuilder) -> list[SSAValue]:
 
 
 def average_pool(node: Node, build: GraphBuilder) -> list[SSAValue]:
-    """AveragePool."""
+    """AveragePool: graph.pool average; `count_include_pad` says whether padding counts."""
     return _pool(node, build, "average", bool(node.integer("count_include_pad", 0)))
 
 
@@ -109,10 +109,10 @@ def _global_pool(node: Node, build: GraphBuilder, kind: str) -> list[SSAValue]:
 
 
 def global_average_pool(node: Node, build: GraphBuilder) -> list[SSAValue]:
-    """GlobalAveragePool: one window over all spatial dims."""
+    """GlobalAveragePool: graph.pool average with one window over all spatial dims."""
     return _global_pool(node, build, "average")
 
 
 def global_max_pool(node: Node, build: GraphBuilder) -> list[SSAValue]:
-    """GlobalMaxPool: one window over all spatial dims."""
+    """GlobalMaxPool: graph.pool max with one window over all spatial dims."""
     return _global_pool(node, build, "max")

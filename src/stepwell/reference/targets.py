@@ -1,0 +1,95 @@
+"""The page of targets: machines, levels, precisions, pipelines, outputs, limits and exit codes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from stepwell.codegen.targets import TARGETS, Target
+from stepwell.dialects.tile import config
+from stepwell.levels import ALLOWED
+from stepwell.passes import REWRITE_LIMIT
+from stepwell.pipeline_value import pipeline
+from stepwell.reference.markdown import escape, first_sentence, page, table
+from stepwell.runtime import errors
+from stepwell.transforms import pipelines
+from stepwell.universe import UNIVERSE
+
+
+def target_page() -> str:
+    """The page."""
+    return page(
+        "Targets and limits",
+        "`cpu` is the level of this machine's CPU, `cuda` the GPU here, `auto` the GPU where there is one and else the CPU. Building needs no device.",
+        table(["target", "machine"], ([f"`{name}`", _machine(target)] for name, target in TARGETS.items())),
+        "## Precisions",
+        "`model` keeps the element types of the model; tensor cores round the operands of f32 products to tf32.",
+        table(["precision", "passes of its own"], _precisions()),
+        "## Levels",
+        "What a module of each level may hold: dialects, or single ops of one.",
+        table(
+            ["level", "holds"],
+            ([level, ", ".join(f"`{name}`" for name in sorted(ALLOWED[level]))] for level in ALLOWED),
+        ),
+        "## Pipelines",
+        *(_pipeline(family) for family in pipelines.FAMILIES),
+        "## Outputs of stepwell-opt",
+        table(
+            ["`-t`", "prints"],
+            (
+                [f"`{name}`", first_sentence(make().__doc__ or "")]
+                for name, make in sorted(UNIVERSE.all_targets.items())
+            ),
+        ),
+        "## Limits",
+        table(["limit", "value"], _limits()),
+        "## Exit codes",
+        table(["code", "means"], [["0", "done"], *_exit_codes()]),
+    )
+
+
+def _machine(target: Target) -> str:
+    if target.family == "cpu":
+        rows, columns = target.block
+        flags = ", ".join(sorted(target.cpu_flags))
+        return f"{target.processor}: {target.vector_registers} vector registers of {target.vector_bytes} bytes, micro-kernel {rows} x {columns}; needs {flags}"
+    return (
+        f"{target.processor} (H100): {target.shared_bytes:,} bytes of shared memory, {target.registers:,} registers and "
+        f"{target.max_threads} threads a block; {target.features.replace('+ptx', 'PTX ')}"
+    )
+
+
+def _precisions() -> Iterator[list[str]]:
+    """How the pipeline of a precision differs from that of `model`, over both families."""
+    for precision in pipelines.PRECISIONS:
+        specs = [spec for family in pipelines.FAMILIES for spec in pipeline(family, precision).specs]
+        usual = {spec for family in pipelines.FAMILIES for spec in pipeline(family).specs}
+        own = dict.fromkeys(f"`{spec}`" for spec in specs if spec not in usual)
+        yield [precision, ", ".join(own) or "the pipelines below"]
+
+
+def _pipeline(family: str) -> str:
+    rows = [[stage.level, ", ".join(f"`{spec}`" for spec in stage.passes)] for stage in pipeline(family).stages]
+    return f"`{family}`:\n\n{table(['to', 'passes'], rows)}"
+
+
+def _limits() -> Iterator[list[str]]:
+    yield [
+        "shared memory of a block on sm_90a",
+        f"{config.SHARED_BYTES:,} bytes, {config.RING_ALIGNMENT:,} of them beside the ring",
+    ]
+    yield ["live register tiles of a thread on sm_90a", f"{config.REGISTERS_FOR_TILES} registers"]
+    for level, (registers, width) in config.X86_VECTORS.items():
+        yield [f"live register tiles on {level}", f"{registers} vectors of {width} bytes"]
+    yield ["rewrites of one pass made by `@rewrite`", f"{REWRITE_LIMIT:,}"]
+
+
+def _exit_codes() -> Iterator[list[str]]:
+    found = [
+        kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.StepwellError)
+    ]
+    for kind in sorted(found, key=lambda kind: kind.exit_code):
+        if kind is not errors.StepwellError:
+            yield [
+                str(kind.exit_code),
+                escape(" ".join((kind.__doc__ or "").split()).replace(f" (exit {kind.exit_code})", "").rstrip(".")),
+            ]
