@@ -34,8 +34,13 @@ from stepwell.runtime.errors import ModelError, UsageError
 
 UNKNOWN = "this operator is not supported"
 SUPPORTED_HINT = f"supported operators: {', '.join(sorted([*CONVERTERS, 'Constant']))}"
-FOLD_LIMIT = 65_536
-"""Most elements of constants that a node may have to be computed at import (shape arithmetic, not weights)."""
+FOLDABLE = frozenset(
+    ["Abs", "Add", "And", "Cast", "Ceil", "Concat", "Div", "Equal", "Floor", "Gather", "Greater", "Identity", "Less", "Max", "Min", "Mod", "Mul", "Neg", "Not", "Or", "ReduceMax", "ReduceMin", "ReduceProd", "Reshape", "Shape", "Size", "Slice", "Sqrt", "Squeeze", "Sub", "Transpose", "Unsqueeze", "Where"]
+)
+"""Operators that are computed at import when all inputs are small constants: the arithmetic on shapes that exporters write. None of them
+makes a result much larger than its inputs, or a random one."""
+FOLD_LIMIT = 1024
+"""Most elements of all constant inputs of a node that is computed at import."""
 
 
 def import_onnx(source: ModelSource, *, shapes: Shapes | None = None, name: str = "") -> tuple[ModuleOp, WeightStore]:
@@ -180,10 +185,10 @@ class _Importer:
         return f"attribute {unread[0]!r} is not supported for this operator" if unread else ""
 
     def _foldable(self, node: Node) -> bool:
-        """True for Shape of a known value, and for small nodes without graphs whose inputs are all constants."""
+        """True for Shape of a known value, and for arithmetic on small constants."""
         if node.op_type == "Shape" and len(node.inputs) == 1:
             return self.build.known(node.inputs[0])
-        if not node.inputs or any(a.HasField("g") or a.graphs for a in node.proto.attribute):
+        if node.op_type not in FOLDABLE or not node.inputs:
             return False
         arrays = [self.build.constants.get(name) for name in node.inputs if name]
         return all(a is not None for a in arrays) and sum(a.size for a in arrays if a is not None) <= FOLD_LIMIT

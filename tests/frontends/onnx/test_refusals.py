@@ -79,6 +79,7 @@ CASES: list[tuple[onnx.NodeProto, dict[str, Any], dict[str, Any], str]] = [
     (node("Add", ["x", "w"], ["y"]), {"x": X}, {"w": X.astype(np.int32)}, "operands have element types f32 and i32"),
     (node("Add", ["x", "w"], ["y"]), {"x": X}, {"w": X.astype(np.uint8)}, "'w': arrays of uint8 have no element type"),
     (node("Exp", ["x"], ["y"]), {"x": X.astype(np.int32)}, {}, "graph.unary: exp needs float elements, not i32"),
+    (node("ConstantOfShape", ["s"], ["y"]), {"x": X}, {"s": np.array([2**20, 2**20])}, "this operator is not supported"),
     (node("Constant", [], ["y"], value_string="text"), {"x": X}, {}, "attribute value_string is not supported"),
 ]  # fmt: skip
 
