@@ -63,6 +63,7 @@ def natively(case: GeneratedGraph, precision: str) -> dict[str, np.ndarray]:
     return stepwell.compile(module, target=LEVEL, precision=precision).run(case.inputs())
 
 
+STEPS = ("conv", "matmul", "unary", "binary", "pool", "reshape")
 ROADS = [
     pytest.param(natively, marks=pytest.mark.skipif(not supports(CPU_LEVELS[LEVEL]), reason=f"below {LEVEL}")),
     on_the_simulator,
@@ -79,7 +80,7 @@ def test_whole_numbers_give_the_same_bits(
     outcomes = []
 
     @settings(max_examples=settings().max_examples // 2)
-    @given(graphs(5, integers=True, shape=(2, 1, 6, 6), steps=("conv", "matmul", "unary", "binary", "pool", "reshape")))
+    @given(graphs(5, integers=True, shape=(2, 1, 6, 6), steps=STEPS, taps=road is natively))
     def check(case: GeneratedGraph) -> None:
         expected = interpret(case.module, case.inputs(), weights=case.weights)
         try:

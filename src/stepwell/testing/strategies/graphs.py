@@ -185,9 +185,10 @@ class _Grower:
         for _ in range(count):
             getattr(self, self.draw(st.sampled_from(list(steps))))(self.pick())
 
-    def close(self) -> GeneratedGraph:
-        """The module: the newest value and sometimes others are outputs."""
-        extra = self.draw(st.lists(st.sampled_from(self.values), max_size=2)) if self.draw(st.booleans()) else []
+    def close(self, taps: bool) -> GeneratedGraph:
+        """The module: the newest value is an output, with `taps` sometimes others too."""
+        several = taps and self.draw(st.booleans())
+        extra = self.draw(st.lists(st.sampled_from(self.values), max_size=2)) if several else []
         return close_network(self.block, [self.values[-1], *extra], self.weights, integers=self.integers)
 
 
@@ -204,7 +205,13 @@ def shape_of(value: SSAValue) -> Shape:
 
 @st.composite
 def _graphs(
-    draw: DrawFn, max_steps: int, steps: Sequence[str], kinds: Sequence[str], integers: bool, shape: Shape | None
+    draw: DrawFn,
+    max_steps: int,
+    steps: Sequence[str],
+    kinds: Sequence[str],
+    integers: bool,
+    shape: Shape | None,
+    taps: bool,
 ) -> GeneratedGraph:
     grower = _Grower(draw, integers, tuple(kinds))
     any_shape = st.one_of(image_shapes(), tensor_shapes(2, 2), tensor_shapes(0, 5))
@@ -213,7 +220,7 @@ def _graphs(
     if draw(st.sampled_from([False, False, True])):
         grower.input(TensorType(f32, input))
     grower.grow(draw(st.integers(0, max_steps)), steps)
-    return grower.close()
+    return grower.close(taps)
 
 
 def graphs(
@@ -223,15 +230,16 @@ def graphs(
     kinds: Sequence[str] = TAME,
     integers: bool = False,
     shape: Shape | None = None,
+    taps: bool = True,
 ) -> SearchStrategy[GeneratedGraph]:
     """Networks of up to `max_steps` steps over the ops of the graph dialect, channels first, f32.
 
     `steps`: what a step may be, more likely where repeated; "cast" adds float16 values. `kinds`: the unary kinds. `integers`: inputs and
     weights are small whole numbers and no value is ever rounded, so that every order of every sum gives the same bits. `shape`: of the
-    inputs, any when None."""
+    inputs, any when None. `taps`: values on the way may be outputs too, some twice."""
     unknown = set(steps) - {*STEPS, "cast"}
     if unknown:
         raise ValueError(
             f"no such step: {', '.join(sorted(unknown))}; there are {', '.join(dict.fromkeys(STEPS))} and cast"
         )
-    return _graphs(max_steps, tuple(steps), tuple(kinds), integers, shape)
+    return _graphs(max_steps, tuple(steps), tuple(kinds), integers, shape, taps)
