@@ -86,7 +86,8 @@ class GraphBuilder:
         return self.emit(graph.ReshapeOp(value, shape))
 
     def broadcast(self, value: SSAValue, shape: Sequence[int]) -> SSAValue:
-        """`value` repeated to `shape` by NumPy's rule: aligned at the last dims, extents of 1 stretch."""
+        """`value` repeated to `shape` by NumPy's rule: aligned at the last dims, extents of 1 stretch. Also where nothing is repeated
+        (a bias in a batch of 1), so that the ops, and with them the kernels, are the same for every batch."""
         before = tensor_type(value).get_shape()
         if before == tuple(shape):
             return value
@@ -95,8 +96,6 @@ class GraphBuilder:
             raise Unsupported(f"shapes {list(before)} and {list(shape)} do not broadcast")
         kept = [d for d, extent in enumerate(before) if extent != 1]
         flat = self.reshape(value, [before[d] for d in kept])
-        if prod(before) == prod(shape):
-            return self.reshape(flat, shape)
         return self.emit(graph.BroadcastOp(flat, dims=[offset + d for d in kept], shape=shape))
 
     def binary(self, kind: str, a: SSAValue, b: SSAValue) -> SSAValue:

@@ -35,7 +35,41 @@ from stepwell.runtime.errors import ModelError, UsageError
 UNKNOWN = "this operator is not supported"
 SUPPORTED_HINT = f"supported operators: {', '.join(sorted([*CONVERTERS, 'Constant']))}"
 FOLDABLE = frozenset(
-    ["Abs", "Add", "And", "Cast", "Ceil", "Concat", "Div", "Equal", "Floor", "Gather", "Greater", "Identity", "Less", "Max", "Min", "Mod", "Mul", "Neg", "Not", "Or", "ReduceMax", "ReduceMin", "ReduceProd", "Reshape", "Shape", "Size", "Slice", "Sqrt", "Squeeze", "Sub", "Transpose", "Unsqueeze", "Where"]
+    [
+        "Abs",
+        "Add",
+        "And",
+        "Cast",
+        "Ceil",
+        "Concat",
+        "Div",
+        "Equal",
+        "Floor",
+        "Gather",
+        "Greater",
+        "Identity",
+        "Less",
+        "Max",
+        "Min",
+        "Mod",
+        "Mul",
+        "Neg",
+        "Not",
+        "Or",
+        "ReduceMax",
+        "ReduceMin",
+        "ReduceProd",
+        "Reshape",
+        "Shape",
+        "Size",
+        "Slice",
+        "Sqrt",
+        "Squeeze",
+        "Sub",
+        "Transpose",
+        "Unsqueeze",
+        "Where",
+    ]
 )
 """Operators that are computed at import when all inputs are small constants: the arithmetic on shapes that exporters write. None of them
 makes a result much larger than its inputs, or a random one."""
@@ -127,7 +161,7 @@ class _Importer:
             return TensorType(element, given)
         if not tensor.HasField("shape") or any(isinstance(d, str) for d in declared):
             self.reasons.append(
-                f'input {entry.name!r} has no fixed shape ({text or "unknown rank"}): give it one, shapes={{"{entry.name}": "{example}"}}'
+                f'input {entry.name!r} has no fixed shape ({text or "unknown rank"}): give it one, --shape {entry.name}:{example} or shapes={{"{entry.name}": "{example}"}}'
             )
             return stand_in
         return TensorType(element, [int(d) for d in declared])

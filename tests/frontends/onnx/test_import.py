@@ -143,7 +143,7 @@ def test_shapes_for_symbolic_inputs(make_model: MakeModel) -> None:
     with pytest.raises(ModelError) as caught:
         import_onnx(model)
     assert caught.value.reasons == (
-        'input \'image\' has no fixed shape (batchx1xheightx8): give it one, shapes={"image": "1x1x1x8"}',
+        'input \'image\' has no fixed shape (batchx1xheightx8): give it one, --shape image:1x1x1x8 or shapes={"image": "1x1x1x8"}',
     )
     with pytest.raises(ModelError, match="input 'image' has shape batchx1xheightx8, shapes gives 4x3x6x8"):
         import_onnx(model, shapes={"image": "4x3x6x8"})
