@@ -69,13 +69,38 @@ class BindingInfo:
 
 
 class Engine:
-    """A plan loaded on this machine: immutable; contexts hold what an execution writes."""
+    """A plan loaded on this machine: immutable; contexts hold what an execution writes. With `deferred` the section is chosen and loaded
+    when it is first asked for, so that a plan for another machine can be saved."""
 
-    def __init__(self, plan: Plan, target: str = "auto", threads: int | None = None) -> None:
-        self.plan, self._threads = plan, threads
-        self.module, self.section, self.skipped = _choose(plan, target)
+    def __init__(self, plan: Plan, target: str = "auto", threads: int | None = None, *, deferred: bool = False) -> None:
+        self.plan, self._target, self._threads = plan, target, threads
         self._default: Context | None = None
         self._lock = threading.Lock()
+        self._loading = threading.Lock()
+        self._loaded: tuple[Module, Section, tuple[tuple[str, str], ...]] | None = None
+        if not deferred:
+            self._load()
+
+    def _load(self) -> tuple[Module, Section, tuple[tuple[str, str], ...]]:
+        with self._loading:
+            if self._loaded is None:
+                self._loaded = _choose(self.plan, self._target)
+            return self._loaded
+
+    @property
+    def module(self) -> Module:
+        """The loaded section."""
+        return self._load()[0]
+
+    @property
+    def section(self) -> Section:
+        """The section that was chosen."""
+        return self._load()[1]
+
+    @property
+    def skipped(self) -> tuple[tuple[str, str], ...]:
+        """Better sections that this machine does not take, with the reason."""
+        return self._load()[2]
 
     @property
     def program(self) -> Program:
@@ -134,7 +159,8 @@ class Engine:
             if self._default is not None:
                 self._default.close()
                 self._default = None
-            self.module.close()
+            if self._loaded is not None:
+                self.module.close()
 
     def __enter__(self) -> Self:
         return self

@@ -117,7 +117,8 @@ def compile(
     pipeline: Pipeline | None = None,
     observers: Sequence[Observer] = (),
 ) -> Engine:
-    """Compile a model for one target, or for several into one plan, and load what fits this machine.
+    """Compile a model for one target, or for several into one plan. The engine loads what fits this machine when it is first run; saving it
+    needs no device.
 
     `model`: a path (.onnx, .mlir, .plan), bytes or a ModelProto of ONNX, or a module of any level above llvm; `weights`: where the model
     does not hold them, a `.safetensors` file, a WeightStore or "random:SEED"; `target`: auto, cpu, cuda, sm_90a, x86-64-v3, x86-64-v4;
@@ -134,7 +135,7 @@ def compile(
         pipeline=pipeline,
         observers=observers,
     )
-    return Engine(plan)
+    return Engine(plan, deferred=True)
 
 
 def _load(

@@ -177,3 +177,9 @@ def test_library_mistakes() -> None:
         stepwell.lower(stepwell.import_model(MODEL, shapes=SHAPES), to="moon", target="cpu")
     with pytest.raises(UsageError, match="needs a target"):
         stepwell.lower(stepwell.import_model(MODEL, shapes=SHAPES), to="tile")
+
+
+def test_building_and_saving_needs_no_device(tmp_path: Path) -> None:
+    with stepwell.compile(MODEL, target="sm_90a", shapes=SHAPES) as engine:
+        engine.save(tmp_path / "digits.plan")
+    assert [section.name for section in read_plan(tmp_path / "digits.plan").sections] == ["sm_90a"]
