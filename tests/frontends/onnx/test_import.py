@@ -135,6 +135,12 @@ def test_local_functions_are_inlined(make_model: MakeModel) -> None:
     np.testing.assert_array_equal(interpret(module, {"x": X}, store)["y"], -X)
 
 
+@pytest.mark.parametrize("batch", [1, 2])
+def test_the_ops_are_the_same_for_every_batch(batch: int) -> None:
+    module, _ = import_onnx(DIGITS, shapes={"image": (batch, 1, 8, 8)})
+    assert ops(module).count("broadcast") == 5 and ops(module).count("reshape") == 1
+
+
 def test_shapes_for_symbolic_inputs(make_model: MakeModel) -> None:
     model = make_model([helper.make_node("Relu", ["image"], ["y"])], {"image": ["batch", 1, "height", 8]})
     for spec in ("4x1x6x8", [4, 1, 6, 8], (4, 1, 6, 8)):
