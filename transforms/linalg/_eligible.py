@@ -63,6 +63,12 @@ def mma_refusals(structure: Structure, target: str, *, tf32: bool = True) -> Ite
         yield "an operand breaks up the rows, columns or reduction of the product"
         return
     a, b = structure.operands
+    if [loop for loop in a.loops if loop not in roles.window] != [*roles.m, *roles.k]:
+        yield "the left factor is not [rows, k] in memory"
+        return
+    if set(b.loops) != {*roles.n, *roles.window, *roles.k}:
+        yield "the right factor is repeated along its columns or k"
+        return
     if b.window is not None or element(a) != element(b):
         yield f"the operands are {element(a)} and {element(b)}: matrix instructions take one type"
         return

@@ -255,6 +255,24 @@ def through_reshapes(value: SSAValue) -> SSAValue:
     return value
 
 
+def through_copies(value: SSAValue, loops: Loops) -> tuple[SSAValue, Loops]:
+    """The value that `value` repeats or reorders, and the loops that its dims run along."""
+    while isinstance(value.owner, linalg.GenericOp) and is_copy(value.owner):
+        source, result = (plain_loops(attr.data) for attr in value.owner.indexing_maps)
+        if source is None or result is None:
+            return value, loops
+        at = dict(zip(result, loops, strict=True))
+        value, loops = value.owner.inputs[0], tuple(at[loop] for loop in source)
+    return value, loops
+
+
+def is_copy(op: linalg.GenericOp) -> bool:
+    """Whether a generic yields its only input: a broadcast or a transpose."""
+    body = op.body.block
+    only = body.first_op
+    return len(op.inputs) == 1 and isinstance(only, linalg.YieldOp) and only.operands[0] is body.args[0]
+
+
 def plain_loops(map: AffineMap) -> Loops | None:
     """The loops of a map whose results are distinct single loops; None for other maps."""
     loops = tuple(expr.position for expr in map.results if isinstance(expr, AffineDimExpr))
@@ -290,13 +308,15 @@ def _operands(root: linalg.GenericOp) -> Iterator[Access]:
 
 
 def _operand(root: linalg.GenericOp, value: SSAValue, map: AffineMap) -> Access:
+    loops = plain_loops(map)
+    if loops is not None:
+        value, loops = through_copies(value, loops)
     pad = value.owner if isinstance(value.owner, tensor.PadOp) else None
     base = through_reshapes(pad.source if pad is not None else value)
     if not isinstance(base, BlockArgument):
         raise refuse(
             root, "an operand of the root is computed in the same fusion: no lowering maps operands", "split the fusion"
         )
-    loops = plain_loops(map)
     if loops is not None and pad is None:
         return Access(base, _shape(value), loops)
     return Access(base, _shape(pad.source if pad is not None else value), *_window(root, map, pad))

@@ -152,3 +152,12 @@ GROUPED = "strides [1, 1] pads [1, 1, 1, 1] dilations [1, 1] groups 2 channels_l
 def test_refusals(arguments: dict[str, str], body: str, result: str, reason: str) -> None:
     with pytest.raises(PassFailure, match=reason):
         analysed(arguments, body, result)
+
+
+def test_an_operand_that_is_repeated_first_is_read_where_it_lies() -> None:
+    b, y = "tensor<3x8xf32>", "tensor<4x3xf32>"
+    body = f"""%0 = graph.broadcast %a dims [1] : tensor<8xf32> -> tensor<4x8xf32>
+    %r = graph.matmul %0, %b transpose_b : (tensor<4x8xf32>, {b}) -> {y}"""
+    found = analysed({"a": "tensor<8xf32>", "b": b}, body, y)
+    assert found.operands[0].loops == (2,)
+    assert list(mma_refusals(found, "sm_90a")) == ["the left factor is not [rows, k] in memory"]
