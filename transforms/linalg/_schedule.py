@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import ceil, prod
 
-from stepwell.dialects.tile.config import RING_ALIGNMENT, SHARED_BYTES, X86_VECTORS, Config
+from stepwell.dialects.tile.config import REGISTERS_FOR_TILES, RING_ALIGNMENT, SHARED_BYTES, X86_VECTORS, Config
 
 MULTIPROCESSORS = 132  # H100 SXM
 L2_BYTES_PER_NS = 56  # of one multiprocessor: 64-channel 3x3 layers reach 320 TFLOP/s at 43 FLOP per byte
@@ -51,13 +51,13 @@ def wgmma_candidates(extents: Extents) -> Iterator[tuple[float, Config]]:
     """Estimated nanoseconds and config of every tile shape that is legal on sm_90a."""
     swizzle = swizzle_for(extents.k, extents.element_size)
     k = swizzle // extents.element_size
-    widest = _round_up(extents.n, 8)
+    widest = min((columns for columns in COLUMNS if columns >= extents.n), default=COLUMNS[-1])
     for rows in (64, 128):
         for columns in COLUMNS:
             stage = (rows + columns) * swizzle
             stages = min(MAX_STAGES, (SHARED_BYTES - RING_ALIGNMENT) // stage)
             registers = (1 + extents.residuals) * columns / 2 + columns / 4
-            if stages < 2 or registers > 200 or (columns > widest and columns > 8 and columns // 2 >= widest):
+            if stages < 2 or registers > REGISTERS_FOR_TILES or columns > widest:
                 continue
             config = Config(
                 block=(rows, columns),
