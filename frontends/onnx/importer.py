@@ -34,43 +34,11 @@ from stepwell.runtime.errors import ModelError, UsageError
 
 UNKNOWN = "this operator is not supported"
 SUPPORTED_HINT = f"supported operators: {', '.join(sorted([*CONVERTERS, 'Constant']))}"
-FOLDABLE = frozenset(
-    [
-        "Abs",
-        "Add",
-        "And",
-        "Cast",
-        "Ceil",
-        "Concat",
-        "Div",
-        "Equal",
-        "Floor",
-        "Gather",
-        "Greater",
-        "Identity",
-        "Less",
-        "Max",
-        "Min",
-        "Mod",
-        "Mul",
-        "Neg",
-        "Not",
-        "Or",
-        "ReduceMax",
-        "ReduceMin",
-        "ReduceProd",
-        "Reshape",
-        "Shape",
-        "Size",
-        "Slice",
-        "Sqrt",
-        "Squeeze",
-        "Sub",
-        "Transpose",
-        "Unsqueeze",
-        "Where",
-    ]
+SHAPE_ARITHMETIC = (
+    "Abs Add And Cast Ceil Concat Div Equal Floor Gather Greater Identity Less Max Min Mod "
+    "Mul Neg Not Or ReduceMax ReduceMin ReduceProd Reshape Shape Size Slice Sqrt Squeeze Sub Transpose Unsqueeze Where"
 )
+FOLDABLE = frozenset(SHAPE_ARITHMETIC.split(" "))
 """Operators that are computed at import when all inputs are small constants: the arithmetic on shapes that exporters write. None of them
 makes a result much larger than its inputs, or a random one."""
 FOLD_LIMIT = 1024
