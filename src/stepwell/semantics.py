@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import IO, TYPE_CHECKING, get_args
 
-from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.builtin import ContainerType, Float16Type, ModuleOp
 from xdsl.passes import ModulePass
 
 from stepwell.dialects import graph
@@ -39,6 +39,13 @@ def longest_sum(module: ModuleOp) -> int:
     )
 
 
+def coarse_unit(module: ModuleOp) -> float:
+    """The unit roundoff of f16 where the module keeps values in it, else 0: f32 is what sums are kept in."""
+    types = (value.type for op in module.walk() for value in op.results)
+    elements = (kind.element_type if isinstance(kind, ContainerType) else kind for kind in types)
+    return 2.0**-11 if any(isinstance(element, Float16Type) for element in elements) else 0.0
+
+
 def assert_same_meaning(
     before: ModuleOp,
     after: ModuleOp,
@@ -60,6 +67,7 @@ def assert_same_meaning(
         meaning,
         rtol=rtol,
         terms=longest_sum(before),
+        between=max(coarse_unit(before), coarse_unit(after)),
         what=what,
     )
 
@@ -75,6 +83,7 @@ class SemanticsCheck(Observer):
     inputs: dict[str, Array] = field(default_factory=dict, init=False)
     results: dict[str, Array] = field(default_factory=dict, init=False)
     terms: int = field(default=POOLED, init=False)
+    between: float = field(default=0.0, init=False)
     pending: list[StepwellPass] = field(default_factory=list, init=False)
 
     def before(self, step: int, pass_: ModulePass, module: ModuleOp) -> None:
@@ -95,5 +104,8 @@ class SemanticsCheck(Observer):
         loosest = MEANINGS[max((MEANINGS.index(p.meaning) for p in self.pending), default=0)]
         rtol = max((p.rtol for p in self.pending), default=0.0)
         what = ", ".join(p.name for p in self.pending) or pass_.name
-        assert_same_results(self.results, results, loosest, rtol=rtol, terms=self.terms, what=what)
+        self.between = max(self.between, coarse_unit(module))
+        assert_same_results(
+            self.results, results, loosest, rtol=rtol, terms=self.terms, between=self.between, what=what
+        )
         self.results, self.pending = results, []

@@ -3,7 +3,8 @@
 - `exact`: bit for bit (the sign of zero and the payload of a NaN too).
 - `reassociates`: a sum of n products in another order. Higham, Accuracy and Stability of Numerical Algorithms (2002), (3.5): each of two
   orders is within gamma_n * sum |x_i y_i| of the exact sum, gamma_n = n u / (1 - n u). The sum of magnitudes is not known here; it is taken
-  as at most `SPREAD` times the largest result, and NaN and infinite elements must be at the same places.
+  as at most `SPREAD` times the largest result, and NaN and infinite elements must be at the same places. Where values on the way are kept in a
+  coarser type (`between`: its unit roundoff), a sum that comes out differently may be rounded to its neighbour there.
 - `rounds`: within `rtol` of the largest result.
 - `changes`: anything; such a pass brings a reference of its own.
 """
@@ -23,7 +24,7 @@ SPREAD = 4.0
 """Bound on (sum of magnitudes) / (largest result), for sums of terms of both signs as networks have them."""
 
 
-def tolerance(before: Array, meaning: Meaning, rtol: float, terms: int) -> float:
+def tolerance(before: Array, meaning: Meaning, rtol: float, terms: int, between: float = 0.0) -> float:
     """The largest difference that `meaning` allows between an element of `before` and its successor."""
     if meaning == "exact" or before.dtype.kind != "f":
         return 0.0
@@ -33,10 +34,12 @@ def tolerance(before: Array, meaning: Meaning, rtol: float, terms: int) -> float
         return rtol * scale
     unit = float(np.finfo(before.dtype.name).eps) / 2
     gamma = terms * unit / max(1 - terms * unit, 0.5)
-    return 2 * gamma * SPREAD * scale
+    return (2 * gamma + 2 * between) * SPREAD * scale
 
 
-def difference(before: Array, after: Array, meaning: Meaning, *, rtol: float = 0.0, terms: int = 1) -> str:
+def difference(
+    before: Array, after: Array, meaning: Meaning, *, rtol: float = 0.0, terms: int = 1, between: float = 0.0
+) -> str:
     """Why the two arrays do not agree; the empty string where they do."""
     if (before.shape, before.dtype) != (after.shape, after.dtype):
         return f"{before.dtype}{list(before.shape)} became {after.dtype}{list(after.shape)}"
@@ -47,7 +50,7 @@ def difference(before: Array, after: Array, meaning: Meaning, *, rtol: float = 0
         return _first_difference(before, after) if wrong else ""
     if not np.array_equal(np.isfinite(before), np.isfinite(after)):
         return "NaN or infinity at other places"
-    allowed = tolerance(before, meaning, rtol, terms)
+    allowed = tolerance(before, meaning, rtol, terms, between)
     finite = np.isfinite(before)
     gap = np.abs(before[finite].astype(np.float64) - after[finite].astype(np.float64))
     worst = float(gap.max()) if gap.size else 0.0
@@ -71,12 +74,13 @@ def assert_same_results(
     *,
     rtol: float = 0.0,
     terms: int = 1,
+    between: float = 0.0,
     what: str = "",
 ) -> None:
     """A ComparisonError (exit 1) that names the output and the difference, unless all outputs agree."""
     if list(before) != list(after):
         raise ComparisonError(f"outputs {list(before)} became {list(after)}", where=what)
     for name, array in before.items():
-        reason = difference(array, after[name], meaning, rtol=rtol, terms=terms)
+        reason = difference(array, after[name], meaning, rtol=rtol, terms=terms, between=between)
         if reason:
             raise ComparisonError(f"output '{name}': {reason}, but the meaning is declared as '{meaning}'", where=what)
