@@ -19,10 +19,12 @@ from stepwell.transforms.plan._serialize import find_program, serialize_program
 def build_section(
     name: str, module: ModuleOp, target: Target, weights: WeightStore | None, steps: Pipeline, driver: Driver
 ) -> Section:
-    """Make code of a kernel-level module (which stays as it is) and put it with its program and constants into a section."""
-    text = module_text(module)
-    program = serialize_program(module, text)
+    """Make code of a kernel-level module (which stays as it is) and put it with its program and constants into a section. The section's module
+    names no file of weights: it is the same, and has the same hash, whichever road led to it."""
     lowered = module.clone()
+    lowered.attributes.pop("stepwell.weights", None)
+    text = module_text(lowered)
+    program = serialize_program(module, text)
     lower_in_place(lowered, "llvm", steps, driver)
     code = _cpu_code(lowered, target, program["kernels"]) if target.family == "cpu" else _cuda_code(lowered, target)
     level = target.processor if target.family == "cpu" else ""

@@ -27,7 +27,7 @@ from stepwell.remarks import Remark
 from stepwell.runtime.errors import UsageError
 from stepwell.runtime.plan_file import Plan, Section
 from stepwell.signature import Array
-from stepwell.target import resolve, target_of, write_target
+from stepwell.target import choose_target, resolve, target_of, write_target
 from stepwell.universe import make_context
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def lower(
     ctx = _context_of(module)
     lowered = module.clone()
     if target is not None:
-        write_target(lowered, resolve(target))
+        choose_target(lowered, target)
     known = target_of(lowered)
     if known is None and rank(to) > 0:
         raise UsageError(f"level '{to}' needs a target", hint='lower(..., target="sm_90a") or target="cpu"')

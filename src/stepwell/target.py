@@ -5,6 +5,7 @@ from __future__ import annotations
 from xdsl.dialects.builtin import ModuleOp, StringAttr
 
 from stepwell.codegen.targets import CPU_LEVELS, Target, host_cpu, parse_target
+from stepwell.levels import level_of
 from stepwell.runtime.errors import PlanError, UsageError
 
 CUDA = ("sm_90a",)
@@ -56,6 +57,18 @@ def write_target(module: ModuleOp, target: Target) -> None:
     module.attributes.pop("stepwell.cpu", None)
     if target.family == "cpu":
         module.attributes["stepwell.cpu"] = StringAttr(target.processor)
+
+
+def choose_target(module: ModuleOp, name: str) -> None:
+    """Put the target that `name` means into the module. A module below graph is lowered for its own already: a UsageError where `name`
+    means another (`cpu` means any CPU there)."""
+    own = target_of(module)
+    if own is None or level_of(module) == "graph":
+        write_target(module, resolve(name))
+    elif name not in (own.name, own.processor) and resolve(name) != own:
+        raise UsageError(
+            f"the module is lowered for {own.processor} already, not for {name}", hint="start again at level graph"
+        )
 
 
 def target_of(module: ModuleOp) -> Target | None:

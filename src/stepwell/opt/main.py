@@ -29,7 +29,7 @@ from stepwell.pipeline_value import pipeline
 from stepwell.remarks import Remark
 from stepwell.runtime.errors import ComparisonError, InternalError, StepwellError, UsageError
 from stepwell.source import SourceMap, parse_text, verify_text
-from stepwell.target import resolve, target_of, write_target
+from stepwell.target import choose_target, target_of
 from stepwell.universe import installed_universe, make_context
 
 MLIR_SPELLINGS = ("-split-input-file", "-verify-diagnostics", "-allow-unregistered-dialect")
@@ -92,7 +92,7 @@ class StepwellOpt(xDSLOptMain):
         if self.args.from_level:
             set_level(prog, self.args.from_level)
         if self.args.arch:
-            write_target(prog, resolve(self.args.arch))
+            choose_target(prog, self.args.arch)
         if self.args.level:
             check_level(prog, self.args.level)
         self.driver.run(prog, self.passes)
