@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from importlib import import_module
 
+from xdsl.dialects.builtin import DenseArrayBase
 from xdsl.ir import Attribute, Dialect, Operation, TypeAttribute
 from xdsl.irdl import (
     AnyOf,
@@ -22,7 +23,7 @@ from xdsl.irdl import (
 )
 
 from stepwell.dialects.tile.config import Config
-from stepwell.reference.markdown import document, page, table
+from stepwell.reference.markdown import document, page, table, told
 from stepwell.universe import DIALECT_NAMES
 
 TRAITS = {
@@ -48,7 +49,11 @@ def _page(module: object, examples: Mapping[str, str]) -> str:
     ops = sorted(dialect.operations, key=lambda op: op.name)
     contents = ", ".join(f"[{_short(op.name)}](#{_anchor(op.name)})" for op in ops)
     attributes = sorted(dialect.attributes, key=lambda attribute: attribute.name)
-    sections = [document(module.__doc__ or ""), f"Ops: {contents}", *(_op(op, examples) for op in ops)]
+    sections = [
+        document(told(module.__doc__ or "", f"The `?{dialect.name}`? dialect")),
+        f"Ops: {contents}",
+        *(_op(op, examples) for op in ops),
+    ]
     if attributes:
         sections += ["## Attributes and types", *map(_attribute, attributes)]
     return page(f"The {dialect.name} dialect", *sections)
@@ -127,7 +132,8 @@ def describe(constraint: object) -> str:
         case BaseAttr():
             return _name(constraint.attr)
         case ParamAttrConstraint():
-            return _name(constraint.base_attr)
+            first = describe(constraint.param_constrs[0]) if constraint.param_constrs else "any"
+            return _name(constraint.base_attr) + (f" of {first}" if constraint.base_attr is DenseArrayBase else "")
     return {"SymbolNameConstraint": "a name"}.get(type(constraint).__name__, "any")
 
 
@@ -135,9 +141,9 @@ def _name(attribute: type[Attribute]) -> str:
     name = getattr(attribute, "name", "")
     if not isinstance(name, str) or not name:
         return "any"
-    return f"`{'!' if issubclass(attribute, TypeAttribute) else '#'}{name}`".replace("!builtin.", "").replace(
-        "#builtin.", ""
-    )
+    name = name.removeprefix("builtin.")
+    sign = "!" if issubclass(attribute, TypeAttribute) else "#"
+    return f"`{sign}{name}`" if "." in name else f"`{name}`"
 
 
 def _attribute(attribute: type[Attribute]) -> str:

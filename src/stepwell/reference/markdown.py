@@ -35,6 +35,12 @@ def _paragraph(text: str) -> str:
     return f"```text\n{text}\n```" if laid_out else escape(" ".join(lines))
 
 
+def told(text: str, name: str) -> str:
+    """A docstring without the name of what it is about, where it begins with that and a colon."""
+    rest = re.sub(rf"^`?{name}`?: ", "", text)
+    return rest if rest[1:2].isupper() else rest[:1].upper() + rest[1:]
+
+
 def first_sentence(text: str) -> str:
     """The first sentence of a docstring, as Markdown."""
     paragraph = " ".join(inspect.cleandoc(text).partition("\n\n")[0].split())

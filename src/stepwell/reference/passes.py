@@ -12,7 +12,7 @@ from stepwell.driver import parse_specs
 from stepwell.opt.listing import summary
 from stepwell.passes import StepwellPass
 from stepwell.pipeline_value import pipeline
-from stepwell.reference.markdown import document, escape, page, table
+from stepwell.reference.markdown import document, escape, page, table, told
 from stepwell.transforms.pipelines import FAMILIES, PRECISIONS
 from stepwell.universe import find_pass, pass_modules
 
@@ -60,7 +60,7 @@ def _section(name: str) -> str:
         for part in (
             f"## {name}",
             facts + twice + f" Source: `{file}`.",
-            document(_told(inspect.getdoc(inspect.getmodule(pass_class)) or "", name)),
+            document(told(inspect.getdoc(inspect.getmodule(pass_class)) or "", name)),
             _own(pass_class),
             table(["option", "type", "default"], _options(pass_class)),
         )
@@ -74,12 +74,6 @@ def _own(pass_class: type[StepwellPass]) -> str:
     return (
         "" if text.startswith(f"{pass_class.__name__}(") else re.sub(r" See the file's head[^.]*\.", "", document(text))
     )
-
-
-def _told(text: str, name: str) -> str:
-    """The file's docstring without the name that it begins with."""
-    told = re.sub(rf"^`?{name}`?: ", "", text)
-    return told if told[1:2].isupper() else told[:1].upper() + told[1:]
 
 
 def _options(pass_class: type[ModulePass]) -> Iterable[tuple[str, str, str]]:
