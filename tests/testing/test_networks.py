@@ -80,7 +80,7 @@ def test_whole_numbers_give_the_same_bits(
     outcomes = []
 
     @settings(max_examples=settings().max_examples // 2)
-    @given(graphs(5, integers=True, shape=(2, 1, 6, 6), steps=STEPS, taps=road is natively))
+    @given(graphs(5, integers=True, shape=(2, 1, 6, 6), steps=STEPS))
     def check(case: GeneratedGraph) -> None:
         expected = interpret(case.module, case.inputs(), weights=case.weights)
         try:

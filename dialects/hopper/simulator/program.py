@@ -180,7 +180,8 @@ class _Run:
 
     def _copy(self, op: plan.CopyOp) -> None:
         source, target = self._buffer(op.source), self._buffer(op.target)
-        target.memory.begin_launch()
+        for memory in (source.memory, target.memory):
+            memory.begin_launch()
         everything = np.arange(source.count)
         target.store(everything, source.load(everything, True, "plan.copy"), 0, True, "plan.copy")
 
