@@ -42,7 +42,7 @@ def longest_sum(module: ModuleOp) -> int:
 def coarse_unit(module: ModuleOp) -> float:
     """The unit roundoff of f16 where the module keeps values in it, else 0: f32 is what sums are kept in."""
     types = (value.type for op in module.walk() for value in op.results)
-    elements = (kind.element_type if isinstance(kind, ContainerType) else kind for kind in types)
+    elements = (kind.get_element_type() if isinstance(kind, ContainerType) else kind for kind in types)
     return 2.0**-11 if any(isinstance(element, Float16Type) for element in elements) else 0.0
 
 

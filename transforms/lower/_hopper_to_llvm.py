@@ -79,7 +79,7 @@ def _prefetch(conv: LLVMConversion, op: hopper.PrefetchTensorMapOp) -> None:
 
 
 def _load(
-    conv: LLVMConversion, op: hopper.TmaLoadOp | hopper.TmaLoadIm2colOp, name: str, extra: list[SSAValue]
+    conv: LLVMConversion, op: hopper.TmaLoadOp | hopper.TmaLoadIm2colOp, name: str, extra: Sequence[SSAValue]
 ) -> None:
     """Destination and barrier, map, coordinates, offsets; then no multicast, no cache hint, one block."""
     target = shared_pointer(conv, conv.value(op.destination))
