@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from importlib import import_module
 
 from xdsl.dialects.builtin import DenseArrayBase
-from xdsl.ir import Attribute, Dialect, Operation, TypeAttribute
+from xdsl.ir import Attribute, Dialect, EnumAttribute, Operation, TypeAttribute
 from xdsl.irdl import (
     AnyOf,
     BaseAttr,
@@ -148,5 +148,10 @@ def _name(attribute: type[Attribute]) -> str:
 
 def _attribute(attribute: type[Attribute]) -> str:
     sign = "!" if issubclass(attribute, TypeAttribute) else "#"
-    text = f"### {sign}{attribute.name}\n\n{document(attribute.__doc__ or '')}"
-    return f"{text}\n\n{document(Config.__doc__ or '')}" if attribute.name == "tile.config" else text
+    parts = [f"### {sign}{attribute.name}", document(attribute.__doc__ or "")]
+    members = getattr(attribute, "enum_type", ()) if issubclass(attribute, EnumAttribute) else ()
+    if members:
+        parts.append("One of " + ", ".join(f"`{member.value}`" for member in members) + ".")
+    if attribute.name == "tile.config":
+        parts.append(document(Config.__doc__ or ""))
+    return "\n\n".join(parts)
