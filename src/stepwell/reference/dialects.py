@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from importlib import import_module
 
 from xdsl.dialects.builtin import DenseArrayBase
-from xdsl.ir import Attribute, Dialect, EnumAttribute, Operation, TypeAttribute
+from xdsl.ir import Attribute, Dialect, Operation, TypeAttribute
 from xdsl.irdl import (
     AnyOf,
     BaseAttr,
@@ -149,7 +149,7 @@ def _name(attribute: type[Attribute]) -> str:
 def _attribute(attribute: type[Attribute]) -> str:
     sign = "!" if issubclass(attribute, TypeAttribute) else "#"
     parts = [f"### {sign}{attribute.name}", document(attribute.__doc__ or "")]
-    members = getattr(attribute, "enum_type", ()) if issubclass(attribute, EnumAttribute) else ()
+    members = getattr(attribute, "enum_type", ())
     if members:
         parts.append("One of " + ", ".join(f"`{member.value}`" for member in members) + ".")
     if attribute.name == "tile.config":
