@@ -139,7 +139,7 @@ def test_commands(digits_plan: Path, tmp_path: Path) -> None:
 
 
 MISTAKES = [
-    (["compile", "missing.onnx"], 2, "cannot read"),
+    (["compile", "missing.onnx"], 2, "no such file"),
     (["compile", str(MODEL), "--target", "cpu"], 3, "image"),
     (["compile", str(MODEL), "--target", "z80", "--shape", "image:4x1x8x8"], 2, "unknown target"),
     (
@@ -152,7 +152,8 @@ MISTAKES = [
     (["run", "{plan}", "--target", "cpu", "--input", "image=missing.npy"], 2, "cannot read"),
     (["run", "{plan}", "--target", "cpu", "--input", "image={plan}"], 2, "image"),
     (["run", "{plan}", "--target", "tpu", "--random", "0"], 4, "no section"),
-    (["run", "missing.plan"], 4, "cannot be read"),
+    (["run", "missing.plan"], 2, "no such file"),
+    (["run", "{plan}", "--random", "0", "--output", "nowhere/x.npz"], 2, "no such folder"),
     (["run", str(MODEL)], 4, "not a plan file"),
     (["inspect", "{plan}", "--section", "x"], 2, "no section"),
     (["bench", "{plan}", "--target", "cpu", "--duration", "0"], 2, "duration"),

@@ -1,4 +1,4 @@
-"""Arrays on the command line: `name=file.npy`, or a `.npz` whose members are named as the bindings."""
+"""Files on the command line. Arrays: `name=file.npy`, or a `.npz` whose members are named as the bindings."""
 
 from __future__ import annotations
 
@@ -8,6 +8,20 @@ from pathlib import Path
 import numpy as np
 
 from stepwell.runtime.errors import UsageError
+
+
+def existing(path: Path) -> Path:
+    """`path`, or a UsageError when there is no such file."""
+    if not path.is_file():
+        raise UsageError("there is no such file", where=str(path))
+    return path
+
+
+def writable(path: Path) -> Path:
+    """`path`, or a UsageError when it has no folder to be written into."""
+    if not path.parent.is_dir() or path.is_dir():
+        raise UsageError("cannot be written: no such folder, or a folder itself", where=str(path))
+    return path
 
 
 def read_inputs(items: list[str]) -> dict[str, np.ndarray]:

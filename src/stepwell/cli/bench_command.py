@@ -20,9 +20,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Load, measure, print."""
     from stepwell.bench_report import bench
+    from stepwell.cli.arrays import existing
     from stepwell.runtime.engine import load
 
-    with load(args.plan, args.target, args.threads) as engine:
+    with load(existing(args.plan), args.target, args.threads) as engine:
         report = bench(engine, duration=args.duration, warmup=args.warmup, threads=args.threads)
     print(json.dumps(report.as_dict(), indent=1) if args.json else report)
     return 0

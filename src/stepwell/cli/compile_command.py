@@ -26,20 +26,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Compile and write."""
+    from stepwell.cli.arrays import existing, writable
     from stepwell.compiler import compile_plan
     from stepwell.modules import parse_shape_options
     from stepwell.runtime.plan_file import write_plan
 
     begun = time.perf_counter()
+    output = writable(args.output or args.model.with_suffix(".plan"))
     targets = [name for word in args.target or ["auto"] for name in word.split(",")]
     plan = compile_plan(
-        args.model,
+        existing(args.model),
         args.weights,
         target=targets,
         precision=args.precision,
         shapes=parse_shape_options(args.shape) or None,
     )
-    output = args.output or args.model.with_suffix(".plan")
     write_plan(plan, output)
     if args.remarks is not None:
         _print_remarks(plan.details["remarks"], args.remarks)

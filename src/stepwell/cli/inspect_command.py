@@ -21,10 +21,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Read the plan (nothing is loaded or executed) and print."""
+    from stepwell.cli.arrays import existing
     from stepwell.runtime.errors import UsageError
     from stepwell.runtime.plan_file import read_plan
 
-    plan = read_plan(args.plan)
+    plan = read_plan(existing(args.plan))
     sections = [s for s in plan.sections if args.section in (None, s.name)]
     if not sections:
         names = ", ".join(s.name for s in plan.sections)

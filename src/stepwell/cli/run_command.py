@@ -22,13 +22,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Load, run, print a line for each output."""
     from stepwell.bench_report import random_inputs
-    from stepwell.cli.arrays import read_inputs, write_outputs
+    from stepwell.cli.arrays import existing, read_inputs, writable, write_outputs
     from stepwell.runtime.engine import load
     from stepwell.runtime.errors import UsageError
 
     if args.random is not None and args.input:
         raise UsageError("--random and --input exclude each other")
-    with load(args.plan, args.target, args.threads) as engine:
+    if args.output:
+        writable(args.output)
+    with load(existing(args.plan), args.target, args.threads) as engine:
         inputs = random_inputs(engine, args.random) if args.random is not None else read_inputs(args.input)
         outputs = engine.run(inputs)
         print(engine.choice)
