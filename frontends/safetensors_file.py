@@ -7,8 +7,6 @@ the data. We write the names in order of falling item size, then by name, so tha
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from math import prod
 from pathlib import Path
@@ -18,6 +16,7 @@ import numpy as np
 
 from stepwell.dialects.numpy_types import Array
 from stepwell.runtime.errors import ModelError
+from stepwell.runtime.files import whole_file
 
 DTYPES: dict[str, str] = {
     "F64": "<f8",
@@ -104,14 +103,7 @@ def write(path: str | Path, arrays: Mapping[str, Array]) -> None:
         position += size
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    target = Path(path)
-    descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(len(text).to_bytes(8, "little") + text)
-            for name in order:
-                file.write(np.ascontiguousarray(arrays[name], dtype=arrays[name].dtype.newbyteorder("<")).tobytes())
-        os.replace(temporary, target)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    with whole_file(path) as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for name in order:
+            file.write(np.ascontiguousarray(arrays[name], dtype=arrays[name].dtype.newbyteorder("<")).tobytes())

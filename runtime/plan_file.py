@@ -17,15 +17,14 @@ import json
 import mmap
 import os
 import struct
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, BinaryIO
 
 from stepwell.runtime.errors import PlanError
+from stepwell.runtime.files import whole_file
 
 FORMAT = "stepwell-plan"
 VERSION = 1
@@ -78,22 +77,11 @@ class Plan:
 
 def write_plan(plan: Plan, path: str | os.PathLike[str]) -> None:
     """Write `plan` to `path`, beside it first and then renamed: a reader sees the old file or the whole new one."""
-    target = Path(path)
     try:
-        handle, scratch = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent or Path())
-    except OSError as error:
-        raise PlanError(f"cannot be written: {error.strerror}", where=str(target)) from error
-    try:
-        with os.fdopen(handle, "wb") as file:
+        with whole_file(path) as file:
             _write(plan, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(scratch, 0o644)
-        os.replace(scratch, target)
     except OSError as error:
-        raise PlanError(f"cannot be written: {error.strerror}", where=str(target)) from error
-    finally:
-        Path(scratch).unlink(missing_ok=True)
+        raise PlanError(f"cannot be written: {error.strerror}", where=str(path)) from error
 
 
 def _members(plan: Plan) -> Iterator[tuple[str, Bytes]]:
@@ -155,7 +143,11 @@ def read_plan(path: str | os.PathLike[str]) -> Plan:
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
         raise PlanError(f"cannot be read: {error.strerror}", where=where) from error
     except _DAMAGE as error:
-        raise PlanError(f"is not a plan file, or it is damaged ({error})", where=where) from error
+        raise PlanError(
+            f"is not a plan file, or it is damaged ({error})",
+            where=where,
+            hint="stepwell compile makes plan files from models",
+        ) from error
 
 
 class _Archive:

@@ -16,8 +16,8 @@ from xdsl.dialects.builtin import TensorType, f32, i8
 
 from stepwell.dialects.graph import StepAttr, WeightAttr
 from stepwell.dialects.numpy_types import Array
-from stepwell.frontends import safetensors_file
 from stepwell.frontends.weights import RandomWeightStore, WeightStore, open_weights
+from stepwell.runtime import files
 from stepwell.runtime.errors import ModelError, UsageError
 
 ARRAYS: dict[str, Array] = {
@@ -113,7 +113,7 @@ def test_a_failing_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monk
     def fail(*_: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(safetensors_file.os, "replace", fail)
+    monkeypatch.setattr(files.os, "replace", fail)
     with pytest.raises(OSError, match="disk full"):
         WeightStore(ARRAYS).save(tmp_path / "w.safetensors")
     assert list(tmp_path.iterdir()) == []
