@@ -93,8 +93,8 @@ def compile_plan(
     names = [target] if isinstance(target, str) else list(target)
     if not names:
         raise UsageError("there is no target", hint='target="cpu" or target=["cpu", "sm_90a"]')
-    targets = [resolve(name) for name in names]
     loaded = _load(model, weights, shapes)
+    targets = [_meant(name, loaded.module) for name in names]
     sections, pipelines, remarks = [], {}, []
     with _rare_collections():
         for name, found in zip(_section_names(targets), targets, strict=True):
@@ -121,7 +121,8 @@ def compile(
     needs no device.
 
     `model`: a path (.onnx, .mlir, .plan), bytes or a ModelProto of ONNX, or a module of any level above llvm; `weights`: where the model
-    does not hold them, a `.safetensors` file, a WeightStore or "random:SEED"; `target`: auto, cpu, cuda, sm_90a, x86-64-v3, x86-64-v4;
+    does not hold them, a `.safetensors` file, a WeightStore or "random:SEED"; `target`: auto (what the module is lowered for, else the GPU
+    here, else the CPU), cpu, cuda, sm_90a, x86-64-v3, x86-64-v4;
     `precision`: model, fp32, tf32, fp16; `shapes`: by input, where the model leaves dims open; `pipeline`: instead of the default.
     """
     from stepwell.runtime.engine import Engine
@@ -166,6 +167,12 @@ def _section(
     driver = Driver(ctx, observers)
     lower_in_place(module, "kernel", steps, driver)
     return build_section(name, module, target, ctx.weights, steps, driver)
+
+
+def _meant(name: str, module: ModuleOp) -> Target:
+    """The target that `name` means for `module`: if it is lowered already, auto is the one that it is lowered for, and cpu any CPU."""
+    own = target_of(module) if rank(level_of(module)) > rank("graph") else None
+    return own if own is not None and name in ("auto", own.name) else resolve(name)
 
 
 def _section_names(targets: Sequence[Target]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import stepwell
@@ -33,6 +34,12 @@ def test_the_road_over_text_leads_to_the_same_plan(tiles: Path) -> None:
     assert over_text == direct
 
 
+@pytest.mark.parametrize("target", ["auto", "cpu"])
+def test_a_plan_is_made_for_the_modules_own_target(target: str, tiles: Path) -> None:
+    (section,) = compile_plan(tiles, target=target).sections
+    assert section.program["level"] == "x86-64-v3"
+
+
 @pytest.mark.parametrize("target", ["sm_90a", "x86-64-v4"])
 def test_a_lowered_module_keeps_its_target(target: str, tiles: Path) -> None:
     code, out, err = call(["stepwell-opt", str(tiles), "--arch", target, "--to", "plan"])
@@ -46,3 +53,31 @@ def test_a_lowered_module_keeps_its_target(target: str, tiles: Path) -> None:
 def test_its_own_target_may_be_said_again(target: str, tiles: Path) -> None:
     code, out, err = call(["stepwell-opt", str(tiles), "--arch", target, "--to", "plan"])
     assert (code, err) == (0, "") and 'stepwell.cpu = "x86-64-v3"' in out
+
+
+CONV = """
+builtin.module attributes {stepwell.level = "graph"} {
+  func.func @main(%x: tensor<2x3xf32>) -> tensor<2x4xf32> {
+    %w = graph.weight #graph.weight<"w", "ZEROS", tensor<4x3xf32>, []> : tensor<4x3xf32> loc("w")
+    %y = graph.matmul %x, %w transpose_b : (tensor<2x3xf32>, tensor<4x3xf32>) -> tensor<2x4xf32> loc("fc")
+    func.return %y : tensor<2x4xf32>
+  }
+}
+""".replace("ZEROS", "0" * 64)
+
+
+def test_random_weights_are_written_and_found_again(tmp_path: Path) -> None:
+    (tmp_path / "fc.mlir").write_text(CONV)
+    out, weights = tmp_path / "out.mlir", tmp_path / "fc.safetensors"
+    words = ["stepwell-opt", str(tmp_path / "fc.mlir"), "--weights", "random:0"]
+    assert call([*words, "--weights-out", str(weights), "-o", str(out)]) == (0, "", "")
+    x = np.arange(6, dtype=np.float32).reshape(2, 3)
+    made_up = stepwell.interpret(stepwell.import_model(tmp_path / "fc.mlir", weights="random:0"), {"input0": x})
+    found = stepwell.interpret(stepwell.import_model(out), {"input0": x})
+    np.testing.assert_array_equal(found["output0"], made_up["output0"])
+
+
+def test_text_that_moves_finds_its_weights(tiles: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "plan.mlir"
+    assert call(["stepwell-opt", str(tiles), "--to", "plan", "-o", str(moved)]) == (0, "", "")
+    assert len(compile_plan(moved, target="x86-64-v3").sections[0].constants) > 300_000
