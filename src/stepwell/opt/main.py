@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import IO
 
-from xdsl.dialects.builtin import ModuleOp, StringAttr
+from xdsl.dialects.builtin import ModuleOp
 from xdsl.utils.exceptions import ArgSpecParseError
 from xdsl.xdsl_opt_main import xDSLOptMain
 
@@ -31,6 +30,7 @@ from stepwell.runtime.errors import ComparisonError, InternalError, StepwellErro
 from stepwell.source import SourceMap, parse_text, verify_text
 from stepwell.target import choose_target, target_of
 from stepwell.universe import installed_universe, make_context
+from stepwell.weight_files import keep_weights_found, save_weights
 
 MLIR_SPELLINGS = ("-split-input-file", "-verify-diagnostics", "-allow-unregistered-dialect")
 """mlir-opt takes one dash or two."""
@@ -252,14 +252,13 @@ class StepwellOpt(xDSLOptMain):
             sys.stderr.write(text)
 
     def write_weights(self, module: ModuleOp) -> None:
-        """Write the weights that the module refers to, and name the file in the module."""
+        """Write the weights that the module refers to where `--weights-out` says; the module names the file, from where its text goes."""
+        output = Path(self.args.output_file).parent if self.args.output_file else Path()
         if not self.args.weights_out:
+            keep_weights_found(module, self.folder, output)
             return
         if self.ctx.weights is None:
             raise UsageError(
                 "there are no weights to write", where="--weights-out", hint="give them: --weights FILE|random:0"
             )
-        self.ctx.weights.save(self.args.weights_out)
-        output = Path(self.args.output_file).parent if self.args.output_file else Path()
-        name = os.path.relpath(self.args.weights_out, output)
-        module.attributes["stepwell.weights"] = StringAttr(name)
+        save_weights(module, self.ctx.weights, Path(self.args.weights_out), output)
