@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stepwell.testing.pages import run_page
+from stepwell.testing.pages import PageError, run_page
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*(ROOT / "docs" / "tutorial").glob("*.md"), ROOT / "docs" / "ladder.md"])
@@ -15,4 +15,7 @@ FILES = {name: ROOT / "examples" / "digits" / name for name in ("digits.onnx", "
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.stem))
 def test_the_page_is_as_it_says(page: Path, tmp_path: Path) -> None:
-    run_page(page, FILES, tmp_path)
+    try:
+        run_page(page, FILES, tmp_path)
+    except PageError as error:
+        raise PageError(f"{error}\nIf what was printed is right, run make docs.") from None
