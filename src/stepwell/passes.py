@@ -132,7 +132,7 @@ class Rewriter:
         """Insert `new` before `op`, with its source names."""
         for made in new:
             inherit_location(made, op)
-        self.xdsl.insert_op(list(new), InsertPoint.before(op))
+        self.xdsl.insert(list(new), InsertPoint.before(op))
 
     def erase(self, op: Operation) -> None:
         """Remove `op`, whose results must be unused."""
