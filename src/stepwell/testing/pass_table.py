@@ -64,6 +64,13 @@ class Row:
             " ".join(sorted(self.kinds)),
         ]
 
+    def problems(self) -> list[str]:
+        """Empty cells, and properties that did not hold."""
+        empty = [heading for heading, cell in zip(HEADINGS, self.cells()) if not cell]
+        return [f"{self.name}: nothing in column {', '.join(empty)}"] * bool(empty) + [
+            f"{self.name}: {fault}" for fault in self.faults
+        ]
+
 
 HEADINGS = ["pass", "level", "meaning", "IR changes", "IR refusals", "properties", "solo run", "remarks"]
 
@@ -186,10 +193,7 @@ def main(argv: list[str] | None = None) -> int:
     problems = run_ir_tests(args.tests, rows)
     run_solo(args.model, {"image": (2, 1, 8, 8)}, rows)
     print(table_text(rows.values()))
-    for row in rows.values():
-        empty = [heading for heading, cell in zip(HEADINGS, row.cells()) if not cell]
-        problems += [f"{row.name}: nothing in column {', '.join(empty)}"] if empty else []
-        problems += [f"{row.name}: {fault}" for fault in row.faults]
+    problems += [problem for row in rows.values() for problem in row.problems()]
     for problem in problems:
         print(f"error: {problem}", file=sys.stderr)
     return int(bool(problems))
