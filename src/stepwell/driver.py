@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from xdsl.context import Context
-from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.builtin import ModuleOp, StringAttr
 from xdsl.passes import ModulePass
 from xdsl.utils.arg_spec import ArgSpec, parse_pipeline
 from xdsl.utils.exceptions import ArgSpecParseError, PassFailedException, VerifyException
 
 from stepwell.files import write_whole
-from stepwell.passes import PassFailure
+from stepwell.passes import PassFailure, StepwellPass
 from stepwell.printing import module_text
 from stepwell.runtime.errors import InternalError, StepwellError, UsageError
 from stepwell.universe import find_pass
@@ -80,6 +80,7 @@ class Driver:
             observer.finish(module)
 
     def _apply(self, pass_: ModulePass, module: ModuleOp) -> None:
+        check_pass_level(pass_, module)
         try:
             pass_.apply(self.ctx, module)
         except PassFailedException as error:  # how xDSL's own passes refuse
@@ -99,6 +100,18 @@ class Driver:
             f"the pass {what}: {reason}",
             where=failing.name,
             hint=f"reproducer: {path} (this is our fault; please report it)",
+        )
+
+
+def check_pass_level(pass_: ModulePass, module: ModuleOp) -> None:
+    """Refuse a pass of ours on a module that says it is at another level: it would do nothing there, or half of what it should. A module that
+    says nothing is taken as it is, so that tests may hold single ops."""
+    said = module.attributes.get("stepwell.level")
+    if isinstance(said, StringAttr) and isinstance(pass_, StepwellPass) and said.data not in (pass_.level, *pass_.also):
+        raise UsageError(
+            f"the pass works on level '{pass_.level}' and the module is at level '{said.data}'",
+            where=pass_.name,
+            hint=f"--to {pass_.level} before it, or set stepwell.level if the module says it wrongly",
         )
 
 

@@ -7,7 +7,8 @@ and may be used by plain xDSL tools too (remarks are then dropped, and a pass th
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, make_dataclass
 from dataclasses import field as option
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, cast, get_type_hints
@@ -50,9 +51,10 @@ def remarks_of(ctx: Context) -> RemarkCollector:
 
 @dataclass(frozen=True)
 class StepwellPass(ModulePass):
-    """Base of every pass: `level` is where it runs, `meaning` what it may do to results, `rtol` the bound of `rounds`."""
+    """Base of every pass: `level` is where it runs (`also` on these), `meaning` what it may do to results, `rtol` the bound of `rounds`."""
 
     level: ClassVar[str]
+    also: ClassVar[tuple[str, ...]] = ()
     meaning: ClassVar[Meaning]
     rtol: ClassVar[float] = 0.0
     idempotent: ClassVar[bool] = True
@@ -196,6 +198,19 @@ def run_pattern(module: ModuleOp, pattern: RewritePattern, *, recursive: bool = 
     return PatternRewriteWalker(pattern, apply_recursively=recursive).rewrite_module(module)
 
 
+@contextmanager
+def _unchanged_by_refusal(module: ModuleOp) -> Iterator[None]:
+    """Put the module back as it was when the block raises."""
+    saved = module.clone()
+    try:
+        yield
+    except Exception:
+        module.detach_region(0)
+        module.add_region(saved.detach_region(0))
+        module.attributes = saved.attributes
+        raise
+
+
 REWRITE_LIMIT = 100_000
 
 
@@ -218,7 +233,8 @@ def rewrite(
         def apply(self: StepwellPass, ctx: Context, op: ModuleOp) -> None:
             options = {key: getattr(self, key) for key, _, _ in fields}
             pattern = _FunctionPattern(function, op_class, name, options, remarks_of(ctx), REWRITE_LIMIT)
-            run_pattern(op, pattern, recursive=recursive)
+            with _unchanged_by_refusal(op):
+                run_pattern(op, pattern, recursive=recursive)
 
         namespace = {
             "name": name,

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from xdsl.context import Context
 from xdsl.dialects import arith
-from xdsl.dialects.builtin import ModuleOp, i32
+from xdsl.dialects.builtin import IntAttr, IntegerAttr, ModuleOp, StringAttr, i32
 from xdsl.passes import ModulePass
 
 from stepwell.driver import Driver, Observer, passes_of
-from stepwell.passes import PassFailure
+from stepwell.passes import PassFailure, Rewriter, rewrite
 from stepwell.runtime.errors import InternalError, UsageError
 from stepwell.testing.run_line import execute, run_lines
 from stepwell.universe import make_context
@@ -117,3 +117,36 @@ def test_reproducer_line_runs(tmp_path: Path) -> None:
     )
     (line,) = run_lines(path.read_text())
     execute(line, path, tmp_path)
+
+
+@pytest.mark.parametrize("pipeline", ["graph-remove-dead", "stepwell-convert-linalg-to-tile"])
+def test_a_pass_of_another_level_is_refused(pipeline: str) -> None:
+    module = ModuleOp([], {"stepwell.level": StringAttr("tile")})
+    with pytest.raises(UsageError, match="and the module is at level 'tile'"):
+        Driver(make_context()).run(module, passes_of(pipeline))
+
+
+def test_a_pass_may_work_on_several_levels() -> None:
+    for level in ("plan", "kernel"):
+        Driver(make_context()).run(
+            ModuleOp([], {"stepwell.level": StringAttr(level)}), passes_of("plan-verify-predecessors")
+        )
+
+
+@rewrite("test-two-then-refuse", level="graph", meaning="changes", recursive=False)
+def two_then_refuse(op: arith.ConstantOp, rewriter: Rewriter) -> None:
+    """Makes 2 of every 1 and refuses every 3."""
+    match op.value:
+        case IntegerAttr(value=IntAttr(data=1)):
+            rewriter.replace(op, arith.ConstantOp.from_int_and_width(2, 32))
+        case IntegerAttr(value=IntAttr(data=3)):
+            raise PassFailure("a 3")
+
+
+def test_a_rewrite_that_refuses_leaves_the_module_as_it_was() -> None:
+    module = ModuleOp([arith.ConstantOp.from_int_and_width(1, 32), arith.ConstantOp.from_int_and_width(3, 32)])
+    before = str(module)
+    with pytest.raises(PassFailure, match="a 3"):
+        Driver(make_context()).run(module, [two_then_refuse()])
+    assert str(module) == before
+    module.verify()

@@ -110,6 +110,7 @@ class ConvertTileToHopper(StepwellPass):
 
     name = NAME
     level: ClassVar[str] = "plan"
+    also: ClassVar[tuple[str, ...]] = ("kernel",)
     meaning: ClassVar[Meaning] = "rounds"
     rtol: ClassVar[float] = (
         4e-3  # tensor cores cut f32 operands to 11 significant bits: 2 * 2**-10 for a product, through several layers

@@ -56,6 +56,7 @@ class ConvertTileToWarp(StepwellPass):
 
     name = NAME
     level: ClassVar[str] = "plan"
+    also: ClassVar[tuple[str, ...]] = ("kernel",)
     meaning: ClassVar[Meaning] = "exact"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:

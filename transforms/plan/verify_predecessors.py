@@ -2,7 +2,7 @@
 
 The IR is not changed. Refused:
     warp.kernel @k(%x: !warp.global<f32>) threads 128 shared 0 {
-      %v = warp.load %x[%i] : vector<4xf32>           // %x is a slice of the arena in some launch
+      %v = warp.fragment_load_row %x[%i] bounds [%n] .. // %x is a slice of the arena in some launch
       warp.wait_predecessor
 """
 
@@ -29,6 +29,7 @@ class VerifyPredecessorsPass(StepwellPass):
 
     name = "plan-verify-predecessors"
     level: ClassVar[str] = "plan"
+    also: ClassVar[tuple[str, ...]] = ("kernel",)
     meaning: ClassVar[Meaning] = "exact"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:

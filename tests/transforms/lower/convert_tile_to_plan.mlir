@@ -1,6 +1,6 @@
 // RUN: stepwell-opt %s -p 'stepwell-convert-tile-to-plan' | filecheck %s
 // RUN: stepwell-opt %s -p 'stepwell-convert-tile-to-plan,plan-assign-offsets' | filecheck %s --check-prefix=PLACED
-// RUN: stepwell-opt %s -p 'stepwell-convert-tile-to-plan,plan-assign-offsets,stepwell-convert-tile-to-plan,plan-assign-offsets' | filecheck %s --check-prefix=PLACED
+// RUN: stepwell-opt %s -p 'stepwell-convert-tile-to-plan,plan-assign-offsets,plan-assign-offsets' | filecheck %s --check-prefix=PLACED
 
 // CHECK: stepwell.level = "plan"
 builtin.module attributes {stepwell.level = "tile", stepwell.target = "cpu"} {
