@@ -20,7 +20,9 @@ BLOCK_NS = 1500  # start of a block: barriers, descriptors, first loads
 MAX_STAGES = 4
 SWIZZLES = (128, 64, 32)
 COLUMNS = (8, 16, 24, 32, 48, 64, 96, 128, 160, 192, 256)
-SIMT_TILE = 2048  # elements of a block without mma: 16 for each of 128 threads
+SIMT_TILE = (512, 2048)  # least and most elements of a block without mma: 4 and 16 for each of 128 threads
+SIMT_BLOCKS = 4  # per multiprocessor, before threads get more elements (measured: pools of 32 k to 256 k elements
+# take a quarter to a half of the time in blocks of 512, a stem of 4 M elements 0.6 of it in blocks of 2048)
 SIMT_WARPS = 4
 
 
@@ -119,7 +121,9 @@ def vector_config(target: str, shape: tuple[int, ...], copy: str) -> Config:
     rows, columns = shape[-2:]
     if target == "sm_90a":
         width = min(32, max(4, 1 << (columns - 1).bit_length()))
-        block = (min(SIMT_TILE // width, max(1, 1 << (rows - 1).bit_length())), width)
+        least, most = SIMT_TILE
+        even = 1 << (prod(shape) // (MULTIPROCESSORS * SIMT_BLOCKS)).bit_length()
+        block = (min(min(max(even, least), most) // width, max(1, 1 << (rows - 1).bit_length())), width)
         return Config(block=(*(1,) * (len(shape) - 2), *block), warps=SIMT_WARPS, copy="direct")
     lanes, most = X86_VECTORS[target][1] // 4, 64 if target == "x86-64-v4" else 32
     width = min(most, _round_up(columns, lanes))

@@ -28,7 +28,7 @@ builtin.module attributes {stepwell.level = "linalg"} {
       graph.yield %r : tensor<128x48xf32>
     } loc("wide")
     // CHECK-DAG: remark: [missed] linalg-choose-config: narrow: wgmma refused: channel rows of 12 bytes are not a multiple of 16
-    // CHECK-DAG: remark: [passed] linalg-choose-config: narrow: block = [64, 32], warps = 4: no matrix product, 128 x 48 elements
+    // CHECK-DAG: remark: [passed] linalg-choose-config: narrow: block = [16, 32], warps = 4: no matrix product, 128 x 48 elements
     %u = graph.fusion "narrow" (%0 = %z : tensor<128x3xf32>, %1 = %v : tensor<48x3xf32>) -> (tensor<128x48xf32>) {
       %zero = arith.constant 0.0 : f32
       %e = tensor.empty() : tensor<128x48xf32>
