@@ -31,7 +31,7 @@ _MAP_TYPES = {
 @cache
 def driver() -> Any:
     """The module `cuda.bindings.driver`, initialised; PlanError where there is no package, no driver or no device."""
-    hint = "use the plan's cpu section, or a machine with an NVIDIA GPU"
+    hint = "a plan's cpu section runs here; compiling for a GPU needs none: name its architecture, sm_90a"
     try:
         from cuda.bindings import driver as bindings
     except ImportError:
