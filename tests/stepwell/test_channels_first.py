@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
@@ -42,12 +43,12 @@ def integers(shape: tuple[int, ...], seed: int, most: int = 2) -> np.ndarray:
 @cache
 def convolutions(channels: int) -> onnx.ModelProto:
     """[N, C, H, W] -> convolution, relu -> H and W exchanged -> a convolution that is the output, channels first."""
-    pads = {"pads": [1, 1, 1, 1]}
+    pads = [1, 1, 1, 1]
     nodes = [
-        helper.make_node("Conv", ["x", "w1", "b"], ["a"], "conv1", **pads),
+        helper.make_node("Conv", ["x", "w1", "b"], ["a"], "conv1", pads=pads),
         helper.make_node("Relu", ["a"], ["r"], "relu"),
         helper.make_node("Transpose", ["r"], ["t"], "swap", perm=[0, 1, 3, 2]),
-        helper.make_node("Conv", ["t", "w2"], ["y"], "conv2", **pads),
+        helper.make_node("Conv", ["t", "w2"], ["y"], "conv2", pads=pads),
     ]
     weights = {"w1": integers((8, channels, 3, 3), 0), "b": integers((8,), 1), "w2": integers((5, 8, 3, 3), 2, 1)}
     return model(nodes, (2, channels, 6, 4), (2, 5, 4, 6), weights)
@@ -69,7 +70,7 @@ def transpose(shape: tuple[int, ...], order: tuple[int, ...]) -> onnx.ModelProto
     return model(nodes, shape, tuple(shape[dim] for dim in order), {})
 
 
-NETWORKS = {
+NETWORKS: dict[str, tuple[Callable[[], onnx.ModelProto], tuple[int, ...]]] = {
     "rgb": (lambda: convolutions(3), (2, 3, 6, 4)),
     "wide": (lambda: convolutions(16), (2, 16, 6, 4)),
     "products": (products, (24, 8)),

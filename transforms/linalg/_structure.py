@@ -111,10 +111,13 @@ class Structure:
         """The product of the extents of some loops."""
         return prod(self.extents[loop] for loop in loops)
 
-    def groups(self, *, keep_last: bool = True) -> tuple[Loops, ...]:
-        """The result's loops cut into groups that no access takes apart; the last loop stays alone (it runs along
-        vectors)."""
-        return merge_loops(self.out, [self.out, *(access.loops for access in self.accesses)], keep_last=keep_last)
+    def groups(self) -> tuple[Loops, ...]:
+        """The result's loops cut into groups that no access takes apart; the last loop stays alone where an operand's
+        vectors run along it, as they do wherever there is a root."""
+        accesses = [access.loops for access in self.accesses]
+        transposed = bool(accesses) and all(loops[-1:] != self.out[-1:] for loops in accesses)
+        keep_last = self.root is not None or not transposed
+        return merge_loops(self.out, [self.out, *accesses], keep_last=keep_last)
 
     def reduction_groups(self) -> tuple[Loops, ...]:
         """The reduction loops cut into groups: taps, then channels."""

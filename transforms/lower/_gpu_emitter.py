@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TypeVar, cast
 
-from xdsl.dialects import arith, llvm, scf, vector
+from xdsl.dialects import arith, scf, vector
 from xdsl.dialects.builtin import (
     AnyFloat,
     DenseArrayBase,
@@ -23,7 +23,8 @@ from xdsl.dialects.builtin import (
 )
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 
-from stepwell.dialects import llvm_extra, tile, warp
+from stepwell.dialects import tile, warp
+from stepwell.transforms.lower._vectorise import vectorised
 
 OpT = TypeVar("OpT", bound=Operation)
 
@@ -229,18 +230,7 @@ class Emitter:
         result = VectorType(op.results[0].type, [length])
         if isinstance(op, arith.ConstantOp):
             return self.splat(cast(IntegerAttr | FloatAttr, op.value).value.data, result)
-        operands = [values[operand] for operand in op.operands]
-        if isinstance(op, arith.SelectOp):
-            return self._named(llvm_extra.SelectOp(*operands), "")
-        if isinstance(op, arith.CmpfOp):
-            predicate = llvm.FCmpPredicateFlag.from_int(op.predicate.value.data)
-            return self._named(llvm_extra.FCmpOp(predicate.value, *operands), "")
-        made = type(op).create(
-            operands=operands,
-            result_types=[result],
-            properties=dict(op.properties),
-            attributes=dict(op.attributes),
-        )
+        made = vectorised(op, [values[operand] for operand in op.operands], length)
         return self._named(made, op.results[0].name_hint or "")
 
 

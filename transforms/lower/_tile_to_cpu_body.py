@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import prod
 
 from xdsl.dialects import arith, func, math, vector
 from xdsl.dialects.builtin import ArrayAttr, FloatAttr, FunctionType, StringAttr, UnitAttr, VectorType, f32, i64
@@ -24,8 +25,8 @@ def is_product(op: Operation) -> bool:
 
 
 def tile_counts(extents: tuple[int, ...], block: tuple[int, ...]) -> tuple[int, int]:
-    """Row tiles and column tiles of an output of these extents."""
-    rows = -(-extents[0] // block[0]) if len(block) == 2 else 1
+    """Row tiles (of all leading indices) and column tiles of an output of these extents."""
+    rows = prod(extents[:-2]) * -(-extents[-2] // block[-2]) if len(block) > 1 else 1
     return rows, -(-extents[-1] // block[-1])
 
 
@@ -73,10 +74,12 @@ class _KernelBody:
     def __init__(self, emit: Emitter, kernel: tile.KernelOp) -> None:
         self.emit, self.kernel, self.grid = emit, kernel, kernel.grid
         block = self.grid.get_block()
-        if len(block) > 2:
-            raise error_at(kernel, f"an output of rank {len(block)}, CPU kernels have rows and columns")
-        self.grid_rank = len(block)
-        self.rows, self.columns = block if len(block) == 2 else (1, *block)
+        windows = [ref for ref in kernel.inputs if ref.type.access.kind == "window"]  # type: ignore[attr-defined]
+        if len(block) > 2 and (windows or kernel.config.data.mma != "none" or {*block[:-2]} != {1}):
+            reason = "that is neither elementwise work nor a transpose, or a block of several leading indices"
+            raise error_at(kernel, f"an output of rank {len(block)} {reason}", "CPU kernels have rows and columns")
+        self.row_dim = len(block) - 2
+        self.rows, self.columns = (1, *block)[-2:]
         self.refs: dict[SSAValue, Ref] = {}
         slot = 0
         for arg in kernel.body.block.args:
@@ -102,7 +105,10 @@ class _KernelBody:
         rows of a group stay in the cache for the next one."""
         emit, output = self.emit, self.refs[self.grid.output]
         zero, one = emit.integer(0), emit.integer(1)
-        row_tiles = emit.ceil_div(output.extents[0], self.rows) if output.type.rank == 2 else one
+        *leading, rows = output.extents[:-1] or [one]
+        row_tiles = emit.ceil_div(rows, self.rows)
+        for extent in leading:
+            row_tiles = emit.mul(row_tiles, extent)
         column_tiles = emit.ceil_div(output.extents[-1], self.columns)
         group = emit.slot(self.group_slot)
         whole = emit.mul(group, column_tiles)
@@ -132,11 +138,22 @@ class _KernelBody:
 
     # --- one tile
 
+    def _offsets(self, row_tile: SSAValue, column_tile: SSAValue) -> list[SSAValue]:
+        """Where a tile begins: the number of its row tile is split into leading indices and rows, the rows fastest."""
+        emit, extents = self.emit, self.refs[self.grid.output].extents
+        offsets = [emit.mul(column_tile, emit.integer(self.columns))]
+        for dim in reversed(range(self.row_dim + 1)):
+            rows, index = dim == self.row_dim, row_tile
+            if dim > 0:
+                count = emit.ceil_div(extents[dim], self.rows) if rows else extents[dim]
+                index, row_tile = (emit.binary(op, row_tile, count) for op in (arith.RemUIOp, arith.DivUIOp))
+            offsets.insert(0, emit.mul(index, emit.integer(self.rows)) if rows else index)
+        return offsets
+
     def _tile(self, row_tile: SSAValue, column_tile: SSAValue) -> None:
-        emit, args = self.emit, list(self.grid.body.block.args)
-        column = emit.mul(column_tile, emit.integer(self.columns))
-        row = emit.mul(row_tile, emit.integer(self.rows)) if len(args) == 2 else None
-        indices: dict[SSAValue, SSAValue] = dict(zip(args, [column] if row is None else [row, column], strict=True))
+        emit, offsets = self.emit, self._offsets(row_tile, column_tile)
+        row, column = offsets[-2] if len(offsets) > 1 else None, offsets[-1]
+        indices: dict[SSAValue, SSAValue] = dict(zip(self.grid.body.block.args, offsets, strict=True))
         for name, value in indices.items():
             value.name_hint = name.name_hint
         place = TilePlace(row_tile, column_tile, self.rows, self.columns, indices, row, column)
@@ -151,7 +168,7 @@ class _KernelBody:
         valid_columns = emit.binary(arith.SubiOp, extents[-1], column)
         valid_rows = emit.integer(1)
         if row is not None:
-            valid_rows = emit.minimum(emit.binary(arith.SubiOp, extents[0], row), emit.integer(self.rows))
+            valid_rows = emit.minimum(emit.binary(arith.SubiOp, extents[-2], row), emit.integer(self.rows))
         full = emit.compare("ule", emit.integer(self.columns), valid_columns)
         unrolled = held and self._epilogue_ops() <= UNROLLED_OPS
         if unrolled:
@@ -213,7 +230,7 @@ class _KernelBody:
         for op in stores:
             with self.emit.at(op):
                 ref, element = self.refs[op.target], self.refs[op.target].type.element_type
-                start = rows.address(ref, op.indices, 0 if self.grid_rank == 2 else None, at.number)
+                start = rows.address(ref, op.indices, self.row_dim, at.number)
                 pairs = zip(rows.row(op.tile, at), rows.chunk_addresses(start, element), strict=True)
                 for i, (chunk, address) in enumerate(pairs):
                     if at.mask is None:

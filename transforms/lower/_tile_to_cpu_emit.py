@@ -94,11 +94,11 @@ class Emitter:
 
         return self._once(("slot", index, of), load)
 
-    def scratch(self, count: int, element: Attribute) -> SSAValue:
-        """Aligned memory of this call for `count` elements."""
+    def scratch(self, count: int, element: Attribute, user: Operation | None = None) -> SSAValue:
+        """Aligned memory of this call for `count` elements, of its own for each `user`."""
         one = self.integer(1)
         of = llvm.LLVMArrayType(builtin.IntAttr(count), element)
-        return self._once(("scratch", of), lambda: llvm.AllocaOp(one, of, alignment=64))
+        return self._once(("scratch", of, user), lambda: llvm.AllocaOp(one, of, alignment=64))
 
     def binary(self, op: Callable[..., Operation], a: SSAValue, b: SSAValue) -> SSAValue:
         """`op` of two values."""

@@ -8,20 +8,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from xdsl.dialects import arith, llvm, vector
-from xdsl.dialects.builtin import (
-    DenseIntOrFPElementsAttr,
-    FloatAttr,
-    IntegerAttr,
-    VectorType,
-    i32,
-    i64,
-)
+from xdsl.dialects.builtin import DenseIntOrFPElementsAttr, FloatAttr, IntegerAttr, VectorType, i32, i64
 from xdsl.ir import Attribute, Operation, SSAValue
 
 from stepwell.dialects import llvm_extra, tile
 from stepwell.passes import PassFailure
 from stepwell.transforms.lower._llvm_conversion import error_at
 from stepwell.transforms.lower._tile_to_cpu_emit import POINTER, Emitter, byte_size, chunk_width
+from stepwell.transforms.lower._vectorise import vectorised
 
 Chunks = list[SSAValue]
 
@@ -109,13 +103,31 @@ class RowEvaluator:
     def _load(self, op: tile.LoadOp, value: SSAValue, at: Row) -> Chunks:
         ref, dims, place = self.refs[op.source], op.get_dims(), self.place
         offsets = [place.indices.get(op.indices[dim]) for dim in dims]
-        if dims[-1] != ref.type.rank - 1 or offsets[-1] is not place.column_offset:
-            reason = "the columns of a register tile are the dense dim of the ref, at the column offset of the grid"
-            raise error_at(op, reason, "transpose on the graph level")
+        dense = dims[-1] == ref.type.rank - 1
+        if offsets[-1] is not place.column_offset or not (dense or ref.type.access.kind == "plain"):
+            raise error_at(op, "the columns are at the column offset of the grid, those of a window are its channels")
         if len(dims) == 2 and offsets[0] is not place.row_offset:
             raise error_at(op, "the rows of a register tile are at the row offset of the grid")
-        base = self.base(op, dims[0] if len(dims) == 2 else None, at.number)
+        row_dim = dims[0] if len(dims) == 2 else None
+        if not dense:
+            return self._apart(op, row_dim, at)
+        base = self.base(op, row_dim, at.number)
         return self.load_chunks(self.emit.address(base, place.column_offset, ref.type.element_type), op.fill, at.mask)
+
+    def _apart(self, op: tile.LoadOp, row_dim: int | None, at: Row) -> Chunks:
+        """A row whose columns lie apart (a transpose): its elements that exist, one by one, are brought together first."""
+        emit, ref, dim = self.emit, self.refs[op.source], op.get_dims()[-1]
+        element, size = ref.type.element_type, byte_size(ref.type.element_type)
+        start, line = self.address(ref, op.indices, row_dim, at.number), emit.scratch(self.place.columns, element, op)
+        rest = emit.binary(arith.SubiOp, ref.extents[dim], self.place.column_offset)
+
+        def move(column: SSAValue, _: Chunks) -> Chunks:
+            source = emit.address(start, emit.mul(column, ref.strides[dim]), element)
+            emit.store(emit.load(source, element, size), emit.address(line, column, element), size)
+            return []
+
+        emit.loop(emit.integer(0), emit.minimum(rest, emit.integer(self.place.columns)), [], move)
+        return self.load_chunks(line, op.fill, at.mask)
 
     def base(self, op: tile.LoadOp, row_dim: int | None, row: SSAValue, clamp: bool = False) -> SSAValue:
         """The address of a load's offsets but the last."""
@@ -242,28 +254,6 @@ class RowEvaluator:
 
         end = self.refs[op.over].extents[dims[level]]
         return self.emit.loop(self.emit.integer(0), end, inits, inside)
-
-
-_CASTS: dict[type[Operation], Callable[..., Operation]] = {
-    arith.SIToFPOp: llvm.SIToFPOp, arith.UIToFPOp: llvm_extra.UIToFPOp, arith.FPToSIOp: llvm_extra.FPToSIOp,
-    arith.FPToUIOp: llvm_extra.FPToUIOp, arith.BitcastOp: llvm.BitcastOp, arith.ExtSIOp: llvm.SExtOp,
-    arith.ExtUIOp: llvm.ZExtOp, arith.TruncIOp: llvm.TruncOp,
-}  # fmt: skip
-
-
-def vectorised(op: Operation, operands: Chunks, width: int) -> Operation:
-    """The same scalar arith or math op on vectors. xDSL's comparisons, select and integer conversions are for scalars: LLVM's take their place."""
-    result = VectorType(op.results[0].type, [width])
-    if isinstance(op, arith.SelectOp):
-        return llvm_extra.SelectOp(*operands)
-    if isinstance(op, arith.CmpiOp):
-        return llvm.ICmpOp(operands[0], operands[1], IntegerAttr(op.predicate.value.data, i64))
-    if isinstance(op, arith.CmpfOp):
-        predicate = llvm.FCmpPredicateFlag.from_int(op.predicate.value.data)
-        return llvm_extra.FCmpOp(str(predicate), operands[0], operands[1])
-    if make := _CASTS.get(type(op)):
-        return make(operands[0], result)
-    return type(op).create(operands=operands, result_types=[result], properties=op.properties, attributes=op.attributes)
 
 
 def column_mask(emit: Emitter, valid: SSAValue, columns: int) -> Chunks:

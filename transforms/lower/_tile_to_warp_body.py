@@ -122,7 +122,8 @@ def _load(body: WarpBody, op: tile.LoadOp) -> None:
     if sum(dim is not None for dim in (row_dim, column_dim)) != kind.rank:
         raise body.refuse(op, f"loads {kind} along dims that are neither the rows nor the columns of the output")
     if column_dim is not None and column_dim != ref.type.rank - 1:
-        raise body.refuse(op, "reads columns that are not contiguous: transpose the operand first")
+        body.values[op.result] = _apart(body, op, row_dim, column_dim)
+        return
     along = "cols" if row_dim is None else "rows" if column_dim is None else "block"
     width = 1 if column_dim is None else body.layout.width.data
     offsets, mask = _window_access(body, op) if ref.type.access.kind == "window" else _dense_access(body, op, row_dim)
@@ -173,6 +174,31 @@ def _with_columns(
     e, ref = body.e, cast(BlockArgument, op.source)
     inside = e.compare("slt", body.column, body.p.extent(ref, dim))
     return e.add(offsets, e.repeat(body.column, offsets.type)), e.bit_and(mask, e.repeat(inside, mask.type))
+
+
+def _apart(body: WarpBody, op: tile.LoadOp, row_dim: int | None, column_dim: int) -> Held:
+    """Columns that lie apart (a transpose): one offset for each element. Where the rows are contiguous, threads with neighbouring rows share
+    the sectors of a load, and stores stay as wide as without the transpose."""
+    e, p, ref, layout = body.e, body.p, cast(BlockArgument, op.source), body.layout
+    assert isinstance(ref.type, RefType)
+    if ref.type.access.kind != "plain":
+        raise body.refuse(
+            op, f"reads columns along dim {column_dim} of a {ref.type.access.kind} ref: they are its last dim"
+        )
+    lanes = e.insert(warp.FragmentIndexOp("cols", layout)).result
+    columns = e.add(lanes, e.repeat(body.place.column, lanes.type), "columns")
+    across = e.mul(columns, e.repeat(p.stride(ref, column_dim), columns.type))
+    inside = e.within(columns, p.extent(ref, column_dim))
+    offsets, mask = _dense_access(body, op, row_dim)
+    if row_dim is None:
+        offsets, mask = e.add(across, e.repeat(e.first(offsets), across.type)), inside
+    else:
+        rows, row_mask = (e.insert(warp.SpreadOp(value, "rows", layout)).result for value in (offsets, mask))
+        cols, col_mask = (e.insert(warp.SpreadOp(value, "cols", layout)).result for value in (across, inside))
+        offsets, mask = e.add(rows, cols), e.bit_and(row_mask, col_mask)
+    fill = e.constant(op.fill, ref.type.element_type, "fill")
+    loaded = e.insert(warp.GatherOp(p.pointer(ref), offsets, mask, fill, 1))
+    return Held(loaded.result, "cols" if row_dim is None else "block")
 
 
 # --- the other ops

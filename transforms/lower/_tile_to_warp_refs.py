@@ -103,8 +103,9 @@ def _window_access(sites: Sequence[LaunchSite], ref: BlockArgument, width: int) 
 
 
 def _along_columns(kernel: tile.KernelOp, op: tile.LoadOp | tile.StoreOp) -> bool:
-    """Whether the accessed tile's last dim runs along the output's columns."""
-    return op.indices[op.get_dims()[-1]] is kernel.grid.body.block.args[-1]
+    """Whether the accessed tile's last dim is contiguous and runs along the output's columns."""
+    last = op.get_dims()[-1]
+    return last == len(op.indices) - 1 and op.indices[last] is kernel.grid.body.block.args[-1]
 
 
 def choose_layout(kernel: tile.KernelOp, sites: Sequence[LaunchSite]) -> warp.FragmentAttr:

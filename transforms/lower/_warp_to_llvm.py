@@ -232,15 +232,22 @@ def _spread(conv: LLVMConversion, op: warp.SpreadOp) -> None:
 
 
 def _gather(conv: LLVMConversion, op: warp.GatherOp) -> None:
+    """An odd number of f16 leaves half a register over: the last load is made twice."""
     pointer, offsets, mask, fill = conv.values(op.operands)
-    count = cast(VectorType[Attribute], op.offsets.type).get_shape()[0]
-    _, bits = _element(op.pointer)
-    text = asm.gather(count, op.width.value.data, bits)
-    wide = conv.insert(llvm.ZExtOp(mask, VectorType(i32, [count]))).res
+    (count,), width = cast(VectorType[Attribute], op.offsets.type).get_shape(), op.width.value.data
+    element, bits = _element(op.pointer)
+    odd = count * width * bits % 32 != 0
+    if odd:
+        lanes = [*range(count), count - 1]
+        offsets, mask = (shuffle(conv, value, value, lanes) for value in (offsets, mask))
+    loads = count + odd
+    text = asm.gather(loads, width, bits)
+    wide = conv.insert(llvm.ZExtOp(mask, VectorType(i32, [loads]))).res
     filled = fill if bits == 32 else splat(conv, fill, 2)
-    loaded = conv.asm(text.text, text.constraints, [pointer, offsets, wide, filled], conv.type(op.result.type))
+    of = VectorType(conv.type(element), [loads * width])
+    loaded = conv.asm(text.text, text.constraints, [pointer, offsets, wide, filled], of)
     assert loaded is not None
-    conv.bind(op.result, loaded)
+    conv.bind(op.result, shuffle(conv, loaded, loaded, list(range(count * width))) if odd else loaded)
 
 
 TYPES: dict[type[Attribute], TypeConverter] = {warp.GlobalType: lambda conv, of: GLOBAL}

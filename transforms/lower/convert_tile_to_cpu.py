@@ -131,23 +131,17 @@ class ConvertTileToCPU(StepwellPass):
         op.attributes["stepwell.level"] = StringAttr("kernel")
 
     def _remark(self, ctx: Context, kernel: tile.KernelOp) -> None:
-        products = [o for o in kernel.body.walk() if is_product(o)]
-        narrow = sum(
-            isinstance(a.type, tile.RefType) and isinstance(a.type.element_type, Float16Type)
-            for a in kernel.body.block.args
-        )
+        remarks, names, name = remarks_of(ctx), names_of(kernel), f"@{kernel.sym_name.data}"
+        refs = [arg.type for arg in kernel.body.block.args if isinstance(arg.type, tile.RefType)]
+        narrow = sum(isinstance(ref.element_type, Float16Type) for ref in refs)
         shape = "x".join(str(extent) for extent in kernel.config.data.block)
+        products = any(is_product(op) for op in kernel.body.walk())
         what = f"{shape} register block" if products else f"rows of {kernel.config.data.block[-1]}"
-        remarks_of(ctx).add(Remark("analysis", self.name, names_of(kernel), f"@{kernel.sym_name.data}: {what}"))
+        remarks.add(Remark("analysis", self.name, names, f"{name}: {what}"))
         if narrow:
-            message = (
-                f"@{kernel.sym_name.data}: {narrow} operands are stored as f16 and converted at every load and store"
-            )
-            remarks_of(ctx).add(
-                Remark(
-                    "missed", self.name, names_of(kernel), message, "the CPU computes in f32: precision=fp32 is faster"
-                )
-            )
+            message = f"{name}: {narrow} operands are stored as f16 and converted at every load and store"
+            hint = "the CPU computes in f32: precision=fp32 is faster"
+            remarks.add(Remark("missed", self.name, names, message, hint))
 
 
 PASS = ConvertTileToCPU

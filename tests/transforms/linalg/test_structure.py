@@ -56,6 +56,15 @@ def test_matmul_rows_merge() -> None:
     assert found.groups() == ((0, 1), (2,)) and found.reduction_groups() == ((3,),)
 
 
+def test_a_transpose_is_rows_and_columns_of_a_batch() -> None:
+    """Both ways: what no operand reads along the vectors is one dim with its neighbour."""
+    first, last = "tensor<2x3x4x5xf32>", "tensor<2x4x5x3xf32>"
+    there = analysed({"a": first}, f"%r = graph.transpose %a [0, 2, 3, 1] : {first} -> {last}", last)
+    assert there.groups() == ((0,), (1, 2), (3,))
+    back = analysed({"a": last}, f"%r = graph.transpose %a [0, 3, 1, 2] : {last} -> {first}", first)
+    assert back.groups() == ((0,), (1,), (2, 3))
+
+
 def test_depthwise_has_a_batch_loop() -> None:
     a, b, y = "tensor<1x4x4x6xf32>", "tensor<6x3x3x1xf32>", "tensor<1x2x2x6xf32>"
     conv = f"strides [1, 1] pads [0, 0, 0, 0] dilations [1, 1] groups 6 channels_last : ({a}, {b}) -> {y}"

@@ -14,7 +14,7 @@ from xdsl.parser import Parser
 
 from stepwell.dialects import plan, tile
 from stepwell.passes import PassFailure, names_of
-from stepwell.testing.cpu_kernels import map_text, product_text
+from stepwell.testing.cpu_kernels import map_text, pool_text, product_text
 from stepwell.transforms.lower import _tile_to_cpu_body, _tile_to_cpu_emit, _tile_to_cpu_rows, convert_tile_to_cpu
 from stepwell.transforms.lower.convert_tile_to_cpu import ConvertTileToCPU
 from stepwell.universe import make_context
@@ -48,9 +48,19 @@ def test_refuses_foreign_panels() -> None:
     )
 
 
-def test_refuses_transposed_loads() -> None:
-    text = map_text("x86-64-v4", 16, 16).replace("tile.load %x[%i, %j] :", "tile.load %x[%j, %i] dims = [1, 0] :")
-    assert "the columns of a register tile are the dense dim" in refusal(text)
+def test_refuses_loads_from_elsewhere() -> None:
+    """A transposed load names its dims; one whose columns are at the row's offset is not one."""
+    text = map_text("x86-64-v4", 16, 16).replace("tile.load %x[%i, %j] :", "tile.load %x[%j, %i] :")
+    assert "the columns are at the column offset of the grid" in refusal(text)
+    text = pool_text("x86-64-v4").replace("%x[%i, %t, %j] dims = [0, 2]", "%x[%i, %j, %t] dims = [0, 1]")
+    assert "those of a window are its channels" in refusal(text)
+
+
+@pytest.mark.parametrize("block", ["[1, 4, 16]", "[2, 4, 16]"])
+def test_refuses_windows_and_blocks_in_three_dims(block: str) -> None:
+    text = pool_text("x86-64-v4").replace("[4, 16]", block).replace("ref<2xf32", "ref<3xf32")
+    text = text.replace("(%i, %j)", "(%b, %i, %j)").replace("%y[%i, %j]", "%y[%b, %i, %j] dims = [1, 2]")
+    assert "an output of rank 3 that is neither elementwise work nor a transpose" in refusal(text)
 
 
 def test_refuses_work_between_load_and_product() -> None:

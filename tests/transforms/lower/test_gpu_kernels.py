@@ -204,10 +204,11 @@ def test_products_are_not_for_warp() -> None:
         ConvertTileToWarp().apply(ctx, module)
 
 
-def test_transposed_columns_are_refused() -> None:
-    case = small()["elementwise"]
-    text = case.text.replace("%x[%i, %j] :", "%x[%j, %i] dims = [1, 0] :")
-    with pytest.raises(PassFailure, match="columns that are not contiguous"):
+def test_columns_along_taps_are_refused() -> None:
+    case = small()["pool"]
+    text = case.text.replace("%x[%i, %t, %j] dims = [0, 2]", "%x[%i, %j, %t] dims = [0, 1]")
+    assert text != case.text
+    with pytest.raises(PassFailure, match="columns along dim 1 of a window ref: they are its last dim"):
         refuse(text, case)
 
 
