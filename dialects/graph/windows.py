@@ -7,6 +7,7 @@ result's type, so sums of small integers are exact.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -17,13 +18,13 @@ from stepwell.dialects.numpy_types import Array
 Ints = Sequence[int]
 
 
-def patches(x: Array, kernel: Ints, strides: Ints, begins: Ints, dilations: Ints, out: Ints, fill: object) -> Array:
+def patches(x: Array, kernel: Ints, strides: Ints, begins: Ints, dilations: Ints, out: Ints, fill: Any) -> Array:
     """Windows of x [N,*,C] as a view [N,*out,C,*kernel]; positions outside x hold `fill`."""
     rank = len(kernel)
     spans = [(kernel[d] - 1) * dilations[d] + 1 for d in range(rank)]
     needed = [(out[d] - 1) * strides[d] + spans[d] for d in range(rank)]
     ends = [max(0, needed[d] - x.shape[1 + d] - begins[d]) for d in range(rank)]
-    padded = np.pad(x, [(0, 0), *zip(begins, ends, strict=True), (0, 0)], constant_values=fill)  # type: ignore[call-overload]
+    padded = np.pad(x, [(0, 0), *zip(begins, ends, strict=True), (0, 0)], constant_values=fill)
     axes = tuple(range(1, 1 + rank))
     windows: Array = sliding_window_view(padded, spans, axis=axes)
     every = tuple(slice(0, out[d] * strides[d], strides[d]) for d in range(rank))

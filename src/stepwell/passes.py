@@ -244,10 +244,11 @@ def rewrite(
             "idempotent": idempotent,
             "apply": apply,
             "__doc__": function.__doc__,
-            "__module__": function.__module__,
             "rewrite_function": staticmethod(function),
         }
         title = "".join(part.capitalize() for part in name.split("-")) + "Pass"
-        return make_dataclass(title, fields, bases=(StepwellPass,), namespace=namespace, frozen=True)
+        made = make_dataclass(title, fields, bases=(StepwellPass,), namespace=namespace, frozen=True)
+        made.__module__ = function.__module__  # from Python 3.12 on, make_dataclass writes its caller's
+        return made
 
     return decorate
