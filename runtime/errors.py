@@ -22,7 +22,7 @@ class StepwellError(Exception):
         return f"{place}{self.message}{advice}"
 
 
-class ComparisonError(StepwellError):
+class ComparisonError(StepwellError, AssertionError):
     """Two results that should agree do not (exit 1)."""
 
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
-from xdsl.dialects.builtin import DenseIntOrFPElementsAttr
+from xdsl.dialects.builtin import DenseIntOrFPElementsAttr, StringAttr
+from xdsl.ir import Operation
 
 from stepwell.dialects import graph
 from stepwell.dialects.numpy_types import Array, numpy_dtype
@@ -47,9 +48,19 @@ def constant_array(op: ConstantOp, weights: WeightStore | None = None) -> Array:
     assert isinstance(op.value, graph.WeightAttr)
     if weights is None:
         raise UsageError(
-            f'the values of weight "{op.value.source.data}" are needed', hint="give them: --weights FILE | random:0"
+            f'the values of weight "{op.value.source.data}" are needed',
+            hint=f"give them: --weights FILE | random:0{_named_file(op)}",
         )
     array = np.ascontiguousarray(weights.evaluate(op.value))
     if array.dtype != dtype or array.shape != op.type.get_shape():
         raise UsageError(f'weight "{op.value.source.data}" is {array.dtype}{array.shape}, the plan has {op.type}')
     return array
+
+
+def _named_file(op: Operation) -> str:
+    """What the module around `op` says about its weights, for a message."""
+    top: Operation = op
+    while (parent := top.parent_op()) is not None:
+        top = parent
+    named = top.attributes.get("stepwell.weights")
+    return f' (the module names "{named.data}", which is not beside it)' if isinstance(named, StringAttr) else ""

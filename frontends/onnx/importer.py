@@ -96,7 +96,7 @@ class _Importer:
         names = [entry.name for entry in self.inputs]
         unknown = [name for name in shapes if name not in names]
         if unknown:
-            raise UsageError(f"shapes names {unknown[0]!r}, which is no input", where="shapes", hint=f"inputs: {names}")
+            raise UsageError(f"{unknown[0]!r} is no input of the model", where="shapes", hint=f"inputs: {names}")
         for name in sorted({name for name in names if names.count(name) > 1}):
             self.reasons.append(f"two inputs are called {name!r}")
         for sparse in self.graph.sparse_initializer:

@@ -81,3 +81,10 @@ def test_text_that_moves_finds_its_weights(tiles: Path, tmp_path: Path) -> None:
     moved = tmp_path / "plan.mlir"
     assert call(["stepwell-opt", str(tiles), "--to", "plan", "-o", str(moved)]) == (0, "", "")
     assert len(compile_plan(moved, target="x86-64-v3").sections[0].constants) > 300_000
+
+
+def test_a_weights_file_that_is_gone_is_named(tiles: Path, tmp_path: Path) -> None:
+    alone = tmp_path / "alone.mlir"
+    alone.write_text(tiles.read_text())
+    with pytest.raises(UsageError, match=r'the module names "digits\.safetensors", which is not beside it'):
+        compile_plan(alone)

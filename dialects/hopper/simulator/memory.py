@@ -126,7 +126,9 @@ class SharedMemory:
         self.bytes.view(values.dtype)[addresses // values.dtype.itemsize] = values
 
     def _check_range(self, units: Granules, what: str) -> None:
-        low, high = (units.start, units.stop) if isinstance(units, slice) else (int(np.min(units)), int(np.max(units)) + 1)
+        low, high = (
+            (units.start, units.stop) if isinstance(units, slice) else (int(np.min(units)), int(np.max(units)) + 1)
+        )
         if low < 0 or high > len(self._writer):
             raise OutOfBoundsFault(
                 f"{what} touches bytes {low * GRANULE} to {high * GRANULE} of {self.size} bytes of shared memory"
