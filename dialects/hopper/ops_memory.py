@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC
 from collections.abc import Sequence
 from typing import cast
 
@@ -69,7 +70,7 @@ class FenceBarrierInitOp(IRDLOperation):
         super().__init__()
 
 
-def _check_bytes(op: ExpectBytesOp | ExpectMoreBytesOp) -> None:
+def _check_bytes(op: _Expectation) -> None:
     """What is expected in one block on one barrier value is what the loads on it there bring."""
     _check_barrier(op, op.barrier)
     if not 0 < op.bytes.value.data <= MAX_TX_BYTES:
@@ -81,38 +82,34 @@ def _check_bytes(op: ExpectBytesOp | ExpectMoreBytesOp) -> None:
         raise VerifyException(f"{op.name}: expects {expected} bytes, but the loads on this barrier bring {loaded}")
 
 
+class _Expectation(IRDLOperation, ABC):
+    """What both ways to expect bytes on a barrier have in common."""
+
+    barrier = operand_def(I32)
+    bytes = prop_def(IntegerAttr[I32])
+    assembly_format = "$barrier `,` $bytes attr-dict"
+
+    def __init__(self, barrier: SSAValue, bytes: int) -> None:
+        super().__init__(operands=[barrier], properties={"bytes": IntegerAttr(bytes, i32)})
+
+    def verify_(self) -> None:
+        _check_bytes(self)
+
+
 @irdl_op_definition
-class ExpectBytesOp(IRDLOperation):
+class ExpectBytesOp(_Expectation):
     """`mbarrier.arrive.expect_tx`: the running phase of `barrier` also waits for `bytes` more bytes; then this thread arrives once.
     Where loads that signal the same barrier value stand in the same block, their bytes must add up to `bytes`."""
 
     name = "hopper.expect_bytes"
-    barrier = operand_def(I32)
-    bytes = prop_def(IntegerAttr[I32])
-    assembly_format = "$barrier `,` $bytes attr-dict"
-
-    def __init__(self, barrier: SSAValue, bytes: int) -> None:
-        super().__init__(operands=[barrier], properties={"bytes": IntegerAttr(bytes, i32)})
-
-    def verify_(self) -> None:
-        _check_bytes(self)
 
 
 @irdl_op_definition
-class ExpectMoreBytesOp(IRDLOperation):
+class ExpectMoreBytesOp(_Expectation):
     """`mbarrier.expect_tx`: the running phase of `barrier` also waits for `bytes` more bytes; nobody arrives (the phase cannot complete
     before its arrivals have come). Bytes and loads in the same block must agree as for `hopper.expect_bytes`."""
 
     name = "hopper.expect_more_bytes"
-    barrier = operand_def(I32)
-    bytes = prop_def(IntegerAttr[I32])
-    assembly_format = "$barrier `,` $bytes attr-dict"
-
-    def __init__(self, barrier: SSAValue, bytes: int) -> None:
-        super().__init__(operands=[barrier], properties={"bytes": IntegerAttr(bytes, i32)})
-
-    def verify_(self) -> None:
-        _check_bytes(self)
 
 
 @irdl_op_definition
