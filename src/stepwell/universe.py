@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 from importlib import import_module
 from importlib.resources import files
 from typing import TYPE_CHECKING
@@ -59,9 +58,8 @@ UNIVERSE = Universe(
 )
 
 
-@cache
 def installed_universe() -> Universe:
-    """xDSL's, ours and those of installed plugins; ours also where the package is only on the path. What is installed is looked up once."""
+    """xDSL's, ours and those of installed plugins; ours also where the package is only on the path."""
     found = Universe.get_multiverse()
     return Universe(
         all_dialects={**UNIVERSE.all_dialects, **found.all_dialects},
