@@ -10,8 +10,9 @@ from xdsl.ir import SSAValue
 
 from stepwell.dialects import graph
 from stepwell.dialects.numpy_types import element_type_of
+from stepwell.frontends.builder import Unsupported
 from stepwell.frontends.onnx.builder import GraphBuilder
-from stepwell.frontends.onnx.node import Node, Unsupported
+from stepwell.frontends.onnx.node import Node
 
 Converter = Callable[[Node, GraphBuilder], list[SSAValue]]
 

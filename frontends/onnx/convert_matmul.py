@@ -5,8 +5,9 @@ from __future__ import annotations
 from xdsl.ir import SSAValue
 
 from stepwell.dialects import graph
+from stepwell.frontends.builder import Unsupported
 from stepwell.frontends.onnx.builder import GraphBuilder, shape_of
-from stepwell.frontends.onnx.node import Node, Unsupported
+from stepwell.frontends.onnx.node import Node
 
 
 def matmul(node: Node, build: GraphBuilder) -> list[SSAValue]:

@@ -10,8 +10,9 @@ from xdsl.ir import SSAValue
 
 from stepwell.dialects import graph
 from stepwell.dialects.numpy_types import Array
+from stepwell.frontends.builder import Unsupported
 from stepwell.frontends.onnx.builder import GraphBuilder, shape_of
-from stepwell.frontends.onnx.node import Node, Unsupported
+from stepwell.frontends.onnx.node import Node
 
 
 def identity(node: Node, build: GraphBuilder) -> list[SSAValue]:

@@ -9,12 +9,12 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
-from xdsl.dialects import func
-from xdsl.dialects.builtin import ArrayAttr, DictionaryAttr, FunctionType, ModuleOp, StringAttr, TensorType
-from xdsl.ir import Attribute, Block, Region
+from xdsl.dialects.builtin import ModuleOp, TensorType
+from xdsl.ir import Attribute, Block
 from xdsl.utils.exceptions import VerifyException
 
 from stepwell.dialects.numpy_types import Array, element_type_of
+from stepwell.frontends.builder import Unsupported, module_of
 from stepwell.frontends.onnx.builder import GraphBuilder, set_name_hint, shape_of
 from stepwell.frontends.onnx.convert_movement import constant_of
 from stepwell.frontends.onnx.converters import CONVERTERS
@@ -26,7 +26,7 @@ from stepwell.frontends.onnx.model_file import (
     load_model,
     opset_of,
 )
-from stepwell.frontends.onnx.node import Node, Unsupported
+from stepwell.frontends.onnx.node import Node
 from stepwell.frontends.shapes import Shapes, parse_shape
 from stepwell.frontends.weights import WeightStore
 from stepwell.passes import location_of
@@ -226,28 +226,11 @@ class _Importer:
                 self.reasons.append(f"output {entry.name!r} is computed by no node")
 
     def module(self) -> ModuleOp:
-        """The module: `func.func @main`, one argument per input, one result per output, names as attributes."""
-        results = [self.build.value_named(entry.name) for entry in self.graph.output]
+        """The module: one argument per input, one result per output, names as attributes."""
         names = [entry.name for entry in self.graph.output]
-        terminator = func.ReturnOp(*results)
-        terminator.location = location_of(names)
-        self.block.add_op(terminator)
-        type = FunctionType.from_lists([a.type for a in self.block.args], [r.type for r in results])
-        main = func.FuncOp(
-            "main",
-            type,
-            Region(self.block),
-            arg_attrs=_names([entry.name for entry in self.inputs]),
-            res_attrs=_names(names),
-        )
-        main.location = location_of([self.graph.name] if self.graph.name else names)
-        module = ModuleOp([main], {"stepwell.level": StringAttr("graph")})
-        module.location = main.location
-        return module
+        results = [self.build.value_named(name) for name in names]
+        inputs = [entry.name for entry in self.inputs]
+        return module_of(self.block, inputs, results, names, self.graph.name)
 
 
 _CODES = frozenset(onnx.TensorProto.DataType.values())
-
-
-def _names(names: list[str]) -> ArrayAttr[DictionaryAttr]:
-    return ArrayAttr(DictionaryAttr({"stepwell.name": StringAttr(name)}) for name in names)

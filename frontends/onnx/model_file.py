@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 import onnx
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from google.protobuf.message import DecodeError
 from onnx import checker, external_data_helper, inliner
 
 from stepwell.runtime.errors import ModelError

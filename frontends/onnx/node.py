@@ -8,9 +8,7 @@ from typing import Any
 import onnx
 from onnx import helper
 
-
-class Unsupported(Exception):
-    """What a converter raises when it cannot express a node; the text says what and, where it can, what to do instead."""
+from stepwell.frontends.builder import Unsupported
 
 
 class Node:
