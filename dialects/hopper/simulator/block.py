@@ -18,7 +18,7 @@ from stepwell.dialects.hopper.simulator.faults import (
 )
 from stepwell.dialects.hopper.simulator.memory import GRANULE, SharedMemory
 from stepwell.dialects.hopper.simulator.tma import TensorMap, destination
-from stepwell.dialects.hopper.simulator.wgmma import Descriptor, accumulate, read_operand
+from stepwell.dialects.hopper.simulator.wgmma import Descriptor, Operand, accumulate, read_operand
 
 Array = np.ndarray
 
@@ -48,9 +48,10 @@ class Statistics:
 
 @dataclass
 class Group:
-    """The wgmma state of one warpgroup: epochs of the committed groups that were not waited for."""
+    """The wgmma state of one warpgroup: epochs of the committed groups that were not waited for, and of the open one (0: there is none)."""
 
     number: int
+    open: int = 0
     pending: list[int] = field(default_factory=list)
 
 
@@ -121,22 +122,41 @@ class Block:
     ) -> tuple[Array, int]:
         """Warpgroup `group` issues `steps` wgmma of 64 x `columns` x 32 bytes as one committed group; operands advance by 32 bytes a step.
 
-        Returns the new registers and the group's epoch. The operands are read at issue and charged to the group's wgmma agent until it is waited for: whoever overwrites them earlier races.
-        """
-        warps = slice(4 * group, 4 * group + 4)
-        vector = self.agents.common(warps)
-        agent = self.agents.wgmma_agent(group)
-        epoch = self.agents.next_epoch(agent)
+        Returns the new registers and the group's epoch."""
+        registers = self.multiply(group, registers, Operand(a, 64), Operand(b, columns), kind, what, steps)
+        return registers, self.commit_products(group)
+
+    def multiply(
+        self, group: int, registers: Array, a: Operand, b: Operand, kind: str, what: str, steps: int = 1
+    ) -> Array:
+        """Warpgroup `group` issues `steps` wgmma into its open group of products; the new registers [128, N / 2].
+
+        The operands are read at issue and charged to the group's wgmma agent until it is waited for: whoever overwrites them earlier races."""
+        vector = self.agents.common(slice(4 * group, 4 * group + 4))
+        agent, state = self.agents.wgmma_agent(group), self.groups[group]
+        if not state.open:
+            state.open = self.agents.next_epoch(agent)
         operands = []
-        for name, descriptor, rows in (("A", a, 64), ("B", b, columns)):
-            chunks, units = descriptor.steps(rows, steps)
+        for name, operand in (("A", a), ("B", b)):
+            chunks, units = operand.chunks(steps)
             named = f"operand {name} of {what}"
-            self.shared.check_read(units, agent, epoch, vector, generic=False, what=named)
-            self.shared.check_swizzle(units, descriptor.swizzle, named)
-            operands.append(read_operand(self.shared, chunks, kind))
-        self.groups[group].pending.append(epoch)
+            self.shared.check_read(units, agent, state.open, vector, generic=False, what=named)
+            self.shared.check_swizzle(units, operand.descriptor.swizzle, named)
+            operands.append(operand.numbers(read_operand(self.shared, chunks, kind)))
         self.statistics.products += steps
-        return accumulate(registers, operands[0], operands[1]), epoch
+        k = operands[0].shape[1] // steps
+        for step in range(steps):
+            mine = slice(k * step, k * (step + 1))
+            registers = accumulate(registers, operands[0][:, mine], operands[1][:, mine])
+        return registers
+
+    def commit_products(self, group: int) -> int:
+        """The products issued since the last commit become one group that can be waited for; its epoch."""
+        state = self.groups[group]
+        epoch = state.open or self.agents.next_epoch(self.agents.wgmma_agent(group))
+        state.pending.append(epoch)
+        state.open = 0
+        return epoch
 
     def wait_products(self, group: int, still_pending: int) -> None:
         """Warpgroup `group` waits until at most `still_pending` committed groups are unfinished."""
@@ -183,6 +203,8 @@ class Block:
         if self._in_flight:
             raise UnfinishedFault(f"the block ends with {len(self._in_flight)} TMA copies in flight")
         for group in self.groups:
+            if group.open:
+                raise UnfinishedFault(f"warpgroup {group.number} ends with products that were not committed")
             if group.pending:
                 raise UnfinishedFault(
                     f"warpgroup {group.number} ends with {len(group.pending)} groups of products that were not waited for"

@@ -16,10 +16,7 @@ from stepwell.dialects.hopper.simulator.faults import DivergenceFault, RaceFault
 from stepwell.dialects.hopper.simulator.memory import Array
 from stepwell.dialects.hopper.simulator.threads import Threads
 from stepwell.dialects.hopper.simulator.tma import TensorMap
-from stepwell.dialects.hopper.simulator.wgmma import Descriptor
-
-SHARED_BASE = 1024
-"""Absolute address of the dynamic shared memory: wgmma descriptors carry absolute addresses, everything else offsets from here."""
+from stepwell.dialects.hopper.simulator.wgmma import SHARED_BASE, Descriptor
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,8 +156,7 @@ def _descriptor(threads: Threads, op: hopper.DescriptorOp) -> None:
 
 
 def _operand(threads: Threads, bits: SSAValue) -> Descriptor:
-    descriptor = Descriptor.decode(threads.uniform(bits))
-    return Descriptor(descriptor.start - SHARED_BASE, descriptor.leading, descriptor.stride, descriptor.swizzle)
+    return Descriptor.decode_dynamic(threads.uniform(bits))
 
 
 def _wgmma_begin(threads: Threads, op: hopper.WgmmaBeginOp) -> None:

@@ -1,14 +1,23 @@
-"""wgmma: descriptors decoded from their bits, operands read where the swizzled addresses lie, and the accumulator fragment of 64 x N.
+"""wgmma: descriptors decoded from their bits, operands read where the swizzled addresses lie, the accumulator fragment of 64 x N, and the one
+definition of one instruction, which the simulator and the PTX interpreter share.
 
 A K-major operand is made of core matrices of 8 rows x 16 bytes. Swizzled by W bytes, row r of the operand starts at start + (r / 8) * stride offset + (r % 8) * W and
-the address bits are then exclusive-ored as TMA does; unswizzled, chunk c of row r lies at start + (r / 8) * stride offset + (r % 8) * 16 + c * leading offset
-(PTX ISA, "Matrix descriptor format" and "Strides"). tf32 operands use the upper 19 bits of an f32; the lower 13 are ignored.
+the address bits are then exclusive-ored as TMA does; unswizzled, chunk c of row r lies at start + (r / 8) * stride offset + (r % 8) * 16 + c * leading offset.
+A transposed (MN-major) operand of 16-bit elements has its rows in the chunks: with W bytes of swizzle, chunk c of k lies at start + (c / (W / 16)) * leading offset +
+(c % (W / 16)) * 16 + (k / 8) * stride offset + (k % 8) * W; unswizzled at start + c * stride offset + (k / 8) * leading offset + (k % 8) * 16
+(PTX ISA, "Matrix descriptor format" and "Strides"; CUTLASS, canonical layouts of GMMA descriptors).
+
+One instruction multiplies 32 bytes of k. Float products are exact in float64, they are added there in the order of k, the accumulator last, and the sum is rounded once to
+the accumulator's type. The hardware adds with fewer bits: whole numbers whose sums fit in 2^24 give the same bits, other data differ within the bound of
+`rounding_bound`. The hardware reads the upper 19 bits of a tf32 operand and ignores the lower 13: whoever wants rounding rounds before (TMA does, with the map's type tf32).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from types import MappingProxyType
 
 import numpy as np
 
@@ -17,7 +26,10 @@ from stepwell.dialects.hopper.simulator.memory import Array, Granules, SharedMem
 from stepwell.dialects.hopper.simulator.tma import frozen, swizzle_address
 
 K_BYTES = 32
+SHARED_BASE = 1024
+"""Absolute address of the dynamic shared memory: wgmma descriptors carry absolute addresses, everything else offsets from here."""
 _MODES = {0: 0, 1: 128, 2: 64, 3: 32}
+_LARGEST_DESCRIPTOR = (1 << 64) - 1
 
 
 @dataclass(frozen=True)
@@ -32,7 +44,7 @@ class Descriptor:
     @staticmethod
     def decode(bits: int) -> Descriptor:
         """Fields of the 64 bits: address >> 4 in 0-13, leading offset >> 4 in 16-29, stride offset >> 4 in 32-45, base offset in 49-51, mode in 62-63."""
-        bits &= (1 << 64) - 1
+        bits &= _LARGEST_DESCRIPTOR
         if (bits >> 49) & 7:
             raise DescriptorFault(
                 f"descriptor {bits:#018x} has a base offset; tiles are expected to be aligned to their swizzle atom"
@@ -41,22 +53,45 @@ class Descriptor:
             (bits & 0x3FFF) << 4, (bits >> 16 & 0x3FFF) << 4, (bits >> 32 & 0x3FFF) << 4, _MODES[bits >> 62]
         )
 
+    @staticmethod
+    def decode_dynamic(bits: int) -> Descriptor:
+        """`decode`, with the start counted from the dynamic shared memory."""
+        absolute = Descriptor.decode(bits)
+        return Descriptor(absolute.start - SHARED_BASE, absolute.leading, absolute.stride, absolute.swizzle)
+
     def steps(self, rows: int, count: int) -> tuple[Array, Granules]:
         """Addresses of the 16-byte chunks of `count` instructions' operand, each 32 bytes further along k: [rows, 2 * count]; their units."""
         return _chunks_of_steps(self, rows, count)
+
+    def transposed(self, rows: int) -> tuple[Array, Granules]:
+        """Addresses of the 16-byte chunks of one instruction's MN-major operand of 16-bit elements: [16, rows / 8]; their units."""
+        return _transposed_chunks(self, rows)
 
     def chunks(self, rows: int) -> Array:
         """Addresses of the two 16-byte chunks of each row of one instruction's operand: [rows, 2]."""
         row, chunk = np.arange(rows)[:, None], np.arange(2)[None]
         if self.swizzle == 0:
             return self.start + (row // 8) * self.stride + (row % 8) * 16 + chunk * self.leading
+        self._check_stride()
+        return swizzle_address(
+            self.start + (row // 8) * self.stride + (row % 8) * self.swizzle + chunk * 16, self.swizzle
+        )
+
+    def transposed_chunks(self, rows: int) -> Array:
+        """As `transposed`, uncached and without units."""
+        k, chunk = np.arange(K_BYTES // 2)[:, None], np.arange(rows // 8)[None]
+        if self.swizzle == 0:
+            return self.start + chunk * self.stride + (k // 8) * self.leading + (k % 8) * 16
+        self._check_stride()
+        across = self.swizzle // 16
+        place = (chunk // across) * self.leading + (chunk % across) * 16 + (k // 8) * self.stride
+        return swizzle_address(self.start + place + (k % 8) * self.swizzle, self.swizzle)
+
+    def _check_stride(self) -> None:
         if self.stride % (8 * self.swizzle):
             raise MisalignedFault(
                 f"the stride offset {self.stride} of a {self.swizzle}-byte swizzle is not a multiple of {8 * self.swizzle}"
             )
-        return swizzle_address(
-            self.start + (row // 8) * self.stride + (row % 8) * self.swizzle + chunk * 16, self.swizzle
-        )
 
 
 @lru_cache(maxsize=4096)
@@ -66,17 +101,74 @@ def _chunks_of_steps(first: Descriptor, rows: int, count: int) -> tuple[Array, G
     return chunks, granules_of(chunks)
 
 
+@lru_cache(maxsize=4096)
+def _transposed_chunks(descriptor: Descriptor, rows: int) -> tuple[Array, Granules]:
+    chunks = frozen(descriptor.transposed_chunks(rows))
+    return chunks, granules_of(chunks)
+
+
+@dataclass(frozen=True)
+class Operand:
+    """One operand of a product: `rows` of A or of transposed B behind a descriptor; `transposed` where its rows are contiguous in memory, `negative`
+    where its elements change their sign."""
+
+    descriptor: Descriptor
+    rows: int
+    transposed: bool = False
+    negative: bool = False
+
+    def chunks(self, steps: int) -> tuple[Array, Granules]:
+        """The 16-byte chunks that `steps` instructions read, and their units; a transposed operand is read one instruction at a time."""
+        return self.descriptor.transposed(self.rows) if self.transposed else self.descriptor.steps(self.rows, steps)
+
+    def numbers(self, read: Array) -> Array:
+        """What was read at the chunks, as [rows, k]."""
+        turned = read.T if self.transposed else read
+        return -turned if self.negative else turned
+
+
+# --- elements
+
+
+def _float8(exponent_bits: int, mantissa_bits: int, has_infinity: bool) -> Array:
+    """The 256 values of an 8-bit float (OCP 8-bit floating point specification: e4m3 has no infinities and NaN only as all ones)."""
+    code = np.arange(256)
+    exponent = code >> mantissa_bits & ((1 << exponent_bits) - 1)
+    mantissa = code & ((1 << mantissa_bits) - 1)
+    bias, last = (1 << (exponent_bits - 1)) - 1, (1 << exponent_bits) - 1
+    fraction = mantissa / (1 << mantissa_bits)
+    value = np.where(exponent == 0, fraction * 2.0 ** (1 - bias), (1 + fraction) * 2.0 ** (exponent - float(bias)))
+    if has_infinity:
+        value = np.where(exponent == last, np.where(mantissa == 0, np.inf, np.nan), value)
+    else:
+        value = np.where(code & 0x7F == 0x7F, np.nan, value)
+    return frozen(np.where(code >> 7 == 1, -value, value).astype(np.float32))
+
+
+_E4M3, _E5M2 = _float8(4, 3, False), _float8(5, 2, True)
+
+ELEMENTS: Mapping[str, Callable[[Array], Array]] = MappingProxyType(
+    {
+        "f16": lambda raw: raw.view(np.float16).astype(np.float32),
+        "bf16": lambda raw: (raw.view(np.uint16).astype(np.uint32) << 16).view(np.float32),
+        "tf32": lambda raw: (raw.view(np.uint32) & np.uint32(0xFFFFE000)).view(np.float32),
+        "e4m3": lambda raw: _E4M3[raw],
+        "e5m2": lambda raw: _E5M2[raw],
+        "s8": lambda raw: raw.view(np.int8).astype(np.int32),
+        "u8": lambda raw: raw.astype(np.int32),
+    }
+)
+"""Operand types by PTX suffix: bytes [rows, n] to numbers, float32 or int32."""
+
+
 def read_operand(memory: SharedMemory, addresses: Array, kind: str) -> Array:
-    """The operand at chunk `addresses` [rows, chunks] as float32 [rows, k]; `kind` is f16, bf16 or tf32."""
-    raw = memory.bytes.reshape(-1, 16)[addresses >> 4].reshape(len(addresses), -1)
-    match kind:
-        case "f16":
-            return raw.view(np.float16).astype(np.float32)
-        case "bf16":
-            return (raw.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
-        case "tf32":
-            return (raw.view(np.uint32) & np.uint32(0xFFFFE000)).view(np.float32)
-    raise DescriptorFault(f"there is no wgmma operand type {kind}")
+    """The operand at chunk `addresses` [rows, chunks] as numbers [rows, k]; `kind` is one of `ELEMENTS`."""
+    if kind not in ELEMENTS:
+        raise DescriptorFault(f"there is no wgmma operand type {kind}")
+    return ELEMENTS[kind](memory.bytes.reshape(-1, 16)[addresses >> 4].reshape(len(addresses), -1))
+
+
+# --- accumulators
 
 
 @lru_cache(maxsize=64)
@@ -91,6 +183,22 @@ def fragment_map(columns: int) -> tuple[Array, Array]:
 
 
 def accumulate(registers: Array, a: Array, b: Array) -> Array:
-    """registers [128, N / 2] + a [64, k] * b [N, k]^T in float32; hardware's summation order is not modelled (exact while sums are small integers)."""
+    """One instruction: registers [128, N / 2] + a [64, k] * b [N, k]^T, k one instruction's (see the module's text). Integers wrap."""
     rows, columns = fragment_map(len(b))
-    return registers + (a @ b.T)[rows, columns]
+    wide = np.int64 if registers.dtype == np.int32 else np.float64
+    left, right = a.astype(wide), b.astype(wide)
+    total = left[:, 0, None] * right[None, :, 0]
+    term = np.empty_like(total)
+    for k in range(1, left.shape[1]):
+        np.multiply(left[:, k, None], right[None, :, k], out=term)
+        np.add(total, term, out=total)
+    return (total[rows, columns] + registers).astype(registers.dtype)
+
+
+def rounding_bound(a: Array, b: Array, start: Array, kind: str) -> Array:
+    """How far hardware's accumulators [64, N] may lie from this model's after one instruction on float32 numbers a [64, k] and b [N, k] from accumulators
+    `start` [64, N] (f32). Hardware aligns all addends to the largest and cuts them to a fixed width: each of the k + 1 addends loses less than one unit of
+    2^-`bits` of the largest magnitude."""
+    bits = 13 if kind in ("e4m3", "e5m2") else 23
+    largest = np.maximum(np.max(np.abs(a[:, None, :] * b[None, :, :]), axis=2), np.abs(start))
+    return np.asarray((a.shape[1] + 1) * 2.0**-bits * largest)
