@@ -23,7 +23,7 @@ from xdsl.dialects.builtin import DenseIntOrFPElementsAttr, FloatAttr, IntegerAt
 from xdsl.ir import Block, Operation, SSAValue
 from xdsl.traits import IsTerminator
 
-from stepwell.dialects import numerics
+from stepwell.dialects import approximate, numerics
 from stepwell.dialects.numpy_types import Array, numpy_dtype
 from stepwell.runtime.errors import StepwellError
 
@@ -87,13 +87,13 @@ UNARY: dict[type[Operation], Function] = {
     math.RoundEvenOp: np.rint,
     math.RoundOp: numerics.round_half_away,
     math.SqrtOp: np.sqrt,
-    math.RsqrtOp: numerics.through_float64(lambda x: 1.0 / np.sqrt(x)),
+    math.RsqrtOp: numerics.reciprocal_root,
     math.ErfOp: numerics.erf,
     math.ExpOp: numerics.exp,
-    math.Exp2Op: numerics.through_float64(np.exp2),
+    math.Exp2Op: approximate.exp2,
     math.ExpM1Op: numerics.through_float64(np.expm1),
     math.LogOp: numerics.log,
-    math.Log2Op: numerics.through_float64(np.log2),
+    math.Log2Op: approximate.log2,
     math.Log10Op: numerics.through_float64(np.log10),
     math.Log1pOp: numerics.through_float64(np.log1p),
     math.SinOp: numerics.through_float64(np.sin),

@@ -106,6 +106,12 @@ tanh = through_float64(np.tanh)
 log = through_float64(np.log)
 
 
+def reciprocal_root(value: Any) -> Array:
+    """1 / sqrt(value), both rounded: what every target computes."""
+    array = np.asarray(value)
+    return np.asarray(np.divide(array.dtype.type(1), np.sqrt(array)))
+
+
 def round_half_away(value: Any) -> Array:
     """The nearest integer, halves away from zero (math.round)."""
     whole = np.trunc(value)

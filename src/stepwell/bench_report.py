@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from stepwell.runtime.engine import Engine
+from stepwell.runtime.engine import BindingInfo, Engine
 from stepwell.runtime.errors import UsageError
-from stepwell.runtime.program import dtype_of
+from stepwell.runtime.program import Binding, dtype_of
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,14 @@ class BenchReport:
 
 def random_inputs(engine: Engine, seed: int = 0) -> dict[str, np.ndarray]:
     """Inputs by a seed: normally distributed floats, small integers."""
+    return random_arrays(engine.bindings, seed)
+
+
+def random_arrays(bindings: Iterable[BindingInfo | Binding], seed: int = 0) -> dict[str, np.ndarray]:
+    """`random_inputs` for the inputs among `bindings`."""
     generator = np.random.default_rng(seed)
     made = {}
-    for binding in engine.bindings:
+    for binding in bindings:
         if binding.is_input:
             values = generator.standard_normal(binding.shape)
             made[binding.name] = (values * 4 if dtype_of(binding.dtype).kind != "f" else values).astype(

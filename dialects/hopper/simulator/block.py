@@ -13,6 +13,7 @@ from stepwell.dialects.hopper.simulator.barriers import MemoryBarriers, NamedBar
 from stepwell.dialects.hopper.simulator.faults import (
     BarrierBytesFault,
     DeadlockFault,
+    Fault,
     OutOfBoundsFault,
     UnfinishedFault,
 )
@@ -25,10 +26,11 @@ Array = np.ndarray
 
 @dataclass(frozen=True)
 class Waiting:
-    """What a role yields when it may have to wait: when it may go on, and what to say if it never does."""
+    """What a role yields when it may have to wait: when it may go on, what to say if it never does, and the fault that it is then."""
 
     ready: Callable[[], bool]
     why: Callable[[], str]
+    fault: Callable[[], type[Fault]] = lambda: DeadlockFault
 
 
 Role = Generator[Waiting, None, None]
@@ -123,12 +125,10 @@ class Block:
         """Warpgroup `group` issues `steps` wgmma of 64 x `columns` x 32 bytes as one committed group; operands advance by 32 bytes a step.
 
         Returns the new registers and the group's epoch."""
-        registers = self.multiply(group, registers, Operand(a, 64), Operand(b, columns), kind, what, steps)
+        registers = self.multiply(group, registers, Operand(a, 64, kind), Operand(b, columns, kind), what, steps)
         return registers, self.commit_products(group)
 
-    def multiply(
-        self, group: int, registers: Array, a: Operand, b: Operand, kind: str, what: str, steps: int = 1
-    ) -> Array:
+    def multiply(self, group: int, registers: Array, a: Operand, b: Operand, what: str, steps: int = 1) -> Array:
         """Warpgroup `group` issues `steps` wgmma into its open group of products; the new registers [128, N / 2].
 
         The operands are read at issue and charged to the group's wgmma agent until it is waited for: whoever overwrites them earlier races."""
@@ -142,7 +142,7 @@ class Block:
             named = f"operand {name} of {what}"
             self.shared.check_read(units, agent, state.open, vector, generic=False, what=named)
             self.shared.check_swizzle(units, operand.descriptor.swizzle, named)
-            operands.append(operand.numbers(read_operand(self.shared, chunks, kind)))
+            operands.append(operand.numbers(read_operand(self.shared, chunks, operand.kind)))
         self.statistics.products += steps
         k = operands[0].shape[1] // steps
         for step in range(steps):
@@ -197,7 +197,8 @@ class Block:
                 f"the mbarrier at byte {starved.address} expects {starved.expected} bytes and gets {starved.arrived}; {waits}",
                 hint="expect exactly the bytes of the copies issued on the barrier",
             )
-        raise DeadlockFault(waits)
+        kinds = [wait.fault() for wait in waiting.values()]
+        raise next((kind for kind in kinds if kind is not DeadlockFault), DeadlockFault)(waits)
 
     def _check_end(self) -> None:
         if self._in_flight:

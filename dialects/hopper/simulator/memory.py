@@ -28,6 +28,8 @@ from stepwell.dialects.hopper.simulator.faults import (
 
 GRANULE = 16
 POISON = 0xA5
+ANY_SWIZZLE = -1
+"""The mark of units that threads wrote: only they know how."""
 
 Array = NDArray[Any]
 Granules = NDArray[np.int64] | slice
@@ -103,7 +105,8 @@ class SharedMemory:
 
     def check_swizzle(self, units: Granules, swizzle: int, what: str) -> None:
         """A reader that undoes a swizzle must undo the one that the tile was written with."""
-        other = self._swizzle[units] != swizzle
+        written_with = self._swizzle[units]
+        other = (written_with != swizzle) & (written_with != ANY_SWIZZLE)
         if other.any():
             written = int(self._swizzle[units][np.argmax(other)])
             raise DescriptorFault(

@@ -109,11 +109,12 @@ def _transposed_chunks(descriptor: Descriptor, rows: int) -> tuple[Array, Granul
 
 @dataclass(frozen=True)
 class Operand:
-    """One operand of a product: `rows` of A or of transposed B behind a descriptor; `transposed` where its rows are contiguous in memory, `negative`
-    where its elements change their sign."""
+    """One operand of a product: `rows` of A or of transposed B, elements of type `kind`, behind a descriptor; `transposed` where its columns lie side by
+    side in memory, `negative` where its elements change their sign."""
 
     descriptor: Descriptor
     rows: int
+    kind: str
     transposed: bool = False
     negative: bool = False
 

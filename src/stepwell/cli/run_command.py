@@ -4,6 +4,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+_ON = "ptx: execute the plan's PTX on the interpreter, without a GPU, and report what hardware would not (default: machine)"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,12 +24,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--target", default="auto", help="auto, cpu, cuda, or the name of a section")
     parser.add_argument("--threads", type=int, help="CPU threads (default: all)")
     parser.add_argument("--profile", action="store_true", help="print the time of each launch")
+    parser.add_argument("--on", choices=("machine", "ptx"), default="machine", help=_ON)
+    parser.add_argument(
+        "--seed", type=int, default=0, help="with --on ptx: the order of warps, copies and waits (default: 0)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Load, run, print a line for each output."""
     from stepwell.bench_report import random_inputs
-    from stepwell.cli.arrays import existing, read_inputs, writable, write_outputs
+    from stepwell.cli.arrays import existing, read_inputs, writable
     from stepwell.runtime.engine import load
     from stepwell.runtime.errors import UsageError
 
@@ -30,6 +41,10 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--random and --input exclude each other")
     if args.output:
         writable(args.output)
+    if args.on == "ptx":
+        outputs = _run_ptx(args)
+        _show(args, outputs)
+        return 0
     with load(existing(args.plan), args.target, args.threads) as engine:
         inputs = random_inputs(engine, args.random) if args.random is not None else read_inputs(args.input)
         outputs = engine.run(inputs)
@@ -37,9 +52,39 @@ def run(args: argparse.Namespace) -> int:
         if args.profile:
             for name, seconds in engine.profile(inputs):
                 print(f"{1e6 * seconds:10.1f} us  {name}")
+    _show(args, outputs)
+    return 0
+
+
+def _show(args: argparse.Namespace, outputs: dict[str, np.ndarray]) -> None:
+    from stepwell.cli.arrays import write_outputs
+
     for name, array in outputs.items():
         shown = f"min {array.min():.6g}, max {array.max():.6g}" if array.size else "empty"
         print(f"{name}: {array.dtype}{list(array.shape)}, {shown}")
     if args.output:
         write_outputs(args.output, outputs)
-    return 0
+
+
+def _run_ptx(args: argparse.Namespace) -> dict[str, np.ndarray]:
+    """The outputs of the plan's PTX on the interpreter; a line for each launch."""
+    from stepwell.bench_report import random_arrays
+    from stepwell.cli.arrays import existing, read_inputs
+    from stepwell.runtime.errors import UsageError
+    from stepwell.runtime.plan_file import read_plan
+    from stepwell.runtime.program_reader import read_program
+    from stepwell.testing.ptx import find_section, run_plan
+
+    if args.profile or args.threads is not None:
+        raise UsageError("--profile and --threads mean nothing with --on ptx")
+    plan = read_plan(existing(args.plan))
+    section = find_section(plan, None if args.target in ("auto", "cuda") else args.target)
+    if args.random is None:
+        inputs = read_inputs(args.input)
+    else:
+        inputs = random_arrays(read_program(section.program).bindings, args.random)
+    report = run_plan(plan, inputs, section=section.name, seed=args.seed)
+    print(f"section {section.name} on the PTX interpreter")
+    for launch in report.launches:
+        print(f"  {launch}")
+    return report.outputs

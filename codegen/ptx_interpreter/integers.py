@@ -1,0 +1,104 @@
+"""Integer and predicate arithmetic (PTX ISA, "Integer Arithmetic", "Logic and Shift", "Extended Precision" excepted): two's complement, wrapping."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from stepwell.codegen.ptx_interpreter.operation import TYPES, Operation, uniform
+from stepwell.codegen.ptx_interpreter.registers import Array
+
+_INTEGERS = ("u16", "s16", "u32", "s32", "u64", "s64")
+_TWICE = {"u16": "u32", "s16": "s32", "u32": "u64", "s32": "s64"}
+
+
+def _wide(type: str) -> Any:
+    wide = TYPES[_TWICE[type]]
+    return lambda a, b: a.astype(wide) * b.astype(wide)
+
+
+def _high(type: str) -> Any:
+    wide, narrow = TYPES[_TWICE[type]], TYPES[type]
+    return lambda a, b: ((a.astype(wide) * b.astype(wide)) >> (8 * narrow.itemsize)).astype(narrow)
+
+
+def _shift_left(a: Array, amount: Array) -> Array:
+    """An amount of the width or more gives 0."""
+    bits = 8 * a.dtype.itemsize
+    clamped = np.minimum(amount, bits - 1).astype(a.dtype)
+    return np.where(amount < bits, a << clamped, a.dtype.type(0))
+
+
+def _shift_right(a: Array, amount: Array) -> Array:
+    """An amount of the width or more gives 0, or the sign."""
+    bits = 8 * a.dtype.itemsize
+    clamped = np.minimum(amount, bits - 1).astype(a.dtype)
+    return a >> clamped if a.dtype.kind == "i" else np.where(amount < bits, a >> clamped, a.dtype.type(0))
+
+
+def _bit_field(a: Array, position: Array, length: Array) -> Array:
+    """bfe.u32: `length` bits from `position` on; both count modulo 256."""
+    start, count = (position & 0xFF).astype(np.uint64), (length & 0xFF).astype(np.uint64)
+    kept = np.minimum(count, 32)
+    moved = np.where(start < 32, a.astype(np.uint64) >> np.minimum(start, 31), 0)
+    return (moved & ((np.uint64(1) << kept) - np.uint64(1))).astype(np.uint32)
+
+
+def _divide(a: Array, b: Array) -> Array:
+    """Rounded toward zero; PTX leaves x / 0 open, here it is all ones, as on hardware."""
+    quotient = np.floor_divide(a - np.fmod(a, b), b) if a.dtype.kind == "i" else np.floor_divide(a, b)
+    return np.where(b == 0, a.dtype.type(-1) if a.dtype.kind == "i" else np.iinfo(a.dtype).max, quotient)
+
+
+def _remainder(a: Array, b: Array) -> Array:
+    return np.where(b == 0, a, np.fmod(a, b))
+
+
+def _table() -> dict[str, Operation]:
+    found: dict[str, Operation] = {}
+    for type in _INTEGERS:
+        dtype = TYPES[type]
+        found |= {
+            f"add.{type}": uniform(np.add, type, 2),
+            f"sub.{type}": uniform(np.subtract, type, 2),
+            f"mul.lo.{type}": uniform(np.multiply, type, 2),
+            f"mad.lo.{type}": uniform(lambda a, b, c: a * b + c, type, 3),
+            f"div.{type}": uniform(_divide, type, 2),
+            f"rem.{type}": uniform(_remainder, type, 2),
+            f"min.{type}": uniform(np.minimum, type, 2),
+            f"max.{type}": uniform(np.maximum, type, 2),
+            f"shr.{type}": Operation(_shift_right, dtype, (dtype, TYPES["u32"])),
+        }
+    for type in ("s16", "s32", "s64"):
+        found[f"neg.{type}"] = uniform(np.negative, type, 1)
+        found[f"abs.{type}"] = uniform(np.abs, type, 1)
+    for type, twice in _TWICE.items():
+        dtype, wide = TYPES[type], TYPES[twice]
+        product = _wide(type)
+        found[f"mul.wide.{type}"] = Operation(product, wide, (dtype, dtype))
+        found[f"mul.hi.{type}"] = Operation(_high(type), dtype, (dtype, dtype))
+        found[f"mad.wide.{type}"] = Operation(_added(product), wide, (dtype, dtype, wide))
+    for bits in ("b16", "b32", "b64"):
+        dtype = TYPES[bits]
+        found[f"shl.{bits}"] = Operation(_shift_left, dtype, (dtype, TYPES["u32"]))
+        found[f"shr.{bits}"] = Operation(_shift_right, dtype, (dtype, TYPES["u32"]))
+    for bits in ("b16", "b32", "b64", "pred"):
+        found |= {
+            f"and.{bits}": uniform(np.bitwise_and, bits, 2),
+            f"or.{bits}": uniform(np.bitwise_or, bits, 2),
+            f"xor.{bits}": uniform(np.bitwise_xor, bits, 2),
+            f"not.{bits}": uniform(np.invert, bits, 1),
+        }
+    found["bfe.u32"] = uniform(_bit_field, "u32", 3)
+    return found
+
+
+def _added(product: Any) -> Any:
+    return lambda a, b, c: product(a, b) + c
+
+
+OPERATIONS: Mapping[str, Operation] = MappingProxyType(_table())
+"""By whole name."""

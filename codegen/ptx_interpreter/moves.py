@@ -1,0 +1,213 @@
+"""mov, cvt, selp and setp: what brings values from register to register, type to type, and into predicates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from stepwell.codegen.ptx_interpreter.operation import TYPES, Operation, compute, uniform
+from stepwell.codegen.ptx_interpreter.registers import Array, Mask, Rows
+from stepwell.codegen.ptx_interpreter.step import Code, Decoder, Step
+from stepwell.codegen.ptx_interpreter.syntax import Immediate, Instruction, Negated, Operand, Register, Symbol, Vector
+
+_INTEGERS = ("u16", "s16", "u32", "s32", "u64", "s64")
+_BITS = ("b16", "b32", "b64")
+_VALUES = (*_BITS, *_INTEGERS, "f16", "f32", "f64")
+
+
+# --- conversions
+
+
+def _to_integer(rounding: Callable[[Array], Array], dtype: np.dtype[Any]) -> Callable[[Array], Array]:
+    """Rounded, clamped to the type's range; NaN gives 0."""
+    limits = np.iinfo(dtype)
+
+    def convert(value: Array) -> Array:
+        whole = np.nan_to_num(rounding(value.astype(np.float64)), nan=0.0, posinf=np.inf, neginf=-np.inf)
+        inside = np.where((whole > limits.min) & (whole < limits.max), whole, 0).astype(dtype)
+        return np.where(whole >= limits.max, limits.max, np.where(whole <= limits.min, limits.min, inside)).astype(
+            dtype
+        )
+
+    return convert
+
+
+def _to_tf32(value: Array) -> Array:
+    """cvt.rna.tf32.f32: the nearest number of 10 mantissa bits, ties away from zero; infinities and NaN stay."""
+    bits = value.view(np.uint32)
+    rounded = (bits + np.uint32(0x1000)) & np.uint32(0xFFFFE000)
+    return np.where(np.isfinite(value), rounded, bits)
+
+
+def _pair(high: Array, low: Array) -> Array:
+    """cvt.rn.f16x2.f32 d, a, b: a in the upper half, b in the lower one; every f16 of both, lower first."""
+    return np.stack(np.broadcast_arrays(low, high), axis=-1).astype(np.float16).reshape(-1)
+
+
+_ROUNDINGS: Mapping[str, Callable[[Array], Array]] = {
+    "rni": np.rint, "rzi": np.trunc, "rmi": np.floor, "rpi": np.ceil,
+}  # fmt: skip
+
+
+def _conversions() -> dict[str, Operation]:
+    found: dict[str, Operation] = {}
+    for to in _INTEGERS:
+        for source in _INTEGERS:
+            found[f"cvt.{to}.{source}"] = Operation(_cast(TYPES[to]), TYPES[to], (TYPES[source],))
+        for kind, rounding in _ROUNDINGS.items():
+            for source in ("f16", "f32", "f64"):
+                found[f"cvt.{kind}.{to}.{source}"] = Operation(
+                    _to_integer(rounding, TYPES[to]), TYPES[to], (TYPES[source],)
+                )
+        for result in ("f16", "f32", "f64"):
+            found[f"cvt.rn.{result}.{to}"] = Operation(_cast(TYPES[result]), TYPES[result], (TYPES[to],))
+    for kind, rounding in _ROUNDINGS.items():
+        for type in ("f16", "f32", "f64"):
+            found[f"cvt.{kind}.{type}.{type}"] = uniform(rounding, type, 1)
+    for to, source in (("f32", "f16"), ("f64", "f16"), ("f64", "f32")):
+        found[f"cvt.{to}.{source}"] = Operation(_cast(TYPES[to]), TYPES[to], (TYPES[source],))
+        found[f"cvt.rn.{source}.{to}"] = Operation(_cast(TYPES[source]), TYPES[source], (TYPES[to],))
+    found["cvt.rna.tf32.f32"] = Operation(_to_tf32, TYPES["b32"], (TYPES["f32"],))
+    found["cvt.rn.f16x2.f32"] = Operation(_pair, TYPES["f16"], (TYPES["f32"], TYPES["f32"]), packed=True)
+    return found
+
+
+def _cast(dtype: np.dtype[Any]) -> Callable[[Array], Array]:
+    return lambda value: value.astype(dtype)
+
+
+# --- choice
+
+
+def _selections() -> dict[str, Operation]:
+    def choose(a: Array, b: Array, chosen: Array) -> Array:
+        return np.where(chosen, a, b)
+
+    return {
+        f"selp.{type}": Operation(choose, TYPES[type], (TYPES[type], TYPES[type], TYPES["pred"])) for type in _VALUES
+    }
+
+
+# --- comparisons
+
+_ORDERED: Mapping[str, Callable[[Array, Array], Array]] = {
+    "eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal,
+}  # fmt: skip
+_UNSIGNED = {"lo": "lt", "ls": "le", "hi": "gt", "hs": "ge"}
+_COMBINE: Mapping[str, Callable[[Array, Array], Array]] = {
+    "and": np.logical_and, "or": np.logical_or, "xor": np.logical_xor,
+}  # fmt: skip
+
+
+def _nan(a: Array, b: Array) -> Array:
+    return np.isnan(a) | np.isnan(b)
+
+
+def _float_comparisons() -> dict[str, Callable[[Array, Array], Array]]:
+    found: dict[str, Callable[[Array, Array], Array]] = dict(_ORDERED)
+    found["ne"] = lambda a, b: (a < b) | (a > b)
+    for name, function in _ORDERED.items():
+        found[f"{name}u"] = _or_unordered(function)
+    return {**found, "num": lambda a, b: ~_nan(a, b), "nan": _nan}
+
+
+def _or_unordered(function: Callable[[Array, Array], Array]) -> Callable[[Array, Array], Array]:
+    return lambda a, b: function(a, b) | _nan(a, b)
+
+
+_FLOAT_COMPARISONS = _float_comparisons()
+
+
+def _comparison(instruction: Instruction, name: str, type: str) -> Callable[[Array, Array], Array]:
+    if type in ("f16", "f32", "f64") and name in _FLOAT_COMPARISONS:
+        return _FLOAT_COMPARISONS[name]
+    if type in _BITS and name in ("eq", "ne"):
+        return _ORDERED[name]
+    if type in _INTEGERS and name in _ORDERED:
+        return _ORDERED[name]
+    if type in ("u16", "u32", "u64") and name in _UNSIGNED:
+        return _ORDERED[_UNSIGNED[name]]
+    raise instruction.refuse(f"unknown comparison {instruction.name}")
+
+
+def set_predicate(code: Code, instruction: Instruction) -> Step:
+    """setp.CMP.TYPE p, a, b and setp.CMP.BOOL.TYPE p, a, b, q."""
+    words = instruction.name.split(".")[1:]
+    combine = _COMBINE.get(words[1]) if len(words) == 3 else None
+    if len(words) not in (2, 3) or (len(words) == 3 and combine is None):
+        raise instruction.refuse(f"unknown modifier in {instruction.name}")
+    compare, dtype = _comparison(instruction, words[0], words[-1]), TYPES[words[-1]]
+    destination, a, b, *others = code.take(instruction, 3 if combine is None else 4)
+    target = code.write(instruction, destination, np.bool_)
+    slots = [code.read(instruction, a, dtype), code.read(instruction, b, dtype)]
+    if combine is None:
+        return Step(instruction, compute(compare, target, slots))
+    (other,) = others
+    flipped = isinstance(other, Negated)
+    third = code.read(instruction, other.register if isinstance(other, Negated) else other, np.bool_)
+    first, second, joined = *slots, combine
+
+    def step(rows: Rows, mask: Mask) -> None:
+        flag = ~rows[third] if flipped else rows[third]
+        np.copyto(rows[target], joined(compare(rows[first], rows[second]), flag), where=mask)
+
+    return Step(instruction, step)
+
+
+# --- moves
+
+
+def move(code: Code, instruction: Instruction) -> Step:
+    """mov.TYPE d, a: a register, a number, the address of a variable; halves packed or unpacked with braces."""
+    type = instruction.name.removeprefix("mov.")
+    if type not in TYPES:
+        raise instruction.refuse(f"unknown modifier in {instruction.name}")
+    destination, source = code.take(instruction, 2)
+    if isinstance(destination, Vector) or isinstance(source, Vector):
+        return _repack(code, instruction, destination, source, TYPES[type])
+    dtype = TYPES[type]
+    if isinstance(source, Symbol):
+        source = Immediate(code.symbol(instruction, source.name)[1])
+        dtype = TYPES["b32" if dtype.itemsize == 4 else "b64"]
+    if isinstance(source, Immediate) and source.kind == "f32":
+        dtype = TYPES["f32"]
+    target, slot = code.write(instruction, destination, dtype), code.read(instruction, source, dtype)
+    return Step(instruction, lambda rows, mask: np.copyto(rows[target], rows[slot], where=mask))
+
+
+def _repack(code: Code, instruction: Instruction, destination: Operand, source: Operand, dtype: np.dtype[Any]) -> Step:
+    if isinstance(destination, Vector) == isinstance(source, Vector):
+        raise instruction.refuse("braces on both sides")
+    vector, whole = (destination, source) if isinstance(destination, Vector) else (source, destination)
+    if not isinstance(vector, Vector) or not isinstance(whole, Register) or len(vector.items) not in (2, 4):
+        raise instruction.refuse("braces hold two or four parts of one register")
+    count = len(vector.items)
+    part = TYPES[f"b{8 * dtype.itemsize // count}"] if dtype.itemsize // count in (2, 4) else None
+    if part is None:
+        raise instruction.refuse(f"{count} parts of {8 * dtype.itemsize} bits")
+    one = code.read(instruction, whole, TYPES[f"b{8 * dtype.itemsize}"])
+    parts = [code.read(instruction, item, part) for item in vector.items]
+    if vector is source:
+        return Step(instruction, lambda rows, mask: _joined(rows, mask, one, parts, part))
+    return Step(instruction, lambda rows, mask: _split(rows, mask, one, parts, part))
+
+
+def _joined(rows: Rows, mask: Mask, one: int, parts: list[int], part: np.dtype[Any]) -> None:
+    whole = rows[one]
+    for i, slot in enumerate(parts):
+        np.copyto(whole.view(part)[i :: len(parts)], rows[slot], where=mask)
+
+
+def _split(rows: Rows, mask: Mask, one: int, parts: list[int], part: np.dtype[Any]) -> None:
+    held = np.broadcast_to(rows[one], rows[parts[0]].shape).copy().view(part)
+    for i, slot in enumerate(parts):
+        np.copyto(rows[slot], held[i :: len(parts)], where=mask)
+
+
+OPERATIONS: Mapping[str, Operation] = MappingProxyType({**_conversions(), **_selections()})
+"""By whole name."""
+DECODERS: Mapping[str, Decoder] = MappingProxyType({"setp": set_predicate, "mov": move})
+"""By opcode."""

@@ -1,0 +1,284 @@
+"""PTX text to `Module`: declarations, scopes of registers and labels, instructions with their lines. What it does not know it refuses by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from stepwell.codegen.ptx_interpreter.syntax import (
+    Address,
+    Entry,
+    Immediate,
+    Instruction,
+    Module,
+    Negated,
+    Operand,
+    Parameter,
+    Register,
+    Shared,
+    Sink,
+    Special,
+    Symbol,
+    Target,
+    Vector,
+)
+from stepwell.codegen.ptx_interpreter.tokens import Tokens
+
+_BYTES = {"8": 1, "16": 2, "32": 4, "64": 8}
+_SPECIALS = frozenset(f"{name}.{axis}" for name in ("tid", "ntid", "ctaid", "nctaid") for axis in "xyz")
+_LAUNCH_BOUNDS = frozenset({".maxntid", ".reqntid", ".minnctapersm", ".maxnreg"})
+
+
+@dataclass(frozen=True)
+class _Scope:
+    """Registers and labels between braces."""
+
+    outer: _Scope | None = None
+    registers: dict[str, Register] = field(default_factory=dict)
+    labels: dict[str, int] = field(default_factory=dict)
+
+    def register(self, name: str) -> Register | None:
+        """The innermost register of this name."""
+        return self.registers.get(name) or (self.outer.register(name) if self.outer else None)
+
+    def label(self, name: str) -> int | None:
+        """The innermost label of this name."""
+        found = self.labels.get(name)
+        return found if found is not None or self.outer is None else self.outer.label(name)
+
+
+@dataclass(frozen=True)
+class _Branch:
+    """A label that is looked up when its scope is complete."""
+
+    name: str
+    scope: _Scope
+
+
+def parse(text: str) -> Module:
+    """The module that `text` says; PtxRefused with the line where it is malformed or says something unknown."""
+    return _Parser(text).module()
+
+
+class _Parser(Tokens):
+    """Reads tokens from left to right."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.shared: list[Shared] = []
+        self.counts: dict[int, int] = {}
+        self.instructions: list[Instruction] = []
+        self.pending: list[tuple[int, int, _Branch]] = []
+
+    # --- module
+
+    def module(self) -> Module:
+        """Everything."""
+        entries, target = {}, ""
+        while self.next.kind != "end":
+            match self.word():
+                case ".version":
+                    self.take()
+                case ".target":
+                    target = self.word()
+                case ".address_size":
+                    if self.integer() != 64:
+                        raise self.error("addresses of other than 64 bits")
+                case ".extern" | ".shared" as first:
+                    self._shared(first)
+                case ".visible":
+                    self.take(".entry")
+                    entry = self._entry()
+                    entries[entry.name] = entry
+                case ".entry":
+                    entry = self._entry()
+                    entries[entry.name] = entry
+                case other:
+                    self.at -= 1
+                    raise self.error(f"unknown directive {other}")
+        return Module(entries, tuple(self.shared), target)
+
+    def _shared(self, first: str) -> None:
+        if first == ".extern":
+            self.take(".shared")
+        alignment = self.integer() if self.accept(".align") else 0
+        size = self._bytes(self.word())
+        name = self.word()
+        count = 1
+        if self.accept("["):
+            count = 0 if self.next.text == "]" else self.integer()
+            self.take("]")
+        self.take(";")
+        self.shared.append(Shared(name, size * count, alignment or size))
+
+    def _bytes(self, type: str) -> int:
+        size = _BYTES.get(type[2:]) if type[:2] in (".b", ".u", ".s", ".f") else None
+        if size is None:
+            self.at -= 1
+            raise self.error(f"unknown type {type}")
+        return size
+
+    def _entry(self) -> Entry:
+        name, parameters, threads = self.word(), self._parameters(), 0
+        while self.next.text in _LAUNCH_BOUNDS:
+            directive, extents = self.take().text, [self.integer()]
+            while self.accept(","):
+                extents.append(self.integer())
+            if directive in (".maxntid", ".reqntid"):
+                threads = extents[0]
+        self.counts, self.instructions, self.pending = {}, [], []
+        self.take("{")
+        self._body(_Scope())
+        for number, position, branch in self.pending:
+            self._resolve(number, position, branch)
+        return Entry(name, parameters, threads, self.counts, tuple(self.instructions))
+
+    def _parameters(self) -> tuple[Parameter, ...]:
+        if not self.accept("("):
+            return ()
+        found, offset = [], 0
+        while not self.accept(")"):
+            self.take(".param")
+            alignment = self.integer() if self.accept(".align") else 0
+            size = self._bytes(self.word())
+            while self.next.text in (".ptr", ".global", ".shared", ".align"):
+                if self.take().text == ".align":  # of what the pointer points at
+                    self.integer()
+            name, count = self.word(), 1
+            if self.accept("["):
+                count = self.integer()
+                self.take("]")
+            unit = alignment or size
+            offset = -(-offset // unit) * unit
+            found.append(Parameter(name, offset, size * count))
+            offset += size * count
+            self.accept(",")
+        return tuple(found)
+
+    # --- bodies
+
+    def _body(self, scope: _Scope) -> None:
+        while not self.accept("}"):
+            if self.accept("{"):
+                self._body(_Scope(scope))
+            elif self.accept(".reg"):
+                self._registers(scope)
+            elif self.accept(".shared"):
+                self._shared(".shared")
+            elif self.accept(".pragma"):
+                self.take()
+                self.take(";")
+            elif self.next.kind == "word" and self.tokens[self.at + 1].text == ":":
+                label = self.word()
+                if label in scope.labels:
+                    raise self.error(f"the label {label} stands twice in one scope")
+                scope.labels[label] = len(self.instructions)
+                self.take(":")
+            else:
+                self._instruction(scope)
+
+    def _registers(self, scope: _Scope) -> None:
+        type = self.word()
+        width = 1 if type == ".pred" else 8 * self._bytes(type)
+        if width == 8:
+            raise self.error("registers of 8 bits")
+        while True:
+            name = self.word()
+            names = [name]
+            if self.accept("<"):
+                names = [f"{name}{i}" for i in range(self.integer())]
+                self.take(">")
+            for each in names:
+                number = self.counts.get(width, 0)
+                self.counts[width] = number + 1
+                scope.registers[each] = Register(width, number, each)
+            if self.take(",", ";").text == ";":
+                return
+
+    def _instruction(self, scope: _Scope) -> None:
+        start, guard, negated = self.next.start, None, False
+        if self.accept("@"):
+            negated = self.accept("!")
+            guard = self._register(scope)
+        name, operands = self.word(), list[Operand | _Branch]()
+        while not self.accept(";"):
+            operands.append(self._operand(scope))
+            if not self.accept("|") and self.next.text != ";":
+                self.take(",")
+        text = " ".join(self.text[start : self.tokens[self.at - 1].start].split())
+        for position, operand in enumerate(operands):
+            if isinstance(operand, _Branch):
+                self.pending.append((len(self.instructions), position, operand))
+        held = tuple(Target(-1) if isinstance(operand, _Branch) else operand for operand in operands)
+        self.instructions.append(Instruction(self.line(start), text, name, held, guard, negated))
+
+    def _resolve(self, number: int, position: int, branch: _Branch) -> None:
+        """Put what a name stands for, now that all labels are known: a label, else a variable."""
+        instruction = self.instructions[number]
+        index = branch.scope.label(branch.name)
+        operands = list(instruction.operands)
+        operands[position] = Symbol(branch.name) if index is None else Target(index)
+        self.instructions[number] = Instruction(
+            instruction.line,
+            instruction.text,
+            instruction.name,
+            tuple(operands),
+            instruction.guard,
+            instruction.negated,
+        )
+
+    def _register(self, scope: _Scope) -> Register:
+        name = self.word()
+        register = scope.register(name)
+        if register is None:
+            self.at -= 1
+            raise self.error(f"{name} is not a register of this scope")
+        return register
+
+    def _operand(self, scope: _Scope) -> Operand | _Branch:
+        token = self.next
+        if self.accept("{"):
+            return self._vector(scope)
+        if self.accept("["):
+            return self._address(scope)
+        if self.accept("!"):
+            return Negated(self._register(scope))
+        if token.kind == "float":
+            self.take()
+            return Immediate(int("0x" + token.text[2:], 0), "f32" if token.text[1] in "fF" else "f64")
+        if token.kind == "number" or token.text == "-":
+            return Immediate(self.integer())
+        name = self.word()
+        if name == "_":
+            return Sink()
+        if name[1:] in _SPECIALS and name[0] == "%":
+            return Special(name[1:])
+        register = scope.register(name)
+        if register is not None:
+            return register
+        if name.startswith("%"):
+            self.at -= 1
+            raise self.error(f"unknown register {name}")
+        return _Branch(name, scope)
+
+    def _vector(self, scope: _Scope) -> Vector:
+        items: list[Operand] = []
+        while not self.accept("}"):
+            item = self._operand(scope)
+            if isinstance(item, _Branch):
+                raise self.error(f"{item.name} cannot stand in braces")
+            items.append(item)
+            self.accept(",")
+        return Vector(tuple(items))
+
+    def _address(self, scope: _Scope) -> Address:
+        name = self.word()
+        base = scope.register(name) or Symbol(name)
+        offset, coordinates = 0, None
+        if self.next.text in ("+", "-"):
+            self.accept("+")
+            offset = self.integer()
+        if self.accept(","):
+            self.take("{")
+            coordinates = self._vector(scope)
+        self.take("]")
+        return Address(base, offset, coordinates)

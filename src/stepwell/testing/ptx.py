@@ -1,0 +1,156 @@
+"""The PTX of a plan executed without a GPU: `run_plan` gives outputs or a fault, `judge_ptx` says what catches a damaged text.
+
+Every launch runs on the interpreter of `stepwell.codegen.ptx_interpreter` with the memory that `program.json` says and the extents that the module in the plan
+says. Whole numbers whose sums stay below 2^24 give the hardware's bits; other data lie within the bounds that `dialects.hopper.simulator.wgmma` and
+`dialects.approximate` give.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import SSAValue
+from xdsl.parser import Parser
+
+import stepwell
+from stepwell.build import build_section
+from stepwell.codegen.ptx_interpreter import PtxRefused
+from stepwell.codegen.ptx_interpreter.memory import INSTRUCTIONS
+from stepwell.codegen.ptx_interpreter.program import Extent, LaunchMemory, PtxReport, run_section
+from stepwell.codegen.targets import SM_90A
+from stepwell.dialects import plan as plan_dialect
+from stepwell.dialects.hopper.simulator.faults import Fault
+from stepwell.dialects.hopper.simulator.launch import Blocks
+from stepwell.dialects.numpy_types import numpy_dtype
+from stepwell.driver import Driver
+from stepwell.modules import weights_of
+from stepwell.pipeline_value import pipeline
+from stepwell.runtime.errors import PlanError
+from stepwell.runtime.plan_file import Plan, Section, read_plan
+from stepwell.universe import make_context
+
+Damage = Callable[[str], str]
+
+
+def run_plan(
+    plan: Plan | str | os.PathLike[str],
+    inputs: Mapping[str, Any],
+    *,
+    section: str | None = None,
+    ptx: str | None = None,
+    blocks: Blocks = "all",
+    seed: int = 0,
+    limit: int = INSTRUCTIONS,
+) -> PtxReport:
+    """Execute the PTX of a plan (a file, or read already) on `inputs` by name; the report holds the outputs by name.
+
+    `section` names one of several with PTX, `ptx` is a text to run in place of the plan's, `blocks` are those of each launch (`all`, or as
+    `stepwell.dialects.hopper.simulator.choose_blocks` takes them), `seed` chooses the order in which warps run, copies land and waits give up. Raises a `Fault`
+    with entry, source names, block, threads and PTX line; PtxRefused for what the interpreter does not know; UsageError, PlanError."""
+    held = plan if isinstance(plan, Plan) else read_plan(plan)
+    chosen = find_section(held, section)
+    return run_section(chosen, inputs, launches_of(chosen), ptx=ptx, blocks=blocks, seed=seed, limit=limit)
+
+
+def ptx_plan(module: ModuleOp, *, precision: str = "model") -> Plan:
+    """A plan of a module of any level with PTX for sm_90a and no cubin, so that no assembler is needed; a module at level `kernel` (see `stepwell.lower`)
+    is taken as it is, so whoever damages one sees what its translation does."""
+    kernels = stepwell.lower(module, "kernel", target="sm_90a", precision=precision)
+    weights = weights_of(kernels)
+    driver = Driver(make_context(weights))
+    steps = pipeline("sm_90a", precision)
+    return Plan((build_section("sm_90a", kernels, SM_90A, weights, steps, driver, assemble=False),))
+
+
+def find_section(plan: Plan, name: str | None = None) -> Section:
+    """The section called `name`, or the first that holds PTX."""
+    found = [s for s in plan.sections if "ptx" in s.code and name in (None, s.name)]
+    if not found:
+        named = "no section holds PTX" if name is None else f"section {name} holds no PTX, or there is none"
+        raise PlanError(named, where=plan.path, hint="stepwell compile --target sm_90a")
+    return found[0]
+
+
+def ptx_of(plan: Plan | str | os.PathLike[str], section: str | None = None) -> str:
+    """The PTX text of a plan."""
+    held = plan if isinstance(plan, Plan) else read_plan(plan)
+    return bytes(find_section(held, section).code["ptx"]).decode()
+
+
+def launches_of(section: Section) -> list[LaunchMemory]:
+    """What the launches of a section's module reach, write and release, in order."""
+    module = Parser(make_context(), section.module, section.name).parse_module()
+    return launch_memory(module)
+
+
+def launch_memory(module: ModuleOp) -> list[LaunchMemory]:
+    """What the launches of a kernel-level module reach, write and release."""
+    programs = [op for op in module.ops if isinstance(op, plan_dialect.ProgramOp)]
+    if len(programs) != 1:
+        raise PlanError(f"the module of a plan has one plan.program, here are {len(programs)}")
+    slices = [op for op in programs[0].block.ops if isinstance(op, plan_dialect.SliceOp)]
+    found = []
+    for step, op in programs[0].steps():
+        if not isinstance(op, plan_dialect.LaunchOp):
+            continue
+        written = tuple(op.args.index(value) for value in op.written_values())
+        ended = [part for part in slices if part.lifetime[1] == step and part.at is not None]
+        released = tuple((part.at.value.data, _bytes(part.buffer)) for part in ended if part.at is not None)
+        found.append(LaunchMemory(tuple(map(_extent, op.args)), written, released))
+    return found
+
+
+def _extent(value: SSAValue) -> Extent | None:
+    owner = value.owner
+    source = owner.source if isinstance(owner, plan_dialect.TensorMapOp) else value
+    if not isinstance(source.type, plan_dialect.BufferType):
+        return None
+    name = f"%{source.name_hint}" if source.name_hint else "a constant or slice"
+    return Extent(name, _bytes(source), np.dtype(numpy_dtype(source.type.element_type)))
+
+
+def _bytes(value: SSAValue) -> int:
+    assert isinstance(value.type, plan_dialect.BufferType)
+    return value.type.size_in_bytes()
+
+
+def judge_ptx(
+    plan: Plan,
+    inputs: Mapping[str, Any],
+    damage: Damage,
+    expected: Mapping[str, np.ndarray],
+    *,
+    rtol: float = 0.0,
+    seeds: Sequence[int] = (0, 1, 2),
+    limit: int = 1_000_000,
+) -> str:
+    """What catches the plan when `damage` has changed its PTX: the kind of a fault, `refused`, `wrong result`, or nothing: it survived.
+
+    Outputs must be those of `expected` within `rtol` of the largest magnitude (0: bit for bit). A damage that changes nothing is a ValueError."""
+    text = ptx_of(plan)
+    damaged = damage(text)
+    if damaged == text:
+        raise ValueError("the damage changes nothing")
+    section = find_section(plan)
+    memory = launches_of(section)
+    for seed in seeds:
+        try:
+            outputs = run_section(section, inputs, memory, ptx=damaged, seed=seed, limit=limit).outputs
+        except Fault as fault:
+            return fault.kind
+        except PtxRefused:
+            return "refused"
+        if any(not _agree(outputs[name], array, rtol) for name, array in expected.items()):
+            return "wrong result"
+    return ""
+
+
+def _agree(found: np.ndarray, expected: np.ndarray, rtol: float) -> bool:
+    if rtol == 0.0:
+        return np.array_equal(found, expected.reshape(found.shape))
+    error = np.abs(found.astype(np.float64) - expected.astype(np.float64).reshape(found.shape)).max(initial=0.0)
+    return bool(error <= rtol * np.abs(expected).max(initial=0.0))
