@@ -21,9 +21,10 @@ class Stage:
 
 @dataclass(frozen=True)
 class Pipeline:
-    """Stages in the ladder's order. `str` of it is what `stepwell-opt -p` takes."""
+    """Stages in the ladder's order, for one precision. `str` of it is what `stepwell-opt -p` takes."""
 
     stages: tuple[Stage, ...]
+    precision: str = "model"
 
     def __str__(self) -> str:
         return ",".join(self.specs)
@@ -33,6 +34,15 @@ class Pipeline:
         """All pass specs in order."""
         return tuple(spec for stage in self.stages for spec in stage.passes)
 
+    @property
+    def before_lowering(self) -> tuple[str, ...]:
+        """The passes of the graph stage up to the last one that was inserted: they may still rewrite what no lowering takes. None by default."""
+        usual = {_name(spec) for spec in (*pipelines.GRAPH, *pipelines.PRECISION[self.precision])}
+        specs = [spec for stage in self.stages if stage.level == "graph" for spec in stage.passes]
+        while specs and _name(specs[-1]) in usual:
+            specs.pop()
+        return tuple(specs)
+
     def between(self, start: str, end: str) -> Pipeline:
         """The stages that take a module of level `start` to level `end`. The graph stage, which stays on its level, belongs to every
         pipeline that starts at graph and goes below it; to ask for graph from graph is to ask for that stage."""
@@ -40,8 +50,8 @@ class Pipeline:
         if last < first:
             raise UsageError(f"cannot go up from '{start}' to '{end}'", hint=f"levels: {' > '.join(LEVELS)}")
         if first == 0:
-            return Pipeline(tuple(stage for stage in self.stages if rank(stage.level) <= last))
-        return Pipeline(tuple(stage for stage in self.stages if first < rank(stage.level) <= last))
+            return replace(self, stages=tuple(stage for stage in self.stages if rank(stage.level) <= last))
+        return replace(self, stages=tuple(stage for stage in self.stages if first < rank(stage.level) <= last))
 
     def insert(self, spec: str, *, after: str | None = None, before: str | None = None) -> Pipeline:
         """A copy with `spec` after (or before) the pass of that name."""
@@ -58,7 +68,7 @@ class Pipeline:
                 passes.append(known)
                 passes += [spec] if here and after else []
             stages.append(replace(stage, passes=tuple(passes)))
-        return Pipeline(tuple(stages))
+        return replace(self, stages=tuple(stages))
 
     def drop(self, name: str) -> Pipeline:
         """A copy without the pass of that name."""
@@ -66,7 +76,7 @@ class Pipeline:
             replace(stage, passes=tuple(spec for spec in stage.passes if _name(spec) != name))
             for stage in self._holding(name)
         ]
-        return Pipeline(tuple(kept))
+        return replace(self, stages=tuple(kept))
 
     def _holding(self, name: str) -> tuple[Stage, ...]:
         if name not in map(_name, self.specs):
@@ -87,4 +97,5 @@ def pipeline(target: str = "cpu", precision: str = "model") -> Pipeline:
     if precision not in pipelines.PRECISIONS:
         raise UsageError(f"unknown precision '{precision}'", hint=f"precisions: {', '.join(pipelines.PRECISIONS)}")
     family = target if target in pipelines.FAMILIES else resolve(target).family
-    return Pipeline(tuple(Stage(level, tuple(specs)) for level, specs in pipelines.stages(family, precision)))
+    made = tuple(Stage(level, tuple(specs)) for level, specs in pipelines.stages(family, precision))
+    return Pipeline(made, precision)

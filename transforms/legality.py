@@ -1,0 +1,154 @@
+"""What the lowering to a target can do, op by op: one table, asked before the first pass and by the reference pages.
+
+`supported(op, target, precision)` says why an op of the graph level cannot be lowered, or None. Each kind of op has one function in `RULES`;
+an op without one is not lowered yet, so a new op of the dialect is refused with its name until its lowering adds a line here. The rules promise:
+no pass of the default pipelines refuses a network all of whose ops are supported (tests/transforms/test_legality.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+from xdsl.dialects.builtin import ModuleOp, TensorType, f16, f32
+from xdsl.ir import Operation, SSAValue
+
+from stepwell.dialects import graph
+from stepwell.dialects.graph.interpreter import main_function
+from stepwell.dialects.numpy_types import ELEMENT_TYPE_NAMES
+from stepwell.passes import names_of
+from stepwell.runtime.errors import ModelError
+from stepwell.transforms.graph._values import MOVEMENT, element_of, is_constant, live_ops, shape_of
+
+CUDA_FAMILY = "sm_90a"
+CUDA_ELEMENTS = (f16, f32)
+"""Element types that kernels of sm_90a read and write."""
+CUDA_ELEMENTS_LIMIT = 2**31
+"""Elements of a tensor that kernels of sm_90a index, with 32 bits."""
+CUDA_RANK = 4
+"""Dims that a kernel's result is cut into at most, neighbours that stay together counted once."""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why an op cannot be lowered, and what to do."""
+
+    reason: str
+    hint: str
+
+    def __str__(self) -> str:
+        return f"{self.reason}; {self.hint}"
+
+
+Rule = Callable[[Any, str, str], Refusal | None]
+"""Op, family of the target, precision."""
+
+
+def supported(op: Operation, target: str, precision: str = "model") -> Refusal | None:
+    """Why the lowering for a family of targets (`cpu`, `sm_90a`) cannot take `op` at the graph level; None when it can."""
+    rule = RULES.get(type(op))
+    if rule is None:
+        return Refusal(f"{op.name} is not lowered yet", "compute it outside of the network, or with other operators")
+    return _tensors(op, target) or rule(op, target, precision)
+
+
+def refusals(module: ModuleOp, target: str, precision: str = "model") -> Iterator[str]:
+    """A line for each op that cannot be lowered: source nodes, op, types, reason, what to do. Dead ops and movement that folds into a
+    weight's recipe cost nothing and are not asked about; ops of other dialects are for the passes that plugins bring."""
+    for op in live_ops(main_function(module).body.block):
+        for inner in op.walk():
+            if inner.name.partition(".")[0] != "graph" or _folds(inner):
+                continue
+            refusal = supported(inner, target, precision)
+            if refusal is not None:
+                yield f"{describe(inner)}: {refusal}"
+
+
+def check_module(module: ModuleOp, target: str, precision: str = "model") -> None:
+    """A ModelError with everything that `refusals` finds."""
+    reasons = list(refusals(module, target, precision))
+    if reasons:
+        count = "one operation has" if len(reasons) == 1 else f"{len(reasons)} operations have"
+        raise ModelError(f"{count} no lowering for {target}", where=_title(module), reasons=reasons)
+
+
+def describe(op: Operation) -> str:
+    """An op for a message: `conv1 (graph.conv : (tensor<..>, tensor<..>) -> tensor<..>)`."""
+    operands = ", ".join(str(value.type) for value in op.operands)
+    results = ", ".join(str(result.type) for result in op.results)
+    kind = getattr(op, "kind", "")
+    return f"{' + '.join(names_of(op)) or 'no source name'} ({op.name}{f' {kind}' if kind else ''} : ({operands}) -> {results})"
+
+
+def _title(module: ModuleOp) -> str:
+    return main_function(module).sym_name.data
+
+
+def _folds(op: Operation) -> bool:
+    return isinstance(op, MOVEMENT) and is_constant(op.result)
+
+
+# --- rules for every op
+
+
+def _tensors(op: Operation, target: str) -> Refusal | None:
+    """Element types and sizes of everything that the op reads and makes."""
+    for value in (*op.operands, *op.results):
+        if isinstance(value.type, TensorType) and (refusal := _tensor(value, target)):
+            return refusal
+    return None
+
+
+def _tensor(value: SSAValue, target: str) -> Refusal | None:
+    element, shape = element_of(value), shape_of(value)
+    if str(element) not in ELEMENT_TYPE_NAMES:
+        return Refusal(
+            f"elements of type {element} have no lowering", f"cast to one of {', '.join(ELEMENT_TYPE_NAMES)}"
+        )
+    if target != CUDA_FAMILY:
+        return None
+    if prod(shape) >= CUDA_ELEMENTS_LIMIT:
+        return Refusal(f"{value.type} has 2**31 elements or more", "kernels index with 32 bits: use a smaller batch")
+    return None
+
+
+def _moved(*values: SSAValue) -> Refusal | None:
+    """Kernels of sm_90a compute and move f16 and f32 only, and have at least one element to make."""
+    for value in values:
+        if element_of(value) not in CUDA_ELEMENTS:
+            hint = "cast to f32 or f16, or compile for the CPU"
+            return Refusal(f"kernels of sm_90a do not take elements of type {element_of(value)} yet", hint)
+        if not prod(shape_of(value)):
+            return Refusal(f"{value.type} holds no element", "leave the operation out, or compile for the CPU")
+    return None
+
+
+# --- rules for kinds of ops
+
+
+def _always(op: Operation, target: str, precision: str) -> Refusal | None:
+    """Views, references and structure: nothing is computed."""
+    return None
+
+
+def _elementwise(op: Operation, target: str, precision: str) -> Refusal | None:
+    return _moved(*op.operands, *op.results) if target == CUDA_FAMILY else None
+
+
+RULES: Mapping[type[Operation], Rule] = {
+    graph.BinaryOp: _elementwise,
+    graph.BroadcastOp: _elementwise,
+    graph.CastOp: _elementwise,
+    graph.ConvOp: _elementwise,
+    graph.FusionOp: _always,
+    graph.MatmulOp: _elementwise,
+    graph.PoolOp: _elementwise,
+    graph.ReshapeOp: _always,
+    graph.TransposeOp: _elementwise,
+    graph.UnaryOp: _elementwise,
+    graph.WeightOp: _always,
+    graph.YieldOp: _always,
+}
+"""Op -> what the lowering of each target takes of it."""
