@@ -9,6 +9,7 @@ from stepwell.dialects import graph
 from stepwell.transforms.graph._values import element_of
 
 Contraction = graph.ConvOp | graph.MatmulOp
+MOVES = graph.BroadcastOp | graph.ReshapeOp | graph.TransposeOp
 
 
 def source_of(value: SSAValue) -> SSAValue:
@@ -18,26 +19,42 @@ def source_of(value: SSAValue) -> SSAValue:
     return value
 
 
+def behind(value: SSAValue) -> SSAValue:
+    """What a body's value shows through movement: the argument that a root reads, where the root may read it."""
+    while isinstance(value.owner, MOVES):
+        value = value.owner.operand
+    return value
+
+
 def operand_types(fusion: graph.FusionOp) -> dict[SSAValue, Attribute]:
-    """The element type that each body argument of a half-precision fusion gets."""
+    """The element type that each body argument of a half-precision fusion gets. Nothing may be cast between an argument and a root that
+    reads it (no kernel maps operands): contractions get both factors in f16 or both as they were, average pools, which add in f32, theirs
+    as it was."""
     types: dict[SSAValue, Attribute] = {}
     pairs = list(zip(fusion.body.block.args, fusion.inputs, strict=True))
     for argument, operand in pairs:
         computed = isinstance(source_of(operand).owner, graph.FusionOp)
         types[argument] = f16 if computed and element_of(operand) == f32 else element_of(operand)
+    weights = {a for a, v in pairs if isinstance(source_of(v).owner, graph.WeightOp)}
     for op in fusion.body.block.ops:
-        if not isinstance(op, Contraction) or element_of(op.operands[0]) != f32:
-            continue
-        weight = op.operands[1]
-        constant = any(a is weight and isinstance(source_of(v).owner, graph.WeightOp) for a, v in pairs)
-        if constant and types.get(op.operands[0], f16) == f16:
-            types[weight] = f16
+        if isinstance(op, Contraction) and element_of(op.operands[0]) == f32:
+            factor, weight = map(behind, op.operands)
+            if weight in weights and types.get(factor, f16) == f16:
+                types[weight] = f16
+    for op in fusion.body.block.ops:
+        if (
+            isinstance(op, Contraction)
+            and not is_half(op, types)
+            or isinstance(op, graph.PoolOp)
+            and op.kind == "average"
+        ):
+            types.update({behind(operand): element_of(operand) for operand in op.operands if behind(operand) in types})
     return types
 
 
 def is_half(op: Contraction, types: dict[SSAValue, Attribute]) -> bool:
     """True when both operands are f16 arguments, or computed in the body and thus free to be cast."""
-    return all(types.get(operand, f16) == f16 for operand in op.operands)
+    return all(types.get(behind(operand), f16) == f16 for operand in op.operands)
 
 
 def wanted_types(body: Block, kept: dict[Operation, bool]) -> dict[SSAValue, list[Attribute]]:
