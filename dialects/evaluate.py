@@ -18,12 +18,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from xdsl.dialects import arith, math
+from xdsl.dialects import arith, llvm, math
 from xdsl.dialects.builtin import DenseIntOrFPElementsAttr, FloatAttr, IntegerAttr, VectorType
 from xdsl.ir import Block, Operation, SSAValue
 from xdsl.traits import IsTerminator
 
-from stepwell.dialects import approximate, numerics
+from stepwell.dialects import approximate, llvm_extra, numerics
 from stepwell.dialects.numpy_types import Array, numpy_dtype
 from stepwell.runtime.errors import StepwellError
 
@@ -121,6 +121,17 @@ CONVERSIONS: dict[type[Operation], Function] = {
     arith.BitcastOp: lambda x, to: np.ascontiguousarray(x).reshape(x.shape).view(to),
 }
 """Ops that convert an array to a dtype."""
+CONVERSIONS |= {
+    llvm.SIToFPOp: CONVERSIONS[arith.SIToFPOp],
+    llvm_extra.UIToFPOp: CONVERSIONS[arith.UIToFPOp],
+    llvm_extra.FPToSIOp: CONVERSIONS[arith.FPToSIOp],
+    llvm_extra.FPToUIOp: CONVERSIONS[arith.FPToUIOp],
+    llvm.SExtOp: CONVERSIONS[arith.ExtSIOp],
+    llvm.ZExtOp: CONVERSIONS[arith.ExtUIOp],
+    llvm.TruncOp: CONVERSIONS[arith.TruncIOp],
+    llvm.BitcastOp: CONVERSIONS[arith.BitcastOp],
+}
+"""Those of LLVM that stand for arith's on vectors."""
 
 COMPARE_INTEGERS: tuple[Function, ...] = (
     np.equal,
@@ -173,10 +184,19 @@ def constant_array(op: arith.ConstantOp) -> Array:
     raise UnsupportedOp(op, "the constant's value is stored outside the IR text")
 
 
-def _select(op: arith.SelectOp, condition: Array, a: Array, b: Array) -> Array:
+def compare_integers(predicate: int, a: Array, b: Array) -> Any:
+    """arith.cmpi and llvm.icmp, which number their predicates alike; a true i1 is -1 where they are signed."""
+    if predicate < len(COMPARE_INTEGERS):
+        signed = [-v.astype(np.int8) if v.dtype == np.bool_ else v for v in (a, b)]
+        return COMPARE_INTEGERS[predicate](*signed)
+    return COMPARE_INTEGERS[predicate - 4](numerics.unsigned(a), numerics.unsigned(b))
+
+
+def _select(op: arith.SelectOp | llvm_extra.SelectOp, condition: Array, a: Array, b: Array) -> Array:
     """Elementwise choice; a scalar condition (one per lane) chooses between whole vectors."""
-    if isinstance(op.result.type, VectorType) and not isinstance(op.cond.type, VectorType):
-        condition = condition.reshape(condition.shape + (1,) * op.result.type.get_num_dims())
+    result = op.results[0].type
+    if isinstance(result, VectorType) and not isinstance(op.operands[0].type, VectorType):
+        condition = condition.reshape(condition.shape + (1,) * result.get_num_dims())
     return np.where(condition, a, b)
 
 
@@ -192,14 +212,14 @@ def _compute(op: Operation, operands: Sequence[Any]) -> tuple[Any, ...]:
         case arith.ConstantOp():
             return (constant_array(op),)
         case arith.CmpiOp():
-            predicate = op.predicate.value.data
-            if predicate < 6:
-                signed = [-v.astype(np.int8) if v.dtype == np.bool_ else v for v in operands]
-                return (COMPARE_INTEGERS[predicate](*signed),)
-            return (COMPARE_INTEGERS[predicate - 4](*[numerics.unsigned(v) for v in operands]),)
+            return (compare_integers(op.predicate.value.data, *operands),)
+        case llvm.ICmpOp():
+            return (compare_integers(op.predicate.value.data, *operands),)
         case arith.CmpfOp():
             return (COMPARE_FLOATS[op.predicate.value.data](*operands),)
-        case arith.SelectOp():
+        case llvm_extra.FCmpOp():
+            return (COMPARE_FLOATS[llvm.FCmpPredicateFlag(op.predicate.data).to_int()](*operands),)
+        case arith.SelectOp() | llvm_extra.SelectOp():
             return (_select(op, *operands),)
         case math.FmaOp():
             return (numerics.fma(*operands),)
