@@ -177,8 +177,8 @@ def fragment_load(fragment: Fragment, bits: int, access: int) -> Asm:
 
 
 def fragment_store(fragment: Fragment, bits: int, access: int) -> Asm:
-    """Store a fragment; inputs: the registers, then as for `fragment_load`."""
-    moves, registers = _Moves(bits), fragment.registers * bits // 32
+    """Store a fragment; inputs: the registers (the last one half used by an odd number of 16-bit elements), then as for `fragment_load`."""
+    moves, registers = _Moves(bits), -(-fragment.registers * bits // 32)
     writer = _Writer([], [*[moves.letter] * registers, "l", "l", "r", "r"])
     writer.lines.append(".reg .pred p, q; .reg .b64 a; .reg .b16 h0, h1;")
     for run, address in _addressed(writer, runs(fragment, access), registers, bits):

@@ -170,7 +170,7 @@ class _Writer:
         """A register tile of the block's shape from an operand: what its dims cover, repeated along the others."""
         operand, ref = self.plan.operands[position], self.kernel.inputs[position]
         at = {**dict(zip(self.plan.groups, self.grid, strict=True)), **reduction}
-        indices = [at[group] if group in at else self.write_zero(build) for group in operand.groups]
+        indices = [at[group] if group and group in at else self.write_zero(build) for group in operand.groups]
         covered = [d for d, group in enumerate(self.plan.groups[-2:]) if group and group in operand.groups]
         dims = [operand.groups.index(self.plan.groups[-2:][d]) for d in covered]
         assert isinstance(ref.type, tile.RefType)

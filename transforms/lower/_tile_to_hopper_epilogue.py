@@ -1,7 +1,7 @@
 """The epilogue of a contraction kernel on Hopper: register tiles become one fragment vector per warpgroup.
 
 A rank-2 tile of the output's shape is the vector of the accumulator's layout; a rank-1 tile along the columns is held as a fragment whose rows are
-equal, so that broadcasting it down the rows costs nothing.
+equal, so that broadcasting it down the rows costs nothing; a rank-1 tile along the rows, or of one element, is repeated in the registers.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from xdsl.dialects.builtin import VectorType
+from xdsl.dialects import arith
+from xdsl.dialects.builtin import VectorType, i32
 from xdsl.ir import BlockArgument, Operation, SSAValue
 
 from stepwell.dialects import tile, warp
@@ -94,18 +95,43 @@ def _load(emission: _Emission, op: tile.LoadOp) -> None:
     index = (emission.row, emission.column)
     if kind.rank == 2 and ref.rank == 2 and emission.at_block(op, kind.get_shape()):
         loaded: Any = warp.FragmentLoadOp(pointer, index, roles.p[f"ld{position}"], emission.bounds(), layout, access)
-    elif kind.rank == 1 and ref.rank == 1 and _along_columns(emission, op, kind):
+    elif _runs_along(emission, op, 1):
         loaded = warp.FragmentLoadRowOp(pointer, emission.column, emission.bounds()[1], layout, access)
+    elif _runs_along(emission, op, 0):
+        emission.values[op.result] = _rows(emission, op, pointer)
+        return
+    elif ref.rank == 1 and kind.get_shape() == (1,) and isinstance(op.indices[0].owner, arith.ConstantOp):
+        emission.values[op.result] = _single(emission, op, pointer)
+        return
     else:
-        raise emission.plan.refuse(
-            op, f"loads {kind} from {ref}: an epilogue reads the block, or a vector along its columns"
-        )
+        reads = "the block, a vector along its columns or rows, or one element"
+        raise emission.plan.refuse(op, f"loads {kind} from {ref}: an epilogue reads {reads}")
     emission.values[op.result] = roles.e.insert(loaded).result
 
 
-def _along_columns(emission: _Emission, op: tile.LoadOp, kind: TileType) -> bool:
+def _runs_along(emission: _Emission, op: tile.LoadOp, dim: int) -> bool:
+    """Whether a load reads a vector along the rows (dim 0) or columns (dim 1) of the output."""
     offsets, block = emission.plan.c.kernel.grid.body.block.args, emission.plan.c.config.block
-    return op.indices[0] is offsets[-1] and kind.get_shape() == (block[-1],)
+    assert isinstance(op.result.type, TileType)
+    return len(op.indices) == 1 and op.indices[0] is offsets[dim] and op.result.type.get_shape() == (block[dim],)
+
+
+def _rows(emission: _Emission, op: tile.LoadOp, pointer: SSAValue) -> SSAValue:
+    """The elements of this thread's two rows, each in the registers of its row: two of four (PTX ISA, wgmma, layout of D)."""
+    e, layout = emission.roles.e, emission.plan.layout
+    numbers = e.insert(warp.FragmentIndexOp("rows", layout)).result
+    rows = e.add(numbers, e.repeat(emission.row, numbers.type))
+    mask = e.within(rows, emission.bounds()[0])
+    held = e.insert(warp.GatherOp(pointer, rows, mask, e.constant(op.fill, op.fill.type, "fill"), 1)).result
+    return e.shuffle(held, held, (register // 2 % 2 for register in range(layout.registers)))
+
+
+def _single(emission: _Emission, op: tile.LoadOp, pointer: SSAValue) -> SSAValue:
+    """One element in every register."""
+    e, one = emission.roles.e, VectorType(i32, [1])
+    fill = e.constant(op.fill, op.fill.type, "fill")
+    held = e.insert(warp.GatherOp(pointer, e.repeat(e.i32(0), one), e.true(one), fill, 1)).result
+    return e.repeat(e.first(held), VectorType(op.fill.type, [emission.plan.layout.registers]))
 
 
 def _fill(emission: _Emission, op: tile.FillOp) -> None:
@@ -115,10 +141,11 @@ def _fill(emission: _Emission, op: tile.FillOp) -> None:
 
 
 def _broadcast(emission: _Emission, op: tile.BroadcastOp) -> None:
-    if op.get_dims() != (1,):
-        raise emission.plan.refuse(
-            op, f"repeats along dims {list(op.get_dims())}: only vectors along the columns spread"
-        )
+    """What is loaded is a whole fragment already."""
+    load = op.source.owner
+    single = isinstance(op.source.type, TileType) and op.source.type.get_shape() == (1,)
+    if not isinstance(load, tile.LoadOp) or not (single or _runs_along(emission, load, op.get_dims()[0])):
+        raise emission.plan.refuse(op, f"repeats along dims {list(op.get_dims())} what is no vector along them")
     emission.values[op.result] = emission.values[op.source]
 
 
@@ -143,7 +170,12 @@ def operand_registers(c: Contraction) -> int:
     return sum(c.columns // 2 if isinstance(t, TileType) and t.rank == 2 else c.columns // 4 for t in loads)
 
 
+def _constant(emission: _Emission, op: arith.ConstantOp) -> None:
+    """An index that a load has looked at."""
+
+
 _EMITTERS: Mapping[type[Operation], Callable[[_Emission, Any], None]] = {
+    arith.ConstantOp: _constant,
     tile.LoadOp: _load,
     tile.FillOp: _fill,
     tile.BroadcastOp: _broadcast,

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from xdsl.dialects import arith
 from xdsl.dialects.builtin import IntegerAttr, VectorType, i32
-from xdsl.ir import Block, BlockArgument, Operation, SSAValue
+from xdsl.ir import Attribute, Block, BlockArgument, Operation, SSAValue
 
 from stepwell.dialects import tile, warp
 from stepwell.dialects.tile import RefType, TileType
@@ -31,7 +31,7 @@ from stepwell.transforms.lower._tile_to_warp_refs import (
 
 @dataclass(frozen=True)
 class Held:
-    """What a tile became: a vector over the block ("block"), this thread's rows ("rows") or its columns ("cols")."""
+    """What a tile became: a vector over the block ("block"), this thread's rows ("rows") or its columns ("cols"), or one element ("one")."""
 
     vector: SSAValue
     along: str = "block"
@@ -96,13 +96,16 @@ class WarpBody:
 
     def length(self, along: str) -> int:
         """Elements of this thread's vector."""
-        lengths = {"rows": self.layout.rows_per_thread, "cols": self.layout.width.data}
+        lengths = {"rows": self.layout.rows_per_thread, "cols": self.layout.width.data, "one": 1}
         return lengths.get(along, self.layout.registers)
 
     def as_block(self, held: Held) -> SSAValue:
         """The fragment vector of a tile."""
         if held.along == "block":
             return held.vector
+        if held.along == "one":
+            element = cast(VectorType[Attribute], held.vector.type).element_type
+            return self.e.repeat(self.e.first(held.vector), VectorType(element, [self.layout.registers]))
         return self.e.insert(warp.SpreadOp(held.vector, held.along, self.layout)).result
 
     def kind_of(self, op: Operation, shape: Sequence[int]) -> str:
@@ -119,6 +122,9 @@ def _load(body: WarpBody, op: tile.LoadOp) -> None:
     ref, kind = op.source, op.result.type
     assert isinstance(ref, BlockArgument) and isinstance(ref.type, RefType) and isinstance(kind, TileType)
     row_dim, column_dim = tile_axes(body.kernel, op)
+    if kind.get_shape() == (1,) and row_dim is None and column_dim is None:
+        body.values[op.result] = _single(body, op)
+        return
     if sum(dim is not None for dim in (row_dim, column_dim)) != kind.rank:
         raise body.refuse(op, f"loads {kind} along dims that are neither the rows nor the columns of the output")
     if column_dim is not None and column_dim != ref.type.rank - 1:
@@ -132,6 +138,16 @@ def _load(body: WarpBody, op: tile.LoadOp) -> None:
     fill = body.e.constant(op.fill, kind.element_type, "fill")
     loaded = body.e.insert(warp.GatherOp(body.p.pointer(ref), offsets, mask, fill, width))
     body.values[op.result] = Held(loaded.result, along)
+
+
+def _single(body: WarpBody, op: tile.LoadOp) -> Held:
+    """One element, the same for the whole block: a scalar that is repeated."""
+    offsets, mask = _dense_access(body, op, None)
+    fill = body.e.constant(op.fill, op.fill.type, "fill")
+    return Held(
+        body.e.insert(warp.GatherOp(body.p.pointer(cast(BlockArgument, op.source)), offsets, mask, fill, 1)).result,
+        "one",
+    )
 
 
 def _window_access(body: WarpBody, op: tile.LoadOp) -> tuple[SSAValue, SSAValue]:
@@ -221,7 +237,7 @@ def _broadcast(body: WarpBody, op: tile.BroadcastOp) -> None:
     body.kind_of(op, op.result.type.get_shape())
     held = body.values[op.source]
     expected = {(0,): "rows", (1,): "cols", (0, 1): "block"}.get(op.get_dims())
-    if held.along != expected:
+    if held.along not in (expected, "one"):
         raise body.refuse(op, f"repeats along dims {list(op.get_dims())} what lies along the block's {held.along}")
     body.values[op.result] = Held(body.as_block(held))
 

@@ -192,8 +192,12 @@ def _fragment_load(conv: LLVMConversion, op: warp.FragmentLoadOp) -> None:
 
 
 def _fragment_store(conv: LLVMConversion, op: warp.FragmentStoreOp) -> None:
-    text = asm.fragment_store(op.layout.fragment(), _element(op.pointer)[1], op.access.value.data)
-    conv.asm(text.text, text.constraints, [conv.value(op.value), *_matrix_operands(conv, op)])
+    """An odd number of f16 is handed over with a lane more, which is not stored."""
+    (_, bits), value, count = _element(op.pointer), conv.value(op.value), op.layout.registers
+    if count * bits % 32:
+        value = shuffle(conv, value, value, [*range(count), count - 1])
+    text = asm.fragment_store(op.layout.fragment(), bits, op.access.value.data)
+    conv.asm(text.text, text.constraints, [value, *_matrix_operands(conv, op)])
 
 
 def _fragment_load_row(conv: LLVMConversion, op: warp.FragmentLoadRowOp) -> None:
