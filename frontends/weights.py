@@ -25,6 +25,8 @@ from stepwell.dialects.numpy_types import Array, numpy_dtype, tensor_type_of
 from stepwell.frontends import safetensors_file
 from stepwell.runtime.errors import ModelError, UsageError
 
+CONTENT_DIGITS = 12
+"""Digits of the hash in the name of a weight that is called after its contents."""
 ELEMENT_HINT = "elements must be f16, f32, f64, bool or signed integers: convert the weights"
 
 
@@ -52,6 +54,10 @@ class WeightStore:
             raise ModelError(f"two different weights are called {name!r}", where=self.origin, hint="rename one of them")
         self._arrays[name] = held
         return self.reference(name)
+
+    def add_by_content(self, name: str, array: Array) -> WeightAttr:
+        """Store `array` as `name#` and the first digits of its hash, and return its reference: the same values always get the same name."""
+        return self.add(f"{name}#{sha256_of(array)[:CONTENT_DIGITS]}", array)
 
     def array(self, name: str) -> Array:
         """The stored array; ModelError with the names that are there."""
@@ -126,10 +132,18 @@ class RandomWeightStore(WeightStore):
         self.seed = seed
 
     def stored(self, ref: WeightAttr) -> Array:
-        """Values made from the seed and the reference's name and type."""
-        return _random_array(
-            self.seed, ref.source.data, ref.type.get_shape(), numpy_dtype(ref.type), ref.type.element_type
-        )
+        """Values made from the seed and the reference's name and type; of a weight that was added to the store, its own. ModelError for one that is
+        called after its contents and is not here: it was computed once, and numbers of a seed are not it."""
+        name = ref.source.data
+        if name in self:
+            return super().stored(ref)
+        if name.endswith(f"#{ref.sha256.data[:CONTENT_DIGITS]}"):
+            raise ModelError(
+                f"a pass computed this weight, and {self.origin} cannot make it up",
+                where=name,
+                hint="keep the weights with the module where the pass is run: --weights-out FILE.safetensors",
+            )
+        return _random_array(self.seed, name, ref.type.get_shape(), numpy_dtype(ref.type), ref.type.element_type)
 
 
 def _random_array(

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from xdsl.dialects.builtin import ModuleOp, StringAttr, UnregisteredOp
 from xdsl.ir import Operation
 
-from stepwell.passes import names_of
+from stepwell.locations import names_of
 from stepwell.runtime.errors import ModelError, UsageError
 
 LEVELS = ("graph", "linalg", "tile", "plan", "kernel", "llvm")

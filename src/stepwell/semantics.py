@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, field
 from math import prod
-from typing import IO, TYPE_CHECKING, get_args
+from typing import IO, TYPE_CHECKING
 
 from xdsl.dialects.builtin import ContainerType, Float16Type, ModuleOp
 from xdsl.passes import ModulePass
@@ -13,7 +13,7 @@ from xdsl.passes import ModulePass
 from stepwell.dialects import graph
 from stepwell.driver import Observer
 from stepwell.execute import NotExecutable, interpret
-from stepwell.passes import Meaning, StepwellContext, StepwellPass
+from stepwell.passes import MEANINGS, Meaning, StepwellContext, StepwellPass
 from stepwell.signature import Array, signature_of
 from stepwell.testing.meaning import assert_same_results
 
@@ -22,10 +22,6 @@ if TYPE_CHECKING:
 
 POOLED = 64
 """Terms of a sum that a network without weights may have (an average over a window)."""
-
-
-MEANINGS: tuple[Meaning, ...] = get_args(Meaning)
-"""From strict to loose."""
 
 
 def longest_sum(module: ModuleOp) -> int:

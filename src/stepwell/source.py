@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from bisect import bisect_left
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,10 +54,11 @@ class SourceParser(Parser):
     def __init__(self, ctx: Context, text: str, source: SourceMap) -> None:
         super().__init__(ctx, text, source.name)
         self.source, self.text = source, text
+        self.line_ends = [match.start() for match in re.finditer("\n", text)]
 
     def current_line(self) -> int:
         """The line that the parser has come to."""
-        return self.text.count("\n", 0, self.pos) + 1
+        return bisect_left(self.line_ends, self.pos) + 1
 
     def parse_operation(self) -> Operation:
         line = self.current_line()

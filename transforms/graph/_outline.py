@@ -30,7 +30,9 @@ def outline(ops: Sequence[Operation], rewriter: Rewriter, root: Operation) -> gr
     block.add_ops([op.clone(values) for op in group])
     terminator = graph.YieldOp(*[values[output] for output in outputs])
     block.add_op(terminator)
-    fusion = graph.FusionOp(unique_name(root), inputs, [o.type for o in outputs], Region(block))
+    fusion = graph.FusionOp(
+        unique_name(root, rewriter.once(taken_names)), inputs, [o.type for o in outputs], Region(block)
+    )
     fusion.location = terminator.location = fuse_locations(ops)
     rewriter.xdsl.insert(fusion, InsertPoint.before(ops[-1]))
     for output, result in zip(outputs, fusion.outputs, strict=True):
@@ -64,18 +66,21 @@ def _with_broadcasts(ops: Sequence[Operation]) -> list[Operation]:
     return group
 
 
-def unique_name(root: Operation) -> str:
-    """A name for a fusion: an identifier made of its root's source name that no fusion and no function of the module has."""
-    top: Operation = root
-    while (parent := top.parent_op()) is not None:
-        top = parent
-    assert isinstance(top, ModuleOp)
-    taken = {op.fusion_name.data for op in top.walk() if isinstance(op, graph.FusionOp)}
-    taken |= {op.sym_name.data for op in top.walk() if isinstance(op, func.FuncOp)}
+def taken_names(module: ModuleOp) -> dict[str, int]:
+    """The names of the module's fusions and functions, each with the number that was last put behind it."""
+    fusions = {op.fusion_name.data for op in module.walk() if isinstance(op, graph.FusionOp)}
+    functions = {op.sym_name.data for op in module.walk() if isinstance(op, func.FuncOp)}
+    return dict.fromkeys(sorted(fusions | functions), 0)
+
+
+def unique_name(root: Operation, taken: dict[str, int]) -> str:
+    """A name for a fusion, an identifier made of its root's source name that is not in `taken`, where it is entered."""
     source = next(iter(names_of(root)), root.name.removeprefix("graph."))
     base = re.sub(r"[^A-Za-z0-9_]", "_", source)
     base = base if base[:1].isalpha() else f"f_{base}"
-    name, count = base, 1
+    name = base
     while name in taken:
-        name, count = f"{base}_{count}", count + 1
+        taken[base] += 1
+        name = f"{base}_{taken[base]}"
+    taken[name] = 0
     return name

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from stepwell.codegen.targets import TARGETS, Target
 from stepwell.dialects.tile import config
 from stepwell.levels import ALLOWED
-from stepwell.passes import REWRITE_LIMIT
+from stepwell.passes import REWRITE_LIMIT, REWRITES_EACH, REWRITES_PER_OP, SWEEP_LIMIT
 from stepwell.pipeline_value import pipeline
 from stepwell.reference.markdown import escape, first_sentence, page, table
 from stepwell.runtime import errors
@@ -80,7 +80,12 @@ def _limits() -> Iterator[list[str]]:
     yield ["live register tiles of a thread on sm_90a", f"{config.REGISTERS_FOR_TILES} registers"]
     for level, (registers, width) in config.X86_VECTORS.items():
         yield [f"live register tiles on {level}", f"{registers} vectors of {width} bytes"]
-    yield ["rewrites of one pass made by `@rewrite`", f"{REWRITE_LIMIT:,}"]
+    yield [
+        "rewrites of one pass made by `@rewrite`",
+        f"{REWRITE_LIMIT:,} ({REWRITES_EACH} for each op, if that is more)",
+    ]
+    yield ["rewrites in a row from one op", f"{REWRITES_PER_OP:,} (the ops of the module, if that is more)"]
+    yield ["walks of `@rewrite` over the module that each change it", f"{SWEEP_LIMIT}"]
 
 
 def _exit_codes() -> Iterator[list[str]]:
