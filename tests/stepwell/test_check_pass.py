@@ -5,21 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp, StringAttr, TensorType, UnknownLoc, f32
+from xdsl.utils.exceptions import PassFailedException
 
+import stepwell
 from stepwell.dialects import graph
+from stepwell.modules import weights_of
 from stepwell.passes import Meaning, PassFailure, StepwellPass, location_of
-from stepwell.runtime.errors import ComparisonError
+from stepwell.runtime.errors import ComparisonError, InternalError, ModelError, UsageError
 from stepwell.source import SourceMap, parse_text
 from stepwell.testing.check_pass import check_pass
 from stepwell.testing.meaning import assert_same_results, difference
 from stepwell.universe import make_context
 
+MODEL = Path(__file__).resolve().parents[2] / "examples" / "digits" / "digits.onnx"
 NETWORK = """
 func.func @main(%x: tensor<2x4xf32>) -> tensor<2x4xf32> {
   %y = graph.unary relu %x : tensor<2x4xf32> -> tensor<2x4xf32> loc("act")
@@ -126,3 +131,52 @@ def test_outputs_must_be_the_same_ones() -> None:
         assert_same_results({"a": array}, {"b": array})
     with pytest.raises(ComparisonError, match="became"):
         assert_same_results({"a": array}, {"a": array.astype(np.float64)})
+
+
+def test_only_what_was_checked_is_listed() -> None:
+    changed = check(computes_otherwise, "changes")
+    assert changed.properties == (
+        "verifies",
+        "deterministic",
+        "round trip",
+        "source names",
+        "source names in place",
+        "level",
+        "idempotent",
+    )
+    nameless = parse_text(make_context(), NETWORK.replace(' loc("act")', ""), SourceMap("network"))
+    (report,) = check_pass(make_pass(lambda op: None), nameless)
+    assert "no invented names" in report.properties and "source names" not in report.properties
+
+
+def test_a_module_of_another_level_is_refused() -> None:
+    module = parse_text(make_context(), NETWORK, SourceMap("network"))
+    module.attributes["stepwell.level"] = StringAttr("tile")
+    with pytest.raises(
+        UsageError, match="test-wrong: the pass works on level 'graph' and the module is at level 'tile'"
+    ):
+        check_pass(make_pass(lambda op: None), module)
+
+
+def fails_by_its_own_fault(op: graph.UnaryOp) -> None:
+    raise InternalError("by design")
+
+
+def refuses_as_xdsl_does(op: graph.UnaryOp) -> None:
+    raise PassFailedException("cannot")
+
+
+def test_refusals() -> None:
+    assert check(refuses_as_xdsl_does).refusal == "cannot"
+    with pytest.raises(InternalError, match="by design"):
+        check(fails_by_its_own_fault)
+
+
+def test_the_modules_own_weights_are_taken() -> None:
+    module = stepwell.import_model(MODEL, shapes={"image": (2, 1, 8, 8)})
+    (report,) = check_pass("graph-assign-layout", module)
+    assert report.changed and "meaning: reassociates" in report.properties
+    bare = module.clone()
+    with pytest.raises(ModelError, match="the value of a weight is needed and none was given"):
+        check_pass("graph-assign-layout", bare)
+    check_pass("graph-assign-layout", bare, make_context(weights_of(module)))

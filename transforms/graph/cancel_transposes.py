@@ -130,11 +130,11 @@ def _sink_binary(op: Operation, rewriter: Rewriter) -> bool:
 
 
 def _sink(op: Operation, sunk: Operation, moved: graph.TransposeOp, rewriter: Rewriter, made: list[Operation]) -> bool:
-    """Replace `op` by a transpose of `sunk`; both keep their own source names."""
+    """Replace `op` by a transpose of `sunk`, both called after it: the transpose stands behind another node now."""
     again = graph.TransposeOp(sunk.results[0], moved.permutation)
-    for new, source in ((sunk, op), (again, moved), *((new, op) for new in made)):
-        inherit_location(new, source)
-        new.results[0].name_hint = source.results[0].name_hint
+    for new, hinted in ((sunk, op), (again, moved), *((new, op) for new in made)):
+        inherit_location(new, op)
+        new.results[0].name_hint = hinted.results[0].name_hint
     sources = dict.fromkeys(operand.owner for operand in op.operands)
     rewriter.replace(op, [*made, sunk, again])
     for feeder in sources:

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import Operation
 from xdsl.passes import ModulePass
+from xdsl.utils.exceptions import PassFailedException
 
-from stepwell.driver import passes_of
+from stepwell.driver import check_pass_level, passes_of
 from stepwell.execute import NotExecutable
 from stepwell.levels import LEVELS, check_level, level_of, op_name, strangers
+from stepwell.modules import weights_of
 from stepwell.passes import StepwellContext, StepwellPass, names_of
 from stepwell.printing import module_text
 from stepwell.remarks import Remark
-from stepwell.runtime.errors import StepwellError
+from stepwell.runtime.errors import InternalError, StepwellError
 from stepwell.semantics import assert_same_meaning
 from stepwell.signature import signature_of
 from stepwell.source import SourceMap, parse_text
+from stepwell.testing.name_flow import flow_of, misplaced
 from stepwell.universe import make_context
 
 
@@ -39,16 +43,30 @@ def check_pass(
     *,
     seed: int = 0,
 ) -> list[PassReport]:
-    """Apply the pass to each module (the modules stay as they are) and raise AssertionError for the first property that does not hold.
+    """Apply the pass to each module (the modules stay as they are) and raise AssertionError for the first property that does not hold. The
+    report lists the properties that were checked.
 
     The properties: the result verifies; it is the same in a second run; it survives a round trip through both syntaxes; a second
-    application changes nothing, where the pass says that it is idempotent; no op loses its source names and no name is invented; the result is
-    at a level that the ladder knows; it means what the pass's `meaning` says (executed with inputs made from `seed`; ctx.weights
-    holds the values; where this machine can execute the result); or else the pass refuses with a reason, and then the module is as it was.
-    """
+    application changes nothing, where the pass says that it is idempotent; no op loses its source names and no name is invented; new ops carry the names of what they
+    stand among (graph and linalg); the result is at a level that the ladder knows; it means what the pass's `meaning` says, unless that is `changes`
+    (executed with inputs made from `seed`, where this machine can execute the result); or else the pass refuses with a reason, and then the
+    module is as it was.
+
+    Weights are those of `ctx`, else the module's own (`import_model` keeps them with it). UsageError for a module that is not at the pass's level."""
     made = passes_of(pass_)[0] if isinstance(pass_, str) else pass_
     listed = [modules] if isinstance(modules, ModuleOp) else list(modules)
-    return [_Check(made, module, ctx or make_context(), seed).run() for module in listed]
+    for module in listed:
+        check_pass_level(made, module)
+    return [_Check(made, module, _context(ctx, module), seed).run() for module in listed]
+
+
+def _context(given: StepwellContext | None, module: ModuleOp) -> StepwellContext:
+    """The context that the pass gets: the given one, with the module's own weights where it has none."""
+    if given is None:
+        return make_context(weights_of(module))
+    if given.weights is None and weights_of(module) is not None:
+        return replace(given, weights=weights_of(module))
+    return given
 
 
 @dataclass
@@ -65,13 +83,16 @@ class _Check:
         seen = len(self.ctx.remarks)
         before = module_text(self.module)
         after = self.module.clone()
+        old = set(after.walk())
         try:
             self.pass_.apply(self.ctx, after)
-        except StepwellError as refusal:
+        except (StepwellError, PassFailedException) as refusal:
+            if isinstance(refusal, InternalError):
+                raise
             assert module_text(after) == before, f"{self.pass_.name} refused ({refusal}) but changed the module"
             return PassReport(self.pass_.name, False, str(refusal), self.remarks(seen), ("refuses cleanly",))
         held = []
-        for name, holds in self.properties(after):
+        for name, holds in self.properties(after, old):
             try:
                 holds()
             except NotExecutable:  # this machine cannot run the module: a property less is reported
@@ -82,19 +103,28 @@ class _Check:
     def remarks(self, seen: int) -> tuple[Remark, ...]:
         return tuple(self.ctx.remarks.remarks[seen:])
 
-    def properties(self, after: ModuleOp) -> list[tuple[str, Callable[[], None]]]:
+    def properties(self, after: ModuleOp, old: set[Operation]) -> list[tuple[str, Callable[[], None]]]:
         found: list[tuple[str, Callable[[], None]]] = [
             ("verifies", after.verify),
             ("deterministic", lambda: self.deterministic(after)),
             ("round trip", lambda: self.round_trip(after)),
-            ("source names", lambda: self.source_names(after)),
+            *self.name_properties(after, old),
             ("level", lambda: self.level(after)),
         ]
         if not isinstance(self.pass_, StepwellPass):
             return found
         if self.pass_.idempotent and level_of(after) == level_of(self.module):
             found.append(("idempotent", lambda: self.idempotent(after)))
-        found.append((f"meaning: {self.pass_.meaning}", lambda: self.meaning(after)))
+        if self.pass_.meaning != "changes":
+            found.append((f"meaning: {self.pass_.meaning}", lambda: self.meaning(after)))
+        return found
+
+    def name_properties(self, after: ModuleOp, old: set[Operation]) -> list[tuple[str, Callable[[], None]]]:
+        if _nameless(self.module):  # what has no name cannot lose it
+            return [("no invented names", lambda: self.no_invented_names(after))]
+        found = [("source names", lambda: self.names_kept(after))]
+        if level_of(after) in NAMES_FLOW and level_of(self.module) in NAMES_FLOW:
+            found.append(("source names in place", lambda: self.names_in_place(after, old)))
         return found
 
     def deterministic(self, after: ModuleOp) -> None:
@@ -123,13 +153,19 @@ class _Check:
         if level != level_of(self.module):
             check_level(after, level)
 
-    def source_names(self, after: ModuleOp) -> None:
-        known = source_names(self.module)
-        nameless = [op_name(op) for op in after.walk() if _needs_name(op_name(op)) and not names_of(op)]
-        before = [op_name(op) for op in self.module.walk() if _needs_name(op_name(op)) and not names_of(op)]
-        assert before or not nameless, f"{self.pass_.name}: without source names: {', '.join(sorted(set(nameless)))}"
-        invented = {name for op in after.walk() for name in names_of(op)} - known
+    def names_kept(self, after: ModuleOp) -> None:
+        nameless = ", ".join(sorted(set(_nameless(after))))
+        assert not nameless, f"{self.pass_.name}: without source names: {nameless}"
+        self.no_invented_names(after)
+
+    def no_invented_names(self, after: ModuleOp) -> None:
+        invented = {name for op in after.walk() for name in names_of(op)} - source_names(self.module)
         assert not invented, f"{self.pass_.name}: invented source names: {', '.join(sorted(invented))}"
+
+    def names_in_place(self, after: ModuleOp, old: set[Operation]) -> None:
+        index: dict[str, int] = {}
+        wrong = misplaced(flow_of(self.module, index), flow_of(after, index), old.__contains__)
+        assert not wrong, f"{self.pass_.name}: source names of ops elsewhere: {', '.join(wrong)}"
 
     def meaning(self, after: ModuleOp) -> None:
         assert isinstance(self.pass_, StepwellPass)
@@ -146,6 +182,8 @@ class _Check:
 
 STRUCTURE = frozenset({"builtin.module", "func.func", "func.return", "plan.program"})
 """Ops that stand for no node of the network."""
+NAMES_FLOW = frozenset({"graph", "linalg"})
+"""Levels where values are tensors in SSA form, and an op stands among those of its node."""
 
 
 def source_names(module: ModuleOp) -> set[str]:
@@ -155,5 +193,5 @@ def source_names(module: ModuleOp) -> set[str]:
     return ports | {name for op in module.walk() for name in names_of(op)}
 
 
-def _needs_name(name: str) -> bool:
-    return name not in STRUCTURE
+def _nameless(module: ModuleOp) -> list[str]:
+    return [op_name(op) for op in module.walk() if op_name(op) not in STRUCTURE and not names_of(op)]
