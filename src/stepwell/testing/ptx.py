@@ -8,6 +8,7 @@ says. Whole numbers whose sums stay below 2^24 give the hardware's bits; other d
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from xdsl.parser import Parser
 
 import stepwell
 from stepwell.build import build_section
+from stepwell.codegen.llvm_text import translate
 from stepwell.codegen.ptx_interpreter import PtxRefused
 from stepwell.codegen.ptx_interpreter.memory import INSTRUCTIONS
 from stepwell.codegen.ptx_interpreter.program import Extent, LaunchMemory, PtxReport, run_section
@@ -64,6 +66,11 @@ def ptx_plan(module: ModuleOp, *, precision: str = "model") -> Plan:
     driver = Driver(make_context(weights))
     steps = pipeline("sm_90a", precision)
     return Plan((build_section("sm_90a", kernels, SM_90A, weights, steps, driver, assemble=False),))
+
+
+def llvm_text(module: ModuleOp, *, precision: str = "model") -> str:
+    """The LLVM text that the PTX of a module is made from."""
+    return translate(stepwell.lower(module, "llvm", target="sm_90a", precision=precision), SM_90A)
 
 
 def find_section(plan: Plan, name: str | None = None) -> Section:
@@ -116,6 +123,18 @@ def _extent(value: SSAValue) -> Extent | None:
 def _bytes(value: SSAValue) -> int:
     assert isinstance(value.type, plan_dialect.BufferType)
     return value.type.size_in_bytes()
+
+
+def substituted(pattern: str, replacement: str, site: int | None = None) -> Damage:
+    """The damage that replaces what matches a regular expression: the match number `site`, or all of them."""
+
+    def damage(text: str) -> str:
+        found = list(re.finditer(pattern, text))
+        for match in reversed(found if site is None else found[site : site + 1]):
+            text = text[: match.start()] + match.expand(replacement) + text[match.end() :]
+        return text
+
+    return damage
 
 
 def judge_ptx(
