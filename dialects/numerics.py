@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from stepwell.dialects.conversions import round_to
 from stepwell.dialects.numpy_types import Array
 
 _UNSIGNED = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
@@ -88,7 +89,7 @@ def through_float64(function: Callable[[Any], Any]) -> Callable[[Any], Array]:
     """`function` computed in float64 and rounded to the operand's type."""
 
     def rounded(value: Any) -> Array:
-        return np.asarray(function(np.asarray(value, np.float64))).astype(np.asarray(value).dtype)
+        return round_to(np.asarray(function(np.asarray(value, np.float64))), np.asarray(value).dtype)
 
     return rounded
 
@@ -190,6 +191,28 @@ def multiply_extended(a: Any, b: Any, signed: bool) -> tuple[Array, Array]:
     low = np.asarray(exact & ((1 << bits) - 1)).astype(_UNSIGNED[bits // 8]).view(np.asarray(a).dtype)
     high = np.asarray((exact >> bits) & ((1 << bits) - 1)).astype(_UNSIGNED[bits // 8]).view(np.asarray(a).dtype)
     return low, high
+
+
+def remainder(a: Any, b: Any) -> Array:
+    """The remainder of floats with the sign of the divisor: one divisor is added where the truncating remainder has the other sign."""
+    rest = np.fmod(a, b)
+    return np.where((rest != 0) & ((rest < 0) != (b < 0)), rest + b, rest)
+
+
+def powi(a: Any, b: Any) -> Array:
+    """Integer power, wrapped to the operands' type; with a negative exponent the quotient 1 / a^-b truncated toward zero (0 for a = 0)."""
+    base, exponent = np.asarray(a), np.asarray(b)
+    rest = np.abs(exponent.astype(object)) if exponent.dtype.kind == "i" else exponent.astype(object)
+    rest = np.asarray(rest)
+    bits = unsigned(base)
+    result, square = np.broadcast_to(np.ones_like(bits), np.broadcast_shapes(base.shape, exponent.shape)), bits
+    while np.any(rest > 0):
+        result = np.where((rest % 2 == 1).astype(np.bool_), result * square, result)
+        square, rest = square * square, rest // 2
+    wrapped = np.asarray(result).view(base.dtype)
+    if exponent.dtype.kind != "i":
+        return wrapped
+    return np.where((exponent < 0) & (np.abs(base) != 1), base.dtype.type(0), wrapped)
 
 
 def count_bits(value: Any, what: str) -> Array:

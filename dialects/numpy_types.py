@@ -1,12 +1,19 @@
-"""Builtin element types and their NumPy equivalents: the one table that importers, recipes and interpreters share."""
+"""Builtin element types and their NumPy equivalents: the one table that importers, recipes and interpreters share.
+
+The types that NumPy lacks (bf16, 8-bit floats, what is narrower than a byte) are ml_dtypes' extensions of it; an element narrower than a
+byte takes a whole one in an array.
+"""
 
 from __future__ import annotations
 
 from typing import Any, TypeGuard
 
+import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
+from xdsl.dialects import builtin
 from xdsl.dialects.builtin import (
+    BFloat16Type,
     Float16Type,
     Float32Type,
     Float64Type,
@@ -15,6 +22,7 @@ from xdsl.dialects.builtin import (
     Signedness,
     TensorType,
     VectorType,
+    bf16,
     f16,
     f32,
     f64,
@@ -29,18 +37,39 @@ from xdsl.ir import Attribute
 Array = NDArray[Any]
 """A NumPy array of any element type; interpreters carry every value as one."""
 
-_ELEMENT_TYPES: tuple[tuple[str, Attribute], ...] = (
-    ("float16", f16),
-    ("float32", f32),
-    ("float64", f64),
-    ("bool", i1),
-    ("int8", i8),
-    ("int16", i16),
-    ("int32", i32),
-    ("int64", i64),
+ui8, ui16, ui32, ui64 = (IntegerType(width, Signedness.UNSIGNED) for width in (8, 16, 32, 64))
+f8E4M3FN, f8E5M2 = builtin.Float8E4M3FNType(), builtin.Float8E5M2Type()
+
+FLOATS: tuple[Attribute, ...] = (f16, bf16, f32, f64)
+"""Element types of float arithmetic."""
+SIGNED: tuple[Attribute, ...] = (i8, i16, i32, i64)
+UNSIGNED: tuple[Attribute, ...] = (ui8, ui16, ui32, ui64)
+INTEGERS: tuple[Attribute, ...] = (*SIGNED, *UNSIGNED)
+"""Element types of integer arithmetic."""
+FLOATS8: tuple[Attribute, ...] = (f8E4M3FN, f8E5M2)
+"""Element types that contractions take and everything else only moves, casts, quantises and dequantises."""
+STORAGE: tuple[Attribute, ...] = (
+    IntegerType(4),
+    IntegerType(4, Signedness.UNSIGNED),
+    IntegerType(2),
+    IntegerType(2, Signedness.UNSIGNED),
+    builtin.Float4E2M1FNType(),
+    builtin.Float6E2M3FNType(),
+    builtin.Float6E3M2FNType(),
+    builtin.Float8E8M0FNUType(),
+    builtin.Float8E4M3FNUZType(),
+    builtin.Float8E5M2FNUZType(),
 )
-_DTYPE_OF = {element: np.dtype(name) for name, element in _ELEMENT_TYPES}
-_ELEMENT_OF = {np.dtype(name): element for name, element in _ELEMENT_TYPES}
+"""Element types that values are stored in: moved, cast, quantised and dequantised."""
+
+_NUMPY_NAMES = (
+    *("float16", "bfloat16", "float32", "float64", "bool", "int8", "int16", "int32", "int64"),
+    *("uint8", "uint16", "uint32", "uint64", "float8_e4m3fn", "float8_e5m2", "int4", "uint4", "int2", "uint2"),
+    *("float4_e2m1fn", "float6_e2m3fn", "float6_e3m2fn", "float8_e8m0fnu", "float8_e4m3fnuz", "float8_e5m2fnuz"),
+)
+_ELEMENT_TYPES = tuple(zip(_NUMPY_NAMES, (*FLOATS, i1, *INTEGERS, *FLOATS8, *STORAGE), strict=True))
+_DTYPE_OF = {element: np.dtype(getattr(ml_dtypes, name, name)) for name, element in _ELEMENT_TYPES}
+_ELEMENT_OF = {dtype: element for element, dtype in _DTYPE_OF.items()}
 _BY_NAME = {str(element): element for _, element in _ELEMENT_TYPES}
 ELEMENT_TYPE_NAMES = tuple(_BY_NAME)
 """The element types that have a NumPy equivalent, as MLIR spells them."""
@@ -59,7 +88,7 @@ def numpy_dtype(type: Attribute) -> np.dtype[np.generic]:
 
 
 def element_type_of(dtype: np.dtype[np.generic]) -> Attribute:
-    """The builtin element type of a NumPy dtype; TypeError where there is none (unsigned integers, complex, strings)."""
+    """The builtin element type of a NumPy dtype; TypeError where there is none (complex, strings)."""
     native = dtype.newbyteorder("=")
     if native not in _ELEMENT_OF:
         raise TypeError(f"arrays of {dtype} have no element type; known are {', '.join(str(d) for d in _ELEMENT_OF)}")
@@ -78,11 +107,40 @@ def tensor_type_of(array: Array) -> TensorType[Attribute]:
     return TensorType(element_type_of(array.dtype), array.shape)
 
 
-def is_float(type: Attribute) -> TypeGuard[Float16Type | Float32Type | Float64Type]:
-    """True for f16, f32 and f64 element types (not for tensors of them)."""
-    return isinstance(type, Float16Type | Float32Type | Float64Type)
+def is_float(type: Attribute) -> TypeGuard[BFloat16Type | Float16Type | Float32Type | Float64Type]:
+    """True for f16, bf16, f32 and f64 element types (not for tensors of them)."""
+    return isinstance(type, BFloat16Type | Float16Type | Float32Type | Float64Type)
 
 
 def is_signless_integer(type: Attribute) -> TypeGuard[IntegerType]:
-    """True for iN element types without a sign, the only integers that graph arithmetic accepts."""
+    """True for iN element types, whose arithmetic is signed."""
     return isinstance(type, IntegerType) and type.signedness.data == Signedness.SIGNLESS
+
+
+def is_unsigned(type: Attribute) -> bool:
+    """True for uiN element types, and for i1, which counts as 0 and 1."""
+    return isinstance(type, IntegerType) and (type.signedness.data == Signedness.UNSIGNED or type.width.data == 1)
+
+
+def is_float_dtype(dtype: np.dtype[Any]) -> bool:
+    """True for arrays of floats, ml_dtypes' too."""
+    return dtype.kind == "f" or (dtype.kind == "V" and "float" in dtype.name)
+
+
+def lowest_of(dtype: np.dtype[Any]) -> Any:
+    """The value that no element is below: -inf, false, or the least integer."""
+    return _limit(dtype, -1)
+
+
+def highest_of(dtype: np.dtype[Any]) -> Any:
+    """The value that no element is above: inf, true, or the greatest integer."""
+    return _limit(dtype, 1)
+
+
+def _limit(dtype: np.dtype[Any], sign: int) -> Any:
+    if is_float_dtype(dtype):
+        return dtype.type(sign * np.inf)
+    if dtype.kind == "b":
+        return dtype.type(sign > 0)
+    limits = ml_dtypes.iinfo(dtype)
+    return dtype.type(limits.max if sign > 0 else limits.min)

@@ -1,4 +1,4 @@
-"""Attributes of the graph dialect: kinds and layouts (enums), references to weights and the recipes that transform them."""
+"""Attributes of the graph dialect: references to weights, the recipes that transform them, lists of integers."""
 
 from __future__ import annotations
 
@@ -6,86 +6,15 @@ import re
 from collections.abc import Sequence
 
 from xdsl.dialects.builtin import ArrayAttr, DenseArrayBase, IntAttr, IntegerType, StringAttr, TensorType, i64
-from xdsl.dialects.utils import EnumAttribute
-from xdsl.ir import Attribute, ParametrizedAttribute, SpacedOpaqueSyntaxAttribute
+from xdsl.ir import Attribute, ParametrizedAttribute
 from xdsl.irdl import irdl_attr_definition
 from xdsl.parser import AttrParser
 from xdsl.printer import Printer
 from xdsl.utils.exceptions import VerifyException
-from xdsl.utils.str_enum import StrEnum
 
 from stepwell.dialects.graph import shapes
 from stepwell.dialects.graph.recipes import Argument, step_named
 from stepwell.dialects.numpy_types import element_type_named
-
-
-class Layout(StrEnum):
-    """Where the channels are: [N,C,*] (ONNX, Caffe) or [N,*,C] (TensorFlow, and what the kernels want)."""
-
-    channels_first = "channels_first"
-    channels_last = "channels_last"
-
-
-class UnaryKind(StrEnum):
-    """Elementwise functions of one operand; `dialects/graph/elementwise.py` gives each its exact meaning."""
-
-    abs = "abs"
-    neg = "neg"
-    relu = "relu"
-    gelu = "gelu"
-    gelu_tanh = "gelu_tanh"
-    exp = "exp"
-    log = "log"
-    sqrt = "sqrt"
-    tanh = "tanh"
-    sigmoid = "sigmoid"
-    erf = "erf"
-
-
-class BinaryKind(StrEnum):
-    """Elementwise functions of two operands of one type; max and min give NaN where an operand is NaN."""
-
-    add = "add"
-    sub = "sub"
-    mul = "mul"
-    div = "div"
-    max = "max"
-    min = "min"
-
-
-class PoolKind(StrEnum):
-    """What a pool does with a window."""
-
-    max = "max"
-    average = "average"
-
-
-@irdl_attr_definition
-class LayoutAttr(EnumAttribute[Layout], SpacedOpaqueSyntaxAttribute):
-    """`#graph<layout channels_last>`; a bare keyword in an op's own syntax."""
-
-    name = "graph.layout"
-
-
-@irdl_attr_definition
-class UnaryKindAttr(EnumAttribute[UnaryKind], SpacedOpaqueSyntaxAttribute):
-    """`#graph<unary_kind relu>`; a bare keyword in an op's own syntax."""
-
-    name = "graph.unary_kind"
-
-
-@irdl_attr_definition
-class BinaryKindAttr(EnumAttribute[BinaryKind], SpacedOpaqueSyntaxAttribute):
-    """`#graph<binary_kind add>`; a bare keyword in an op's own syntax."""
-
-    name = "graph.binary_kind"
-
-
-@irdl_attr_definition
-class PoolKindAttr(EnumAttribute[PoolKind], SpacedOpaqueSyntaxAttribute):
-    """`#graph<pool_kind max>`; a bare keyword in an op's own syntax."""
-
-    name = "graph.pool_kind"
 
 
 @irdl_attr_definition

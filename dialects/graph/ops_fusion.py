@@ -72,7 +72,7 @@ class FusionOp(IRDLOperation):
             if not self.outputs:
                 raise VerifyException("it has no result and so computes nothing: remove it")
             for position, result in enumerate(self.outputs):
-                checks.static_tensor(result, f"result {position}")
+                checks.tensor(result, f"result {position}")
             arguments = [argument.type for argument in self.body.block.args]
             operands = [operand.type for operand in self.inputs]
             if arguments != operands:

@@ -4,40 +4,55 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xdsl.dialects.builtin import DenseArrayBase, TensorType, UnitAttr, i64
-from xdsl.ir import Attribute, Operation, SSAValue
-from xdsl.irdl import IRDLOperation, irdl_op_definition, operand_def, opt_prop_def, prop_def, result_def, traits_def
-from xdsl.traits import Pure
+from xdsl.dialects.builtin import TensorType, i64
+from xdsl.ir import Attribute
+from xdsl.irdl import irdl_op_definition, operand_def, prop_def, result_def
 from xdsl.utils.exceptions import VerifyException
 
 from stepwell.dialects.graph import checks, shapes
-from stepwell.dialects.graph.attributes import Layout, LayoutAttr, PoolKind, PoolKindAttr, dims_attr
-from stepwell.dialects.numpy_types import is_float
+from stepwell.dialects.graph.base import GraphOp, Value, flag, flag_def, ints, ints_def, word
+from stepwell.dialects.graph.checks import Tensor
+from stepwell.dialects.graph.kind_attributes import LayoutAttr, PoolKindAttr
+from stepwell.dialects.graph.kinds import Layout, PoolKind
+from stepwell.dialects.numpy_types import FLOATS
+
+
+class Pooling(GraphOp):
+    """What pools share: the window and where the channels are."""
+
+    input = operand_def(TensorType)
+    kernel_attr = ints_def("kernel")
+    strides_attr = ints_def("strides")
+    pads_attr = ints_def("pads")
+    dilations_attr = ints_def("dilations")
+    ceil_attr = flag_def("ceil")
+    layout_attr = prop_def(LayoutAttr, prop_name="layout")
+    kernel, strides, pads, dilations = ints("kernel"), ints("strides"), ints("pads"), ints("dilations")
+    ceil, layout = flag("ceil"), word("layout")
+
+    def pooled(self, elements: Sequence[Attribute]) -> Tensor:
+        """The type of the pooled values."""
+        x = checks.tensor(self.input, "the input", elements)
+        last = self.layout == "channels_last"
+        shape = shapes.pool_shape(x.shape, self.kernel, self.strides, self.pads, self.dilations, last, self.ceil)
+        return Tensor(x.element, shape)
 
 
 @irdl_op_definition
-class PoolOp(IRDLOperation):
-    """Maximum or average of each window of the spatial dims.
+class PoolOp(Pooling):
+    """Maximum, average or sum of each window of the spatial dims.
 
     `graph.pool max %x kernel [4, 4] strides [4, 4] pads [0, 0, 0, 0] dilations [1, 1] channels_last : tensor -> tensor`.
-    Padding never wins a maximum (it counts as the lowest value; a NaN in the window wins). An average sums the window in
-    row-major order in the element type and divides by the number of elements inside the input, or with `count_include_pad`
+    Padding never wins a maximum (it counts as the lowest value; a NaN in the window wins). An average or sum adds the window in
+    row-major order in the element type; an average divides by the number of elements inside the input, or with `count_include_pad`
     inside the padded input. `ceil` rounds extents up (`shapes.window_extent`)."""
 
     name = "graph.pool"
 
     kind_attr = prop_def(PoolKindAttr, prop_name="kind")
-    input = operand_def(TensorType)
-    kernel_attr = prop_def(DenseArrayBase.constr(i64), prop_name="kernel")
-    strides_attr = prop_def(DenseArrayBase.constr(i64), prop_name="strides")
-    pads_attr = prop_def(DenseArrayBase.constr(i64), prop_name="pads")
-    dilations_attr = prop_def(DenseArrayBase.constr(i64), prop_name="dilations")
-    ceil_attr = opt_prop_def(UnitAttr, prop_name="ceil")
-    count_include_pad_attr = opt_prop_def(UnitAttr, prop_name="count_include_pad")
-    layout_attr = prop_def(LayoutAttr, prop_name="layout")
+    count_include_pad_attr = flag_def("count_include_pad")
     result = result_def(TensorType)
-
-    traits = traits_def(Pure())
+    kind, count_include_pad = word("kind"), flag("count_include_pad")
 
     assembly_format = (
         "$kind $input `kernel` $kernel `strides` $strides `pads` $pads `dilations` $dilations (`ceil` $ceil^)? "
@@ -46,7 +61,7 @@ class PoolOp(IRDLOperation):
 
     def __init__(
         self,
-        input: SSAValue | Operation,
+        input: Value,
         *,
         kind: str,
         kernel: Sequence[int],
@@ -57,90 +72,67 @@ class PoolOp(IRDLOperation):
         count_include_pad: bool = False,
         layout: str = "channels_first",
     ) -> None:
-        x = SSAValue.get(input)
-        taps = [1] * len(kernel) if dilations is None else dilations
-        inferred = infer_pool(x, kind, tuple(kernel), tuple(strides), tuple(pads), tuple(taps), ceil, layout)
-        super().__init__(
-            operands=[x],
-            properties={
-                "kind": PoolKindAttr(PoolKind(kind)),
-                "kernel": dims_attr(kernel),
-                "strides": dims_attr(strides),
-                "pads": dims_attr(pads),
-                "dilations": dims_attr(taps),
-                "ceil": UnitAttr() if ceil else None,
-                "count_include_pad": UnitAttr() if count_include_pad else None,
-                "layout": LayoutAttr(Layout(layout)),
-            },
-            result_types=[inferred],
+        window = window_properties(kernel, strides, pads, dilations, ceil, layout)
+        self.construct(
+            [input], {"kind": PoolKindAttr(PoolKind(kind)), **window, "count_include_pad": count_include_pad}
         )
 
-    @property
-    def kind(self) -> str:
-        """max or average."""
-        return self.kind_attr.data.value
-
-    @property
-    def kernel(self) -> tuple[int, ...]:
-        """Window extents, one per spatial dim."""
-        return self.kernel_attr.get_values()
-
-    @property
-    def strides(self) -> tuple[int, ...]:
-        """Steps between windows, one per spatial dim."""
-        return self.strides_attr.get_values()
-
-    @property
-    def pads(self) -> tuple[int, ...]:
-        """Padding before each spatial dim, then after each."""
-        return self.pads_attr.get_values()
-
-    @property
-    def dilations(self) -> tuple[int, ...]:
-        """Distance of the taps, one per spatial dim."""
-        return self.dilations_attr.get_values()
-
-    @property
-    def ceil(self) -> bool:
-        """True when extents are rounded up."""
-        return self.ceil_attr is not None
-
-    @property
-    def count_include_pad(self) -> bool:
-        """True when an average divides by padded positions too."""
-        return self.count_include_pad_attr is not None
-
-    @property
-    def layout(self) -> str:
-        """channels_first or channels_last."""
-        return self.layout_attr.data.value
-
-    def verify_(self) -> None:
-        with checks.named(self.name):
-            inferred = infer_pool(
-                self.input, self.kind, self.kernel, self.strides, self.pads, self.dilations, self.ceil, self.layout
+    def infer(self) -> Sequence[Attribute]:
+        x = checks.tensor(self.input, "the input", checks.NUMBERS)
+        if self.kind == "average" and x.element not in FLOATS:
+            raise VerifyException(f"an average needs float elements, not {x.element}: cast the input first")
+        if self.count_include_pad and self.kind != "average":
+            raise VerifyException(
+                f"count_include_pad says what an average divides by: remove it from a {self.kind} pool"
             )
-            checks.check_result(self.result, inferred)
-            if self.count_include_pad and self.kind == "max":
-                raise VerifyException("count_include_pad says what an average divides by: remove it from a max pool")
+        return [self.pooled(checks.NUMBERS).type]
 
 
-def infer_pool(
-    input: SSAValue,
-    kind: str,
-    kernel: tuple[int, ...],
-    strides: tuple[int, ...],
-    pads: tuple[int, ...],
-    dilations: tuple[int, ...],
+@irdl_op_definition
+class ArgPoolOp(Pooling):
+    """Maximum of each window, and where it is: `%values, %positions = graph.arg_pool %x kernel [2, 2] strides [2, 2] pads [0, 0, 0, 0] dilations
+    [1, 1] channels_first : (tensor<1x3x8x8xf32>) -> (tensor<1x3x4x4xf32>, tensor<1x3x4x4xi64>)`.
+
+    As `graph.pool max`; a position is the row-major index of the winner among the spatial positions of its own plane (one image, one channel).
+    The first of equals wins, and the first NaN."""
+
+    name = "graph.arg_pool"
+
+    values = result_def(TensorType)
+    positions = result_def(TensorType)
+
+    assembly_format = (
+        "$input `kernel` $kernel `strides` $strides `pads` $pads `dilations` $dilations (`ceil` $ceil^)? $layout "
+        "attr-dict `:` functional-type(operands, results)"
+    )
+
+    def __init__(
+        self,
+        input: Value,
+        *,
+        kernel: Sequence[int],
+        strides: Sequence[int],
+        pads: Sequence[int],
+        dilations: Sequence[int] | None = None,
+        ceil: bool = False,
+        layout: str = "channels_first",
+    ) -> None:
+        self.construct([input], window_properties(kernel, strides, pads, dilations, ceil, layout), results=2)
+
+    def infer(self) -> Sequence[Attribute]:
+        values = self.pooled(checks.NUMBERS)
+        return [values.type, Tensor(i64, values.shape).type]
+
+
+def window_properties(
+    kernel: Sequence[int],
+    strides: Sequence[int],
+    pads: Sequence[int],
+    dilations: Sequence[int] | None,
     ceil: bool,
     layout: str,
-) -> TensorType[Attribute]:
-    """The result type of a pool."""
-    with checks.named(PoolOp.name):
-        x = checks.static_tensor(input, "the input")
-        if kind == "average" and not is_float(x.element_type):
-            raise VerifyException(f"an average needs float elements, not {x.element_type}: cast the input first")
-        last = layout == "channels_last"
-        return TensorType(
-            x.element_type, shapes.pool_shape(x.get_shape(), kernel, strides, pads, dilations, last, ceil)
-        )
+) -> dict[str, object]:
+    """The attributes of a window."""
+    taps = [1] * len(kernel) if dilations is None else dilations
+    place = {"ceil": ceil, "layout": LayoutAttr(Layout(layout))}
+    return {"kernel": kernel, "strides": strides, "pads": pads, "dilations": taps, **place}

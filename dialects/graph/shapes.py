@@ -13,6 +13,7 @@ from math import prod
 from xdsl.utils.exceptions import VerifyException
 
 Shape = tuple[int, ...]
+"""Extents; `extents.Extent` where one is a symbol."""
 
 
 def window_extent(
@@ -98,16 +99,20 @@ def pool_shape(
 
 
 def matmul_shape(a: Shape, b: Shape, transpose_b: bool) -> Shape:
-    """Result [.., M, N] of [.., M, K] times [K, N], or [N, K] with `transpose_b`."""
-    if len(a) < 2 or len(b) != 2:
+    """Result [B.., M, N] of [B.., M, K] times [K, N] or [B.., K, N]; the last two turned with `transpose_b`."""
+    if len(a) < 2 or len(b) not in (2, len(a)):
         raise VerifyException(
-            f"ranks {len(a)} and {len(b)}: the left operand needs rank 2 or more, the right one rank 2; reshape them first"
+            f"ranks {len(a)} and {len(b)}: the left operand needs rank 2 or more, the right one rank 2 or the same; reshape them first"
         )
-    k, n = (b[1], b[0]) if transpose_b else b
+    k, n = (b[-1], b[-2]) if transpose_b else b[-2:]
     if a[-1] != k:
         form = "[N, K]" if transpose_b else "[K, N]"
         raise VerifyException(
             f"the left operand's last extent {a[-1]} differs from K = {k} of the right operand {form}: they must agree"
+        )
+    if len(b) > 2 and a[:-2] != b[:-2]:
+        raise VerifyException(
+            f"the batch extents {list(a[:-2])} and {list(b[:-2])} differ: broadcast one of them first"
         )
     return (*a[:-1], n)
 

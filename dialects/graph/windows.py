@@ -13,7 +13,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from stepwell.dialects import numerics
-from stepwell.dialects.numpy_types import Array
+from stepwell.dialects.numpy_types import Array, is_float_dtype, lowest_of
 
 Ints = Sequence[int]
 
@@ -47,34 +47,55 @@ def convolve(x: Array, filter: Array, strides: Ints, begins: Ints, dilations: In
     return np.concatenate(results, axis=-1).reshape(x.shape[0], *out, filter.shape[0])
 
 
-def pool_max(x: Array, kernel: Ints, strides: Ints, begins: Ints, dilations: Ints, out: Ints) -> Array:
+def _taps(x: Array, kernel: Ints, strides: Ints, pads: Ints, dilations: Ints, out: Ints, fill: Any) -> Array:
+    """Windows of x with the taps as one last dim in row-major order: [N,*out,C,taps]."""
+    windows = patches(x, kernel, strides, pads[: len(kernel)], dilations, out, fill)
+    return windows.reshape(*windows.shape[: x.ndim], -1)
+
+
+def pool_max(x: Array, kernel: Ints, strides: Ints, pads: Ints, dilations: Ints, out: Ints) -> Array:
     """The largest element of each window of x [N,*,C]; NaN where a window holds one."""
-    lowest = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
-    windows = patches(x, kernel, strides, begins, dilations, out, lowest)
-    taps = windows.reshape(*windows.shape[: x.ndim], -1)
+    taps = _taps(x, kernel, strides, pads, dilations, out, lowest_of(x.dtype))
+    larger = numerics.maximumf if is_float_dtype(x.dtype) else np.maximum
     result = taps[..., 0]
     for tap in range(1, taps.shape[-1]):
-        result = (
-            numerics.maximumf(result, taps[..., tap]) if x.dtype.kind == "f" else np.maximum(result, taps[..., tap])
-        )
+        result = larger(result, taps[..., tap])
     return np.ascontiguousarray(result)
+
+
+def pool_argmax(x: Array, kernel: Ints, strides: Ints, pads: Ints, dilations: Ints, out: Ints) -> tuple[Array, Array]:
+    """As pool_max, and the row-major spatial position of each winner: the first of equals, a NaN before everything."""
+    plane = x.shape[1:-1]
+    index = np.arange(int(np.prod(plane, dtype=np.int64)), dtype=np.int64).reshape(1, *plane, 1)
+    places = _taps(index, kernel, strides, pads, dilations, out, -1)
+    taps = _taps(x, kernel, strides, pads, dilations, out, lowest_of(x.dtype))
+    rank = np.where(np.isnan(taps), np.inf, taps) if is_float_dtype(x.dtype) else taps
+    inside = np.broadcast_to(places >= 0, taps.shape)
+    most = np.where(inside, rank, lowest_of(x.dtype)).max(axis=-1, keepdims=True)
+    first_nan = np.isnan(taps) if is_float_dtype(x.dtype) else np.zeros_like(inside)
+    candidates = np.where(first_nan.any(axis=-1, keepdims=True), first_nan, inside & (rank == most))
+    winner = np.argmax(candidates, axis=-1)[..., None]
+    values = np.take_along_axis(taps, winner, -1)[..., 0]
+    return values, np.take_along_axis(np.broadcast_to(places, taps.shape), winner, -1)[..., 0]
+
+
+def pool_sum(x: Array, kernel: Ints, strides: Ints, pads: Ints, dilations: Ints, out: Ints) -> Array:
+    """The sum of each window of x [N,*,C]: taps added in row-major order in x's type."""
+    taps = _taps(x, kernel, strides, pads, dilations, out, 0)
+    total = taps[..., 0]
+    for tap in range(1, taps.shape[-1]):
+        total = total + taps[..., tap]
+    return np.ascontiguousarray(total)
 
 
 def pool_average(
     x: Array, kernel: Ints, strides: Ints, pads: Ints, dilations: Ints, out: Ints, count_include_pad: bool
 ) -> Array:
-    """The mean of each window of x [N,*,C]: taps added in row-major order in x's type, divided by the number of counted elements."""
+    """The mean of each window of x [N,*,C]: the sum divided by the number of counted elements."""
     rank = len(kernel)
     begins, ends = pads[:rank], pads[rank:]
-    windows = patches(x, kernel, strides, begins, dilations, out, 0)
-    taps = windows.reshape(*windows.shape[: x.ndim], -1)
-    total = taps[..., 0]
-    for tap in range(1, taps.shape[-1]):
-        total = total + taps[..., tap]
-    if count_include_pad:
-        inside = np.ones((1, *(x.shape[1 + d] + begins[d] + ends[d] for d in range(rank)), 1), x.dtype)
-        counted = patches(inside, kernel, strides, (0,) * rank, dilations, out, 0)
-    else:
-        counted = patches(np.ones((1, *x.shape[1:-1], 1), x.dtype), kernel, strides, begins, dilations, out, 0)
-    counts = counted.sum(axis=tuple(range(-rank, 0)), dtype=x.dtype)
-    return np.ascontiguousarray(total / counts)
+    extents = [x.shape[1 + d] + (begins[d] + ends[d]) * count_include_pad for d in range(rank)]
+    inside = np.ones((1, *extents, 1), np.int64)
+    start = (0,) * rank if count_include_pad else begins
+    counts = patches(inside, kernel, strides, start, dilations, out, 0).sum(axis=tuple(range(-rank, 0)))
+    return np.ascontiguousarray(pool_sum(x, kernel, strides, pads, dilations, out) / counts.astype(x.dtype))

@@ -113,7 +113,7 @@ INVALID = [
     ("graph.matmul %a, %b : (tensor<2x3x4xf32>, tensor<5x4xf32>) -> tensor<2x3x4xf32>",
      "graph.matmul: the left operand's last extent 4 differs from K = 5 of the right operand [K, N]: they must agree"),
     ("graph.matmul %b, %a : (tensor<5x4xf32>, tensor<2x3x4xf32>) -> tensor<2x3x4xf32>",
-     "graph.matmul: ranks 2 and 3: the left operand needs rank 2 or more, the right one rank 2; reshape them first"),
+     "graph.matmul: ranks 2 and 3: the left operand needs rank 2 or more, the right one rank 2 or the same; reshape them first"),
     ("graph.matmul %a, %b transpose_b : (tensor<2x3x4xf32>, tensor<5x4xf32>) -> tensor<2x3x5xf16>",
      "graph.matmul: the result has type tensor<2x3x5xf16>, the operands imply tensor<2x3x5xf32> (or elements of f64)"),
     (max_pool("kernel [2, 2] strides [2, 2] pads [0, 0, 0, 0] dilations [1, 1] count_include_pad", "tensor<1x4x4x4xf32>"),
@@ -145,9 +145,9 @@ INVALID = [
     ("graph.transpose %b [1, 1] : tensor<5x4xf32> -> tensor<4x4xf32>",
      "graph.transpose: permutation [1, 1] must hold each of 0 to 1 once"),
     ("graph.unary relu %d : tensor<?x4xf32> -> tensor<?x4xf32>",
-     "graph.unary: the operand has type tensor<?x4xf32>: every extent must be static; give shapes when importing"),
-    ("graph.unary relu %u : tensor<4xui8> -> tensor<4xui8>",
-     "graph.unary: the operand has type tensor<4xui8>: elements must be f16, f32, f64 or signless integers"),
+     "graph.unary: the type tensor<?x4xf32> has 1 unknown extents and names 0: give shapes when importing, or name each in #graph.extents"),
+    ("graph.unary relu %u : tensor<4xi5> -> tensor<4xi5>",
+     "graph.unary: the operand has type tensor<4xi5>: elements must be one of f16, bf16, f32, f64, i1, i8"),
     ('graph.weight #graph.weight<"w", "' + HASH + '", tensor<4x6xf32>, []> : tensor<6x4xf32>',
      "graph.weight: the result has type tensor<6x4xf32>, the operands imply tensor<4x6xf32>"),
 ]  # fmt: skip
@@ -155,7 +155,7 @@ INVALID = [
 
 @pytest.mark.parametrize("op, message", INVALID, ids=[f"{n}-{op.split()[0]}" for n, (op, _) in enumerate(INVALID)])
 def test_verifier_messages(op: str, message: str) -> None:
-    arguments = f"{ARGUMENTS}, %i: tensor<2x4x4xi32>, %d: tensor<?x4xf32>, %u: tensor<4xui8>"
+    arguments = f"{ARGUMENTS}, %i: tensor<2x4x4xi32>, %d: tensor<?x4xf32>, %u: tensor<4xi5>"
     with pytest.raises(VerifyException, match=re.escape(message)):
         parse(body(f"%r = {op}", arguments)).verify()
 
