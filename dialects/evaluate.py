@@ -23,7 +23,7 @@ from xdsl.dialects.builtin import DenseIntOrFPElementsAttr, FloatAttr, IntegerAt
 from xdsl.ir import Block, Operation, SSAValue
 from xdsl.traits import IsTerminator
 
-from stepwell.dialects import approximate, llvm_extra, numerics
+from stepwell.dialects import approximate, conversions, llvm_extra, numerics
 from stepwell.dialects.numpy_types import Array, numpy_dtype
 from stepwell.runtime.errors import StepwellError
 
@@ -117,7 +117,7 @@ UNARY: dict[type[Operation], Function] = {
 
 CONVERSIONS: dict[type[Operation], Function] = {
     arith.ExtFOp: lambda x, to: x.astype(to),
-    arith.TruncFOp: lambda x, to: x.astype(to),
+    arith.TruncFOp: conversions.round_to,
     arith.SIToFPOp: lambda x, to: (-x.astype(np.int8) if x.dtype == np.bool_ else x).astype(to),
     arith.UIToFPOp: lambda x, to: numerics.unsigned(x).astype(to),
     arith.FPToSIOp: lambda x, to: x.astype(to),

@@ -101,7 +101,15 @@ def _erf64(value: Array) -> Array:
     return np.asarray(_erf_object(value), dtype=np.float64)
 
 
+_erfc_object = np.frompyfunc(math.erfc, 1, 1)
+
+
+def _erfc64(value: Array) -> Array:
+    return np.asarray(_erfc_object(value), dtype=np.float64)
+
+
 erf = through_float64(_erf64)
+erfc = through_float64(_erfc64)
 exp = through_float64(np.exp)
 tanh = through_float64(np.tanh)
 log = through_float64(np.log)

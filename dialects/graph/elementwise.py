@@ -1,6 +1,7 @@
 """What each elementwise kind means: a sequence of arith and math ops on scalars, every step rounded to the element type.
 
-The lowering to linalg inserts these ops and the interpreter evaluates them, so all levels compute the same bits.
+The lowering to linalg inserts these ops, so all levels below compute the same bits; the graph interpreter evaluates them for integers and for
+kinds of two operands, and computes functions of one float in float64.
 `sigmoid(x) = 1/(1 + exp(-x))`, `softplus(x) = max(x, 0) + log1p(exp(-|x|))`, `gelu(x) = 0.5*x*(1 + erf(x*sqrt(1/2)))`,
 `gelu_tanh(x) = 0.5*x*(1 + tanh(sqrt(2/pi)*(x + 0.044715*x*x*x)))` (ONNX Gelu 20). Scalars of unsigned element types take the unsigned op; a
 lowering whose scalars are signless says `unsigned`.

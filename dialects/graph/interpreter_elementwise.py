@@ -1,4 +1,4 @@
-"""Elementwise ops on arrays: the sequences of `elementwise.py`, evaluated op by op."""
+"""Elementwise ops on arrays: functions of floats in float64, rounded once; the rest by the sequences of `elementwise.py`, op by op."""
 
 from __future__ import annotations
 
@@ -16,14 +16,21 @@ from stepwell.dialects.graph import elementwise
 from stepwell.dialects.graph.interpretation import Results, Settings, Table
 from stepwell.dialects.graph.ops_elementwise import BinaryOp, BitcastOp, CastOp, CompareOp, SelectOp, UnaryOp
 from stepwell.dialects.graph.ops_fusion import YieldOp
-from stepwell.dialects.numpy_types import Array
+from stepwell.dialects.numpy_types import Array, is_float_dtype
+
+EXACT: dict[str, Callable[[Array], Array]] = {
+    "abs": np.abs,
+    "neg": np.negative,
+    "relu": lambda x: numerics.maximumf(x, np.zeros((), x.dtype)),
+}
+"""Unary kinds that round nothing, in the elements' own type."""
 
 ORACLE: dict[str, Callable[[Array], Array]] = {
     "abs": np.abs,
     "neg": np.negative,
     "relu": lambda x: np.maximum(x, 0),
-    "gelu": lambda x: 0.5 * x * (1 + numerics.erf(x / sqrt(2))),
-    "gelu_tanh": lambda x: 0.5 * x * (1 + np.tanh(sqrt(2 / pi) * (x + 0.044715 * x**3))),
+    "gelu": lambda x: _times(x, 0.5 * numerics.erfc(-x / sqrt(2))),
+    "gelu_tanh": lambda x: _times(x, 1 / (1 + np.exp(-2 * sqrt(2 / pi) * (x + 0.044715 * x**3)))),
     "exp": np.exp,
     "log": np.log,
     "sqrt": np.sqrt,
@@ -50,13 +57,21 @@ ORACLE: dict[str, Callable[[Array], Array]] = {
     "acosh": np.arccosh,
     "atanh": np.arctanh,
 }
-"""Unary kinds of floats by formula, for the float64 oracle."""
+"""Unary kinds of floats by formula, in float64: gelu and gelu_tanh in the forms that do not cancel below zero."""
+
+
+def _times(x: Array, share: Array) -> Array:
+    """x * share, 0 where the share is: gelu of -inf is -0, its limit."""
+    return np.where((share == 0) & (x < 0), -0.0, x * share)
 
 
 def _unary(op: UnaryOp, operands: Sequence[Array], settings: Settings) -> Results:
-    if settings.float64 and operands[0].dtype == np.float64:
-        return (np.asarray(ORACLE[op.kind](operands[0])),)
-    return _sequence(op, operands, settings)
+    (x,) = operands
+    if not is_float_dtype(x.dtype):
+        return _sequence(op, operands, settings)
+    if op.kind in EXACT:
+        return (np.asarray(EXACT[op.kind](x)),)
+    return (settings.rounded(np.asarray(ORACLE[op.kind](x.astype(np.float64))), op.result.type),)
 
 
 def _sequence(op: elementwise.Elementwise, operands: Sequence[Array], settings: Settings) -> Results:

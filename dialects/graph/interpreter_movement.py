@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -117,9 +118,9 @@ def _scatter(op: ScatterOp, operands: Sequence[Array], settings: Settings) -> Re
     moved, order = _dims_first(x, op.batch, op.dims)
     result = np.ascontiguousarray(moved).astype(accumulator(x.dtype) if op.combine != "none" else x.dtype)
     indexed = op.batch + len(op.dims)
-    targets = result.reshape(int(np.prod(result.shape[:indexed], dtype=np.int64)), -1)
+    targets = result.reshape(prod(result.shape[:indexed]), prod(result.shape[indexed:]))
     rows, kept = _rows(indices, op.batch, moved.shape[:indexed])
-    sources = updates.reshape(rows.size, -1)[kept].astype(result.dtype, copy=False)
+    sources = updates.reshape(rows.size, targets.shape[1])[kept].astype(result.dtype, copy=False)
     rows = rows[kept]
     if op.combine == "none":
         targets[rows] = sources  # NumPy keeps the last of equal rows

@@ -137,13 +137,14 @@ def _split(shape: Sequence[int], dim: int, groups: Sequence[int]) -> list[int]:
 
 
 def convert_matmul(op: graph.MatmulOp, operands: Operands, build: LinalgBuilder) -> SSAValue:
-    """A contraction over (leading dims, m, n | k)."""
+    """A contraction over (leading dims, m, n | k); a right operand of rank 2 serves every batch."""
     a, b = operands
     assert isinstance(op.result.type, TensorType)
     shape = op.result.type.get_shape()
     rank = len(shape)
     rows, n, k = dims(*range(rank - 1)), *dims(rank - 1, rank)
-    right = [n, k] if op.transpose_b else [k, n]
+    batch = rows[: len(shape_of(b)) - 2]
+    right = [*batch, n, k] if op.transpose_b else [*batch, k, n]
     maps = [AffineMap(rank + 1, 0, tuple(exprs)) for exprs in ([*rows, k], right, [*rows, n])]
     return _contract(build, a, b, shape, maps, 1, op.result.type.element_type)
 
@@ -178,7 +179,7 @@ def convert_pool(op: graph.PoolOp, operands: Operands, build: LinalgBuilder) -> 
         spatial,
         lambda s: expand_binary(combine, s[2], s[0]),
     )
-    return value if op.kind == "max" else _divide_by_count(op, value, build)
+    return _divide_by_count(op, value, build) if op.kind == "average" else value
 
 
 def _divide_by_count(op: graph.PoolOp, value: SSAValue, build: LinalgBuilder) -> SSAValue:

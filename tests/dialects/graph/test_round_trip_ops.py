@@ -46,7 +46,8 @@ def results_of(op: str) -> int:
     return made.count("tensor<") if made.startswith("(") else 1
 
 
-EXAMPLES = """
+EXAMPLES = (
+    """
 graph.constant [1, 2, 3] : tensor<3xi64>
 graph.constant 0.5 : tensor<64x64xf32>
 graph.constant [-inf, nan, -0.0, 1.0e-05] : tensor<4xf16>
@@ -90,7 +91,11 @@ graph.pool sum %x kernel [2, 2] strides [2, 2] pads [0, 0, 0, 0] dilations [1, 1
 tensor<1x4x9x9xf32> -> tensor<1x4x4x4xf32>
 graph.arg_pool %x kernel [2, 2] strides [2, 2] pads [0, 0, 0, 0] dilations [1, 1] channels_first : \
 (tensor<1x4x9x9xf32>) -> (tensor<1x4x4x4xf32>, tensor<1x4x4x4xi64>)
-""".replace("ROWS", ROWS).replace("%h transpose_b", "%a transpose_b").strip().splitlines()
+""".replace("ROWS", ROWS)
+    .replace("%h transpose_b", "%a transpose_b")
+    .strip()
+    .splitlines()
+)
 
 
 @pytest.mark.parametrize("op", EXAMPLES, ids=lambda op: op.split()[0])

@@ -11,6 +11,7 @@ from stepwell.passes import PassFailure
 from stepwell.source import SourceMap, parse_text
 from stepwell.testing.check_pass import check_pass
 from stepwell.testing.strategies import GeneratedGraph, graphs, op_modules
+from stepwell.transforms.lower._graph_ops_to_linalg import CONVERSIONS
 from stepwell.transforms.pipelines import GRAPH
 from stepwell.universe import make_context
 
@@ -27,7 +28,7 @@ def fused(case: GeneratedGraph, *specs: str) -> GeneratedGraph:
     return GeneratedGraph(module, case.weights, case.integers)
 
 
-@given(op_modules())
+@given(op_modules(among={op.name for op in CONVERSIONS}))
 @QUICK
 def test_every_op(case: GeneratedGraph) -> None:
     made = fused(case, "graph-fuse-single")

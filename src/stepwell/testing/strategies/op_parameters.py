@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 from xdsl.dialects.builtin import TensorType, f16, f32, f64, i1, i8, i16, i32, i64
-from xdsl.ir import Attribute, Block, Operation, SSAValue
+from xdsl.ir import Attribute, Block
 
 from stepwell.dialects import graph
-from stepwell.dialects.graph.ops_elementwise import INTEGER_UNARY_KINDS
+from stepwell.dialects.graph.ops_elementwise import binary_elements, unary_elements
 from stepwell.passes import location_of
 from stepwell.testing.strategies.network import GeneratedGraph, close_network
+from stepwell.testing.strategies.op_data import DATA
+from stepwell.testing.strategies.op_numbers import NUMBERS
+from stepwell.testing.strategies.parameters import OpParameters
 from stepwell.testing.strategies.shapes import (
     Shape,
     broadcasts,
@@ -29,23 +31,10 @@ FLOATS = (f32, f16, f64)
 INTEGERS = (i32, i64, i16, i8)
 
 
-@dataclass(frozen=True)
-class OpParameters:
-    """What one op is built from: the class, operand types, and the other arguments of its constructor."""
-
-    op_class: type[Operation]
-    operands: tuple[TensorType[Attribute], ...]
-    arguments: dict[str, Any] = field(default_factory=dict)
-
-    def build(self, operands: Sequence[SSAValue]) -> Operation:
-        """The op on values of these types."""
-        return self.op_class(*operands, **self.arguments)
-
-
 @st.composite
 def _unary(draw: DrawFn) -> OpParameters:
     element = draw(st.sampled_from([*FLOATS, *INTEGERS]))
-    kinds = list(graph.UnaryKind) if element in FLOATS else list(INTEGER_UNARY_KINDS)
+    kinds = [kind.value for kind in graph.UnaryKind if element in unary_elements(kind.value)]
     type = TensorType(element, draw(tensor_shapes()))
     return OpParameters(graph.UnaryOp, (type,), {"kind": draw(st.sampled_from(kinds))})
 
@@ -53,7 +42,9 @@ def _unary(draw: DrawFn) -> OpParameters:
 @st.composite
 def _binary(draw: DrawFn) -> OpParameters:
     element = draw(st.sampled_from([*FLOATS, *INTEGERS]))
-    kinds = [kind for kind in graph.BinaryKind if element in FLOATS or kind != "div"]  # integers: no division by zero
+    missing = ("mod", "rem") if element in FLOATS else ("div", "mod", "rem")  # no structured form; no division by zero
+    allowed = [kind.value for kind in graph.BinaryKind if element in binary_elements(kind.value)]
+    kinds = [kind for kind in allowed if kind not in missing]
     type = TensorType(element, draw(tensor_shapes()))
     return OpParameters(graph.BinaryOp, (type, type), {"kind": draw(st.sampled_from(kinds))})
 
@@ -161,6 +152,8 @@ _PARAMETERS: dict[str, Callable[[], SearchStrategy[OpParameters]]] = {
     "graph.reshape": _reshape,
     "graph.transpose": _transpose,
     "graph.unary": _unary,
+    **DATA,
+    **NUMBERS,
 }
 
 COVERED = frozenset(_PARAMETERS)
@@ -174,9 +167,11 @@ def op_parameters(name: str | None = None) -> SearchStrategy[OpParameters]:
     return st.sampled_from(sorted(COVERED)).flatmap(lambda chosen: _PARAMETERS[chosen]())
 
 
-def op_modules(name: str | None = None) -> SearchStrategy[GeneratedGraph]:
-    """Modules of one op whose operands are the network's inputs."""
-    return op_parameters(name).map(_module_of)
+def op_modules(name: str | None = None, *, among: Collection[str] = COVERED) -> SearchStrategy[GeneratedGraph]:
+    """Modules of one op whose operands are the network's inputs and whose results are its outputs: of the op of this name, or of any of
+    `among`."""
+    names = st.sampled_from(sorted(among)) if name is None else st.just(name)
+    return names.flatmap(op_parameters).map(_module_of)
 
 
 def _module_of(parameters: OpParameters) -> GeneratedGraph:
@@ -184,4 +179,4 @@ def _module_of(parameters: OpParameters) -> GeneratedGraph:
     op = parameters.build(block.args)
     op.location = location_of([op.name.removeprefix("graph.")])
     block.add_op(op)
-    return close_network(block, [op.results[0]])
+    return close_network(block, op.results)
