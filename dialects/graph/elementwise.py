@@ -221,7 +221,7 @@ def has_expansion(op: Elementwise) -> bool:
         return not (is_floating(element) and op.kind in ("mod", "rem"))
     if not isinstance(op, CastOp):
         return True
-    made = op.result.type.element_type  # type: ignore[attr-defined]
+    made = op.result.type.element_type
     stored = any(kind in (*FLOATS8, *STORAGE) for kind in (element, made))
     return not (stored or op.saturate or op.rounding != "nearest")
 

@@ -109,7 +109,7 @@ COMBINE: Mapping[str, Callable[[Any, Any], Any]] = {
     "max": numerics.maximumf,
     "min": numerics.minimumf,
 }
-INTEGER_COMBINE = {**COMBINE, "max": np.maximum, "min": np.minimum}
+INTEGER_COMBINE: Mapping[str, Callable[[Any, Any], Any]] = {**COMBINE, "max": np.maximum, "min": np.minimum}
 
 
 def _scatter(op: ScatterOp, operands: Sequence[Array], settings: Settings) -> Results:

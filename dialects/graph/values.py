@@ -32,11 +32,11 @@ class ValuesAttr(Data[tuple[str, ...]]):
 
     def array(self, dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> Array:
         """The numbers as an array; ValueError when they do not fill the shape."""
-        convert = float if is_float_dtype(dtype) else int
-        numbers = [convert(text) for text in self.data]
-        wide = np.asarray(numbers, np.float64 if convert is float else object)
         with np.errstate(all="ignore"):
-            held = wide.astype(dtype) if convert is float else _integers(numbers, dtype)
+            if is_float_dtype(dtype):
+                held = np.asarray([float(text) for text in self.data], np.float64).astype(dtype)
+            else:
+                held = _integers([int(text) for text in self.data], dtype)
         return np.broadcast_to(held[0], shape) if held.size == 1 else held.reshape(shape)
 
     @classmethod

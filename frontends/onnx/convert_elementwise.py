@@ -6,10 +6,11 @@ from collections.abc import Callable
 from functools import partial
 
 from onnx import TensorProto, helper
+from xdsl.dialects.builtin import Float8E8M0FNUType, IntegerType
 from xdsl.ir import SSAValue
 
 from stepwell.dialects import graph
-from stepwell.dialects.numpy_types import element_type_of
+from stepwell.dialects.numpy_types import FLOATS8, STORAGE, element_type_of
 from stepwell.frontends.builder import Unsupported
 from stepwell.frontends.onnx.builder import GraphBuilder
 from stepwell.frontends.onnx.node import Node
@@ -58,11 +59,13 @@ def gelu(node: Node, build: GraphBuilder) -> list[SSAValue]:
 
 def cast(node: Node, build: GraphBuilder) -> list[SSAValue]:
     """Cast between the element types that the IR has."""
-    node.ignore("saturate", "round_mode")
+    saturate, rounding = bool(node.integer("saturate", 1)), node.text("round_mode", "up")
     code = node.value("to")
     try:
         element = element_type_of(helper.tensor_dtype_to_np_dtype(code))
     except (TypeError, KeyError):
         names = {value: name for name, value in TensorProto.DataType.items()}
         raise Unsupported(f"conversion to {names.get(code, code)} is not supported") from None
-    return [build.emit(graph.CastOp(build.value(node, 0), element))]
+    narrow = element in (*FLOATS8, *STORAGE) and not isinstance(element, IntegerType)
+    power = rounding if isinstance(element, Float8E8M0FNUType) else None
+    return [build.emit(graph.CastOp(build.value(node, 0), element, saturate=narrow and saturate, rounding=power))]

@@ -59,11 +59,11 @@ def insert_transposes(op: graph.ConvOp | graph.PoolOp | graph.MatmulOp, rewriter
     window = {"strides": op.strides, "pads": op.pads, "dilations": op.dilations, "layout": LAST}
     if isinstance(op, graph.ConvOp):
         filter = graph.TransposeOp(op.filter, there)
-        conv = graph.ConvOp(x, filter, groups=op.groups, element_type=element_of(op.result), **window)  # type: ignore[arg-type]
+        conv = graph.ConvOp(x, filter, groups=op.groups, element_type=element_of(op.result), **window)
         rewriter.replace(op, [x, filter, conv, graph.TransposeOp(conv, back)])
     else:
         pool = graph.PoolOp(
-            x, kind=op.kind, kernel=op.kernel, ceil=op.ceil, count_include_pad=op.count_include_pad, **window  # type: ignore[arg-type]
+            x, kind=op.kind, kernel=op.kernel, ceil=op.ceil, count_include_pad=op.count_include_pad, **window
         )  # fmt: skip
         rewriter.replace(op, [x, pool, graph.TransposeOp(pool, back)])
     rewriter.passed(f"laid out {LAST}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -41,6 +41,10 @@ REFERENCE: dict[str, Callable[[Array], Array]] = {
 """Formulas that the interpreter does not share."""
 
 
+def f32s(values: Sequence[float]) -> Array:
+    return np.array(values, np.float32)
+
+
 def unary(kind: str, x: Array) -> Array:
     op = graph.UnaryOp(create_ssa_value(tensor_type_of(x)), kind=kind)
     op.verify()
@@ -63,7 +67,7 @@ def spread(low: float, high: float) -> Array:
     bits = generator.integers(0, 2**32, 40_000, dtype=np.uint64).astype(np.uint32)
     every = bits.view(np.float32)
     near = generator.uniform(max(low, -20), min(high, 20), 20_000).astype(np.float32)
-    values = np.concatenate([every[np.isfinite(every)], near, np.float32([0, -0.0, 1e-45, -1e-45, 1, -1])])
+    values = np.concatenate([every[np.isfinite(every)], near, f32s([0, -0.0, 1e-45, -1e-45, 1, -1])])
     return values[(values >= low) & (values <= high)]
 
 
@@ -181,10 +185,10 @@ def test_binary_kinds_of_floats() -> None:
     np.testing.assert_array_equal(binary("rem", a, b), [1.5, -1.5, 1.5, -1.5, NAN, 0, NAN])
     np.testing.assert_array_equal(binary("max", a, b)[-3:], [NAN, 2, NAN])
     np.testing.assert_array_equal(binary("pow", a, b)[:2], [30.25, 30.25])
-    np.testing.assert_array_equal(np.signbit(binary("max", np.float32([-0.0]), np.float32([0.0]))), [False])
+    np.testing.assert_array_equal(np.signbit(binary("max", f32s([-0.0]), f32s([0.0]))), [False])
     np.testing.assert_allclose(
-        binary("atan2", np.float32([1, -1, 0]), np.float32([-1, -1, -1])),
-        [np.pi * 3 / 4, -np.pi * 3 / 4, np.pi],
+        binary("atan2", f32s([1, -1, 0]), f32s([-1, -1, -1])),
+        np.array([np.pi * 3 / 4, -np.pi * 3 / 4, np.pi]),
         rtol=1e-7,
     )
 
@@ -231,14 +235,11 @@ def test_saturating_casts_to_integers(to: Attribute) -> None:
 def test_casts_to_narrow_floats() -> None:
     x = np.array([1e9, -INF, NAN, 0.3], np.float32)
     narrow = [cast(x, element).astype(np.float32) for element in FLOATS8]
-    np.testing.assert_array_equal(narrow[0], np.float32([NAN, NAN, NAN, 0.3125]))
-    np.testing.assert_array_equal(narrow[1], np.float32([INF, -INF, NAN, 0.3125]))
-    np.testing.assert_array_equal(
-        cast(x, FLOATS8[0], saturate=True).astype(np.float32), np.float32([448, -448, NAN, 0.3125])
-    )
+    np.testing.assert_array_equal(narrow[0], f32s([NAN, NAN, NAN, 0.3125]))
+    np.testing.assert_array_equal(narrow[1], f32s([INF, -INF, NAN, 0.3125]))
+    np.testing.assert_array_equal(cast(x, FLOATS8[0], saturate=True).astype(np.float32), f32s([448, -448, NAN, 0.3125]))
     powers = {
-        kind: cast(np.float32([3, 2, 5]), STORAGE[7], rounding=kind).astype(np.float32)
-        for kind in ("up", "down", "nearest")
+        kind: cast(f32s([3, 2, 5]), STORAGE[7], rounding=kind).astype(np.float32) for kind in ("up", "down", "nearest")
     }
     np.testing.assert_array_equal(powers["up"], [4, 2, 8])
     np.testing.assert_array_equal(powers["down"], [2, 2, 4])
@@ -246,12 +247,12 @@ def test_casts_to_narrow_floats() -> None:
     twice = np.array([1 + 2.0**-8 + 2.0**-40], np.float64)
     assert cast(twice, bf16).astype(np.float64)[0] == 1 + 2.0**-7, "rounded once: above the tie"
     np.testing.assert_array_equal(cast(np.array([True, False]), FLOATS8[0]).astype(np.float32), [1, 0])
-    np.testing.assert_array_equal(cast(np.float32([0, -0.0, NAN, 0.1]), i1), [False, False, True, True])
+    np.testing.assert_array_equal(cast(f32s([0, -0.0, NAN, 0.1]), i1), [False, False, True, True])
     np.testing.assert_array_equal(cast(np.array([-1, 255], np.int32), ui8), [255, 255])
 
 
 def test_bits_keep_their_pattern() -> None:
-    x = np.float32([1.0, -0.0])
+    x = f32s([1.0, -0.0])
     op = graph.BitcastOp(create_ssa_value(tensor_type_of(x)), IntegerType(32))
     (bits,) = run_graph_op(op, [x])
     np.testing.assert_array_equal(bits, [0x3F800000, -(2**31)])
