@@ -124,7 +124,7 @@ def test_damaged_files_are_refused(tmp_path: Path, data: bytes, message: str) ->
 def test_arrays_are_where_the_header_says(tmp_path: Path) -> None:
     """Whatever the order of the names, with empty arrays between them, and where the data is not aligned."""
     path, data = tmp_path / "w.safetensors", np.arange(24, dtype=np.uint8).tobytes()
-    header = {
+    header: dict[str, Any] = {
         "z": {"dtype": "U8", "shape": [3], "data_offsets": [0, 3]},
         "none": {"dtype": "F32", "shape": [0, 2], "data_offsets": [3, 3]},
         "a": {"dtype": "I16", "shape": [2, 2], "data_offsets": [11, 19]},
