@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import TypeAlias
@@ -24,6 +24,7 @@ from stepwell.dialects.graph.recipes import step_named
 from stepwell.dialects.numpy_types import Array, numpy_dtype, tensor_type_of
 from stepwell.frontends import safetensors_file
 from stepwell.runtime.errors import ModelError, UsageError
+from stepwell.runtime.files import unwritable
 
 CONTENT_DIGITS = 12
 """Digits of the hash in the name of a weight that is called after its contents."""
@@ -33,19 +34,30 @@ ELEMENT_HINT = "elements must be f16, f32, f64, bool or signed integers: convert
 class WeightStore:
     """Arrays by name, each with its sha256; evaluates the recipes of `#graph.weight` references."""
 
-    def __init__(self, arrays: Mapping[str, Array] | None = None, *, origin: str = "the weight store") -> None:
+    def __init__(
+        self,
+        arrays: Mapping[str, Array] | None = None,
+        *,
+        origin: str = "the weight store",
+        files: Sequence[str | Path] = (),
+    ) -> None:
         self._arrays: dict[str, Array] = dict(arrays or {})
         self._hashes: dict[str, str] = {}
         self.origin = origin
+        self.files = tuple(files)
+        """The files that the arrays come from."""
 
     @classmethod
     def load(cls, path: str | Path) -> WeightStore:
         """The arrays of a `.safetensors` file, memory-mapped; ModelError when it is missing or damaged."""
-        return cls(safetensors_file.read(path), origin=str(path))
+        return cls(safetensors_file.read(path), origin=str(path), files=(path,))
 
     def save(self, path: str | Path) -> None:
-        """Write all arrays to a `.safetensors` file, beside it first and then renamed."""
-        safetensors_file.write(path, self._arrays)
+        """Write all arrays to a `.safetensors` file, beside it first and then renamed; a UsageError says why it cannot be written."""
+        try:
+            safetensors_file.write(path, self._arrays)
+        except OSError as error:
+            raise unwritable(path, error) from None
 
     def add(self, name: str, array: Array) -> WeightAttr:
         """Store `array` and return its reference. The name must be new, or stand for the same values; ModelError otherwise."""
@@ -109,7 +121,9 @@ class WeightStore:
 
     def restricted_to(self, names: Iterable[str]) -> WeightStore:
         """A store that holds only these names, sharing the arrays."""
-        return WeightStore({name: self.array(name) for name in dict.fromkeys(names)}, origin=self.origin)
+        return WeightStore(
+            {name: self.array(name) for name in dict.fromkeys(names)}, origin=self.origin, files=self.files
+        )
 
     def __contains__(self, name: object) -> bool:
         return name in self._arrays

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from stepwell.runtime.errors import UsageError
+
 
 @contextmanager
 def whole_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
@@ -19,7 +21,7 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         with open(target, "wb") as file:
             yield file
         return
-    beside = target.with_name(f".{target.name}.{os.getpid()}.{threading.get_ident()}.part")
+    beside = target.with_name(f".{target.name[:60]}.{os.getpid()}.{threading.get_ident()}.part")
     try:
         with open(beside, "xb") as file:
             yield file
@@ -28,3 +30,9 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         os.replace(beside, target)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def unwritable(path: str | os.PathLike[str], error: OSError | ValueError) -> UsageError:
+    """What every command says (exit 2) of an output that cannot be written: no such folder, no permission, a full disk."""
+    reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return UsageError(f"cannot write: {reason}", where=os.fspath(path))

@@ -14,8 +14,7 @@ from xdsl.ir import Attribute, Block
 from xdsl.utils.exceptions import VerifyException
 
 from stepwell.dialects.numpy_types import Array, element_type_of
-from stepwell.frontends.builder import module_of
-from stepwell.frontends.emitter import Unsupported
+from stepwell.frontends.builder import Unsupported, module_of
 from stepwell.frontends.onnx.builder import GraphBuilder, set_name_hint, shape_of
 from stepwell.frontends.onnx.convert_movement import constant_of
 from stepwell.frontends.onnx.converters import CONVERTERS
@@ -51,7 +50,7 @@ def import_onnx(source: ModelSource, *, shapes: Shapes | None = None, name: str 
 
     `shapes` gives inputs with symbolic dims their shape, `{"image": "128x1x8x8"}`; `name` says where bytes came from. Raises ModelError with every reason at once, or
     UsageError when `shapes` names what is no input."""
-    model, where = load_model(source, name)
+    model, where, files = load_model(source, name)
     complaint = checker_complaint(model)
     try:
         importer = _Importer(model, shapes or {})
@@ -70,6 +69,7 @@ def import_onnx(source: ModelSource, *, shapes: Shapes | None = None, name: str 
         )
     if complaint:
         raise ModelError(f"not a valid ONNX model: {complaint}", where=where)
+    importer.weights.files = files
     return importer.module(), importer.weights
 
 
@@ -222,13 +222,16 @@ class _Importer:
     def _check_outputs(self) -> None:
         if not self.graph.output:
             self.reasons.append("the graph has no output: mark one")
+        inputs = {entry.name for entry in self.inputs}
         for entry in self.graph.output:
             if not self.build.known(entry.name):
                 self.reasons.append(f"output {entry.name!r} is computed by no node")
+            elif entry.name in inputs:
+                self.reasons.append(f"output {entry.name!r} is an input of the model: name it through an Identity node")
 
     def module(self) -> ModuleOp:
-        """The module: one argument per input, one result per output, names as attributes."""
-        names = [entry.name for entry in self.graph.output]
+        """The module: one argument per input, one result per output (also where one is listed twice), names as attributes."""
+        names = list(dict.fromkeys(entry.name for entry in self.graph.output))
         results = [self.build.value_named(name) for name in names]
         inputs = [entry.name for entry in self.inputs]
         return module_of(self.block, inputs, results, names, self.graph.name)

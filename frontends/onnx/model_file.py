@@ -19,8 +19,8 @@ IR_VERSIONS = (3, 14)
 DEFAULT_DOMAINS = ("", "ai.onnx")
 
 
-def load_model(source: ModelSource, name: str = "") -> tuple[onnx.ModelProto, str]:
-    """The model with external data read and local functions inlined, and where it came from (for messages).
+def load_model(source: ModelSource, name: str = "") -> tuple[onnx.ModelProto, str, tuple[Path, ...]]:
+    """The model with external data read and local functions inlined, where it came from (for messages), and the files of its external data.
 
     `name` is the path that bytes were read from; external data is looked for beside it."""
     if isinstance(source, onnx.ModelProto):
@@ -32,10 +32,19 @@ def load_model(source: ModelSource, name: str = "") -> tuple[onnx.ModelProto, st
     else:
         model, where, folder = _read(Path(source)), str(source), Path(source).parent
     _check_versions(model, where)
+    files = _external_files(model, folder)
     _read_external_data(model, where, folder)
     if model.functions:
         model = _inline(model, where)
-    return model, where
+    return model, where, files
+
+
+def _external_files(model: onnx.ModelProto, folder: Path | None) -> tuple[Path, ...]:
+    if folder is None:
+        return ()
+    outside = [t for t in model.graph.initializer if external_data_helper.uses_external_data(t)]
+    names = (entry.value for tensor in outside for entry in tensor.external_data if entry.key == "location")
+    return tuple(folder / name for name in dict.fromkeys(names))
 
 
 def _read(path: Path) -> onnx.ModelProto:

@@ -8,6 +8,7 @@ from stepwell.driver import Driver, passes_of
 from stepwell.levels import check_level, level_of, rank, set_level
 from stepwell.pipeline_value import Pipeline
 from stepwell.runtime.errors import UsageError
+from stepwell.signature import check_bindings
 from stepwell.target import target_of
 from stepwell.transforms.legality import check_module
 
@@ -15,6 +16,8 @@ from stepwell.transforms.legality import check_module
 def lower_in_place(module: ModuleOp, to: str, steps: Pipeline, driver: Driver) -> None:
     """Run the stages of `steps` that lead from the module's level to `to`; after each, a ModelError names every op that the level does not
     allow (the pipeline left it there). A module that leaves the graph level is asked first whether the lowering can take all of its ops."""
+    if rank(level_of(module)) < rank("plan") <= rank(to):
+        check_bindings(module)
     leaves_graph = level_of(module) == "graph" and rank(to) > rank("graph")
     for stage in steps.between(level_of(module), to).stages:
         passes = stage.passes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,10 +24,11 @@ FORMATS = (".onnx", ".mlir", ".plan")
 
 @dataclass
 class LoadedModule:
-    """A module with the context it lives in; `ctx.weights` holds its weights where they are known."""
+    """A module with the context it lives in; `ctx.weights` holds its weights where they are known; `files` are those that were read."""
 
     module: ModuleOp
     ctx: StepwellContext
+    files: tuple[str | Path, ...] = ()
 
 
 def read_bytes(path: str | Path) -> bytes:
@@ -52,10 +53,11 @@ def parse_shape_options(items: list[str]) -> dict[str, tuple[int, ...]]:
 
 
 def _split_shape(item: str) -> tuple[str, str]:
-    name, sign, text = item.rpartition("=" if "=" in item else ":")
-    if not sign or not name:
+    """Name and extents: names may hold colons and equals signs, so the last of them divides."""
+    at = max(item.rfind("="), item.rfind(":"))
+    if at < 0:
         raise UsageError(f"'{item}' is not a shape", hint="write name:1x3x224x224")
-    return name, text
+    return item[:at], item[at + 1 :]
 
 
 def read_model(path: str | Path, *, weights: WeightSource | None = None, shapes: Shapes | None = None) -> LoadedModule:
@@ -70,19 +72,23 @@ def read_model(path: str | Path, *, weights: WeightSource | None = None, shapes:
         raise UsageError("shapes are for models whose shapes are open; this module has its own", where=str(path))
     if path.suffix == ".plan":
         text, name = plan_module_text(path)
-        return read_mlir(text, SourceMap(name), path.parent, weights)
-    return read_mlir(decode(read_bytes(path), str(path)), SourceMap(str(path)), path.parent, weights)
+        loaded = read_mlir(text, SourceMap(name), path.parent, weights)
+    else:
+        loaded = read_mlir(decode(read_bytes(path), str(path)), SourceMap(str(path)), path.parent, weights)
+    return replace(loaded, files=(path, *loaded.files))
 
 
 def read_onnx(source: ModelSource, weights: WeightSource | None = None, shapes: Shapes | None = None) -> LoadedModule:
     """Import an ONNX model: a path, bytes or a ModelProto."""
     from stepwell.frontends.onnx import import_onnx
 
-    if isinstance(source, str | Path):
-        read_bytes(source)
+    named = (source,) if isinstance(source, str | Path) else ()
+    for path in named:
+        read_bytes(path)
     module, store = import_onnx(source, shapes=shapes)
     module.verify()
-    return LoadedModule(module, make_context(open_weights(weights) if weights else store))
+    chosen = open_weights(weights) if weights else store
+    return LoadedModule(module, make_context(chosen), (*named, *store.files, *chosen.files))
 
 
 def read_mlir(text: str, source: SourceMap, folder: Path, weights: WeightSource | None = None) -> LoadedModule:
@@ -91,7 +97,7 @@ def read_mlir(text: str, source: SourceMap, folder: Path, weights: WeightSource 
     module = parse_text(ctx, text, source)
     verify_text(module, source)
     attach_weights(ctx, module, folder, weights)
-    return LoadedModule(module, ctx)
+    return LoadedModule(module, ctx, ctx.weights.files if ctx.weights else ())
 
 
 def attach_weights(ctx: StepwellContext, module: ModuleOp, folder: Path, weights: WeightSource | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -67,14 +68,34 @@ def signature_of(module: ModuleOp) -> Signature:
     program = next((op for op in module.ops if isinstance(op, ProgramOp)), None)
     if program is not None:
         return _of_program(program)
-    functions = {op.sym_name.data: op for op in module.ops if isinstance(op, func.FuncOp)}
-    main = functions.get("main") or (next(iter(functions.values())) if len(functions) == 1 else None)
+    main = _main(module)
     if main is None:
         raise ModelError("the module has no network: neither plan.program nor func.func @main")
     kind = main.function_type
     return Signature(
         tuple(_ports(kind.inputs, main.arg_attrs, "input")), tuple(_ports(kind.outputs, main.res_attrs, "output"))
     )
+
+
+def _main(module: ModuleOp) -> func.FuncOp | None:
+    functions = {op.sym_name.data: op for op in module.ops if isinstance(op, func.FuncOp)}
+    return functions.get("main") or (next(iter(functions.values())) if len(functions) == 1 else None)
+
+
+def check_bindings(module: ModuleOp) -> None:
+    """A ModelError for each name that two inputs or outputs of the network have: a plan binds memory by name."""
+    main = _main(module)
+    if main is None:
+        return
+    kind = main.function_type
+    ports = [*_ports(kind.inputs, main.arg_attrs, "input"), *_ports(kind.outputs, main.res_attrs, "output")]
+    repeated = [name for name, count in Counter(port.name for port in ports).items() if count > 1]
+    if repeated:
+        raise ModelError(
+            "inputs and outputs are bound by name, and names are taken twice",
+            hint="give each input and output a name (stepwell.name) of its own",
+            reasons=[f"two inputs or outputs are called {name!r}" for name in repeated],
+        )
 
 
 def _of_program(program: ProgramOp) -> Signature:

@@ -43,6 +43,7 @@ from xdsl.rewriter import InsertPoint, Rewriter
 from stepwell.dialects import graph, plan, tile
 from stepwell.passes import Meaning, PassFailure, StepwellPass, inherit_location, location_of, names_of, remarks_of
 from stepwell.remarks import Remark
+from stepwell.ssa_names import ssa_hint
 
 NAME = "stepwell-convert-tile-to-plan"
 
@@ -146,7 +147,7 @@ class _Outline:
     def _binding(self, name: str, direction: plan.Direction, type: Attribute) -> SSAValue:
         binding = plan.BindingOp(name, direction, _buffer_of(type, name))
         binding.location = location_of([name])
-        binding.buffer.name_hint = _hint(name)
+        binding.buffer.name_hint = ssa_hint(name)
         self.ops.append(binding)
         return binding.buffer
 
@@ -224,11 +225,6 @@ def _made_by(value: SSAValue) -> SSAValue:
     while isinstance(value.owner, graph.ReshapeOp):
         value = value.owner.operand
     return value
-
-
-def _hint(name: str) -> str | None:
-    cleaned = "".join(c if c.isalnum() or c == "_" else "_" for c in name)
-    return cleaned if cleaned and not cleaned[0].isdigit() else None
 
 
 def _where(op: Operation) -> str:
