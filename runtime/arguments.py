@@ -52,11 +52,29 @@ def check_kind(binding: Binding, dtype: np.dtype, shape: tuple[int, ...]) -> Non
 
 def check_array(binding: Binding, value: Any) -> np.ndarray:
     """`value` (NumPy, DLPack or anything that NumPy takes) as an array of exactly the binding's type and shape."""
-    array = value
-    if not isinstance(array, np.ndarray):
-        array = np.from_dlpack(value) if hasattr(value, "__dlpack__") else np.asarray(value)
+    array = as_array(value, binding.name)
     check_kind(binding, array.dtype, array.shape)
     return array
+
+
+def named_inputs(inputs: Any) -> Mapping[str, Any]:
+    """What a caller passed as inputs, when it is a mapping or nothing at all; a UsageError for a list or an array."""
+    if inputs is None:
+        return {}
+    if not isinstance(inputs, Mapping):
+        hint = 'pass a dictionary: run({"name": array})'
+        raise UsageError(f"inputs are given by name, not as {type(inputs).__name__}", hint=hint)
+    return inputs
+
+
+def as_array(value: Any, name: str) -> np.ndarray:
+    """`value` (NumPy, DLPack or anything that NumPy takes) as an array; a UsageError for ragged lists and memory of another device."""
+    if isinstance(value, np.ndarray):
+        return value
+    try:
+        return np.from_dlpack(value) if hasattr(value, "__dlpack__") else np.asarray(value)
+    except (ValueError, TypeError, BufferError, RuntimeError) as error:
+        raise UsageError(f"this is no array: {error}", where=name) from None
 
 
 def check_inputs(

@@ -31,6 +31,7 @@ from stepwell.runtime.arguments import (
     fill_rows,
     find_binding,
     launch_name,
+    named_inputs,
     table_addresses,
 )  # fmt: skip
 from stepwell.runtime.elf import Image
@@ -247,7 +248,7 @@ class CpuContext:
     def run(self, inputs: Mapping[str, Any] | None = None) -> dict[str, np.ndarray]:
         """Copy inputs in, execute, copy outputs out. Bound bindings are not copied: outputs are the bound arrays."""
         with self._one_at_a_time():
-            arrays = check_inputs(self.program, inputs or {}, set(self._bound))
+            arrays = check_inputs(self.program, named_inputs(inputs), set(self._bound))
             for index, array in arrays.items():
                 self._buffer(index)[...] = array
             self._execute()

@@ -12,7 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from stepwell.runtime.arguments import check_inputs, fill_rows, find_binding, launch_name, table_addresses
+from stepwell.runtime.arguments import (
+    check_inputs,
+    fill_rows,
+    find_binding,
+    launch_name,
+    named_inputs,
+    table_addresses,
+)
 from stepwell.runtime.cuda_arguments import Parameters, device_address
 from stepwell.runtime.cuda_driver import call, check_device, driver, encode_tensor_map, failure
 from stepwell.runtime.errors import PlanError, StepwellError, UsageError
@@ -234,9 +241,10 @@ class CudaContext:
 
     def run(self, inputs: Mapping[str, Any] | None = None) -> dict[str, np.ndarray]:
         """Copy inputs to the device, execute, copy the outputs that are not bound back."""
-        on_device = {k: v for k, v in (inputs or {}).items() if hasattr(v, "__cuda_array_interface__")}
+        given = named_inputs(inputs)
+        on_device = {k: v for k, v in given.items() if hasattr(v, "__cuda_array_interface__")}
         sources = {find_binding(self.program, name): value for name, value in on_device.items()}
-        host = {name: value for name, value in (inputs or {}).items() if name not in on_device}
+        host = {name: value for name, value in given.items() if name not in on_device}
         with self._turn():
             arrays = check_inputs(self.program, host, set(self._bound) | set(sources))
             held = {index: np.ascontiguousarray(array) for index, array in arrays.items()}

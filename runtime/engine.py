@@ -14,6 +14,7 @@ import numpy as np
 from stepwell.runtime.arguments import table_bytes
 from stepwell.runtime.cpu import CpuModule, check_host
 from stepwell.runtime.errors import PlanError, UsageError
+from stepwell.runtime.memory import memory_for
 from stepwell.runtime.plan_file import Plan, Section, read_plan, write_plan
 from stepwell.runtime.program import Program
 
@@ -133,7 +134,13 @@ class Engine:
         """A context of its own memory and threads. Plans have one shape profile, number 0."""
         if profile != 0:
             raise UsageError(f"there is no profile {profile}", hint="this plan has one profile: 0")
-        return self.module.create_context(self._threads if threads is None else threads)
+        count = self._threads if threads is None else threads
+        if self.program.target != "cpu":
+            return self.module.create_context(count)
+        memory = self.memory
+        needed = memory["arena"] + memory["tables"] + sum(binding.bytes for binding in self.program.bindings)
+        with memory_for("a context (arena, tables and bindings)", needed):
+            return self.module.create_context(count)
 
     def run(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Execute on a context that the engine keeps for itself; calls from several threads take turns."""

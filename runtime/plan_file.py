@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 from stepwell.runtime.errors import PlanError
-from stepwell.runtime.files import whole_file
+from stepwell.runtime.files import unwritable, whole_file
 
 FORMAT = "stepwell-plan"
 VERSION = 1
@@ -76,12 +76,13 @@ class Plan:
 
 
 def write_plan(plan: Plan, path: str | os.PathLike[str]) -> None:
-    """Write `plan` to `path`, beside it first and then renamed: a reader sees the old file or the whole new one."""
+    """Write `plan` to `path`, beside it first and then renamed: a reader sees the old file or the whole new one. A UsageError says why it cannot
+    be written."""
     try:
         with whole_file(path) as file:
             _write(plan, file)
     except OSError as error:
-        raise PlanError(f"cannot be written: {error.strerror}", where=str(path)) from error
+        raise unwritable(path, error) from error
 
 
 def _members(plan: Plan) -> Iterator[tuple[str, Bytes]]:

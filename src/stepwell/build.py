@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from math import prod
+from typing import Any
+
 from xdsl.dialects.builtin import ModuleOp
 
 from stepwell.codegen.targets import Target
@@ -11,8 +15,10 @@ from stepwell.frontends.weights import WeightStore
 from stepwell.lowering import lower_in_place
 from stepwell.pipeline_value import Pipeline
 from stepwell.printing import module_text
-from stepwell.runtime.errors import InternalError
+from stepwell.runtime.errors import InternalError, MemoryLimitError
 from stepwell.runtime.plan_file import Section
+from stepwell.runtime.program import dtype_of
+from stepwell.runtime.program_reader import MAX_BYTES
 from stepwell.transforms.plan._serialize import find_program, serialize_program
 
 
@@ -29,18 +35,32 @@ def build_section(
     """Make code of a kernel-level module (which stays as it is) and put it with its program and constants into a section. The section's module
     names no file of weights: it is the same, and has the same hash, whichever road led to it. `assemble`: whether PTX also becomes a cubin where an
     assembler is found."""
+    is_cpu = target.family == "cpu"
     lowered = module.clone()
     lowered.attributes.pop("stepwell.weights", None)
     text = module_text(lowered)
-    program = serialize_program(module, text)
+    with driver.stage("serialize", module, "-p plan-verify-predecessors"):
+        program = serialize_program(module, text)
+        _check_sizes(program)
+        constants = bytes(build_constants(find_program(module), weights))
     lower_in_place(lowered, "llvm", steps, driver)
-    code = (
-        _cpu_code(lowered, target, program["kernels"])
-        if target.family == "cpu"
-        else _cuda_code(lowered, target, assemble)
-    )
-    level = target.processor if target.family == "cpu" else ""
-    return Section(name, target.name, level, program, text, code, bytes(build_constants(find_program(module), weights)))
+    with driver.stage("code generation", lowered, f"-t {'stepwell-asm' if is_cpu else 'stepwell-ptx'}"):
+        code = _cpu_code(lowered, target, program["kernels"]) if is_cpu else _cuda_code(lowered, target, assemble)
+    return Section(name, target.name, target.processor if is_cpu else "", program, text, code, constants)
+
+
+def _check_sizes(program: Mapping[str, Any]) -> None:
+    """A MemoryLimitError (exit 5) when the arena, the constants or a binding is larger than any plan may ask for."""
+    sizes = {"arena": program["arena"], "constants": program["constants"]}
+    for binding in program["bindings"]:
+        element = dtype_of(binding["dtype"]).itemsize
+        sizes[f"{binding['direction']} '{binding['name']}'"] = prod(binding["shape"]) * element
+    for what, size in sizes.items():
+        if size > MAX_BYTES:
+            raise MemoryLimitError(
+                f"the {what} would take {size:,} bytes, the most that a plan may ask for are {MAX_BYTES:,}",
+                hint="use a smaller batch or smaller shapes",
+            )
 
 
 def _cpu_code(module: ModuleOp, target: Target, kernels: list[str]) -> dict[str, bytes]:

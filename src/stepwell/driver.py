@@ -6,10 +6,9 @@ the path on which nothing fails costs one copy of the input and no more.
 
 from __future__ import annotations
 
-import hashlib
-import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,9 +18,9 @@ from xdsl.passes import ModulePass
 from xdsl.utils.arg_spec import ArgSpec, parse_pipeline
 from xdsl.utils.exceptions import ArgSpecParseError, PassFailedException, VerifyException
 
-from stepwell.files import write_whole
 from stepwell.passes import PassFailure, StepwellPass
 from stepwell.printing import module_text
+from stepwell.reproducers import FAULT, write_reproducer
 from stepwell.runtime.errors import InternalError, StepwellError, UsageError
 from stepwell.universe import find_pass
 
@@ -44,14 +43,15 @@ class Observer:
 
 @dataclass
 class Driver:
-    """How passes are run. `command` are the words that a reproducer's RUN line needs beside `-p`; `raw` lets failures through as they are."""
+    """How passes are run. `command` are the words that a reproducer's RUN line needs beside `-p`; `raw` lets failures through as they are;
+    `folder` is where reproducers go (default: `reproducers_folder`)."""
 
     ctx: Context
     observers: Sequence[Observer] = ()
     verify: bool = True
     raw: bool = False
     command: str = ""
-    folder: str = "."
+    folder: str | Path | None = None
     step: int = field(default=0, init=False)
 
     def run(self, module: ModuleOp, passes: Sequence[ModulePass]) -> None:
@@ -66,7 +66,7 @@ class Driver:
             except Exception as error:
                 for observer in self.observers:
                     observer.failed(self.step, pass_, module, error)
-                if self.raw or isinstance(error, StepwellError):
+                if self.raw or not is_fault(error):
                     raise
                 raise self._our_fault(start, passes[:position], pass_, error) from error
             seconds = time.perf_counter() - begun
@@ -93,14 +93,40 @@ class Driver:
     ) -> InternalError:
         for pass_ in done:
             pass_.apply(self.ctx, start)
-        what = "left a module that does not verify" if isinstance(error, VerifyException) else "failed"
-        reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        path = write_reproducer(start, str(failing), reason, self.command, self.folder)
-        return InternalError(
-            f"the pass {what}: {reason}",
-            where=failing.name,
-            hint=f"reproducer: {path} (this is our fault; please report it)",
+        what = (
+            "the pass left a module that does not verify" if isinstance(error, VerifyException) else "the pass failed"
         )
+        return self._reported(start, f"-p '{failing}'", failing.name, what, error)
+
+    @contextmanager
+    def stage(self, name: str, module: ModuleOp, words: str) -> Iterator[None]:
+        """A step of compiling that is no pass (making code, serialising): a failure by our fault in the block leaves a reproducer of `module`,
+        whose RUN line ends in `words`."""
+        try:
+            yield
+        except Exception as error:
+            if self.raw or not is_fault(error):
+                raise
+            raise self._reported(module, words, name, "failed", error) from error
+
+    def _reported(self, module: ModuleOp, words: str, where: str, what: str, error: BaseException) -> InternalError:
+        reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        note = "".join(f"// {line}\n" for line in reason.splitlines())
+        run = " ".join(part for part in ("stepwell-opt %s", self.command, words) if part)
+        text = module_text(module)
+        path = write_reproducer(f"// RUN: {run}\n{note}{text}", run + text, self.folder)
+        return ReportedFault(f"{what}: {reason}", where=where, hint=f"reproducer: {path} ({FAULT})")
+
+
+class ReportedFault(InternalError):
+    """A failure by our fault whose reproducer is written."""
+
+
+def is_fault(error: BaseException) -> bool:
+    """Whether an exception is our fault and not reported yet: neither a refusal nor a lack of memory."""
+    if isinstance(error, InternalError):
+        return not isinstance(error, ReportedFault)
+    return not isinstance(error, StepwellError | MemoryError)
 
 
 def check_pass_level(pass_: ModulePass, module: ModuleOp) -> None:
@@ -113,21 +139,6 @@ def check_pass_level(pass_: ModulePass, module: ModuleOp) -> None:
             where=pass_.name,
             hint=f"--to {pass_.level} before it, or set stepwell.level if the module says it wrongly",
         )
-
-
-def write_reproducer(module: ModuleOp, pipeline: str, reason: str, command: str, folder: str) -> Path:
-    """Write the module with a RUN line that applies `pipeline` into `folder`, or where that cannot be written into the temporary folder."""
-    options = f" {command}" if command else ""
-    note = "".join(f"// {line}\n" for line in reason.splitlines())
-    text = f"// RUN: stepwell-opt %s{options} -p '{pipeline}'\n{note}{module_text(module)}"
-    name = f"stepwell-reproducer-{hashlib.sha256(text.encode()).hexdigest()[:10]}.mlir"
-    try:
-        path = Path(folder) / name
-        write_whole(path, text)
-    except UsageError:
-        path = Path(tempfile.gettempdir()) / name
-        write_whole(path, text)
-    return path
 
 
 def parse_specs(text: str) -> list[ArgSpec]:

@@ -10,6 +10,7 @@ from xdsl.dialects.builtin import ModuleOp
 
 from stepwell.dialects.plan import ProgramOp
 from stepwell.levels import level_of
+from stepwell.runtime.arguments import as_array, named_inputs
 from stepwell.runtime.errors import UsageError
 from stepwell.signature import Array, signature_of
 from stepwell.target import target_of
@@ -29,7 +30,7 @@ def interpret(module: ModuleOp, inputs: Mapping[str, Array], *, weights: WeightS
     """The outputs by name, for inputs by name. UsageErrors: inputs that do not fit, weights that are needed and not given; NotExecutable
     where this machine cannot run the module."""
     signature = signature_of(module)
-    arrays = {name: np.asarray(value) for name, value in inputs.items()}
+    arrays = {name: as_array(value, name) for name, value in named_inputs(inputs).items()}
     signature.check(arrays)
     results = _RUNNERS[level_of(module)](module, arrays, weights)
     return {port.name: np.asarray(results[port.name]) for port in signature.outputs}

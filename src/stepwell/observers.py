@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -12,7 +13,7 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
 from stepwell.driver import Observer
-from stepwell.files import write_whole
+from stepwell.files import refuse_overwriting, write_whole
 from stepwell.levels import dialect_counts, level_of
 from stepwell.printing import module_text
 from stepwell.remarks import RemarkCollector
@@ -43,10 +44,11 @@ class PrintAfterChange(Observer):
 @dataclass
 class TreeWriter(Observer):
     """Writes the module after each pass to `folder/NN_pass.mlir`, and `index.json`: for every step its pass with options, level,
-    ops of each dialect, bytes of text, seconds, whether the text changed, and the remarks that it left."""
+    ops of each dialect, bytes of text, seconds, whether the text changed, and the remarks that it left. A file that `kept` lists is refused."""
 
     folder: Path
     remarks: RemarkCollector
+    kept: Callable[[], Iterable[str | Path]] = tuple
     text: str = field(default="", init=False)
     seen: int = field(default=0, init=False)
     index: list[dict[str, Any]] = field(default_factory=list, init=False)
@@ -62,7 +64,7 @@ class TreeWriter(Observer):
     def finish(self, module: ModuleOp) -> None:
         if not self.index:
             self._record(module, "input", "00_input.mlir", 0.0)
-        write_whole(self.folder / "index.json", json.dumps(self.index, indent=1) + "\n")
+        self._write("index.json", json.dumps(self.index, indent=1) + "\n")
 
     def _record(self, module: ModuleOp, pass_: str, file: str, seconds: float) -> None:
         try:
@@ -86,6 +88,10 @@ class TreeWriter(Observer):
                 "remarks": [str(remark) for remark in left],
             }
         )
+        self._write(file, text)
+
+    def _write(self, file: str, text: str) -> None:
+        refuse_overwriting([("--print-ir-tree-dir", self.folder / file)], self.kept())
         write_whole(self.folder / file, text)
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from stepwell.runtime.errors import UsageError
+
 Kind = Literal["passed", "missed", "failed", "analysis"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
@@ -41,10 +43,6 @@ class RemarkCollector:
         self._seen.add(remark)
         self.remarks.append(remark)
 
-    def begin_module(self) -> None:
-        """Another module follows: what was said of the one before may be said again."""
-        self._seen.clear()
-
     def __iter__(self) -> Iterator[Remark]:
         return iter(self.remarks)
 
@@ -53,5 +51,13 @@ class RemarkCollector:
 
     def matching(self, pattern: str = ".*", kinds: tuple[Kind, ...] = KINDS) -> list[Remark]:
         """The remarks whose pass name matches the regular expression `pattern` and whose kind is in `kinds`."""
-        wanted = re.compile(pattern)
+        wanted = check_pattern(pattern)
         return [r for r in self.remarks if r.kind in kinds and wanted.search(r.pass_name)]
+
+
+def check_pattern(pattern: str, where: str = "remarks") -> re.Pattern[str]:
+    """The compiled regular expression; a UsageError about the option `where` when it is none."""
+    try:
+        return re.compile(pattern)
+    except (re.error, RecursionError, OverflowError) as error:
+        raise UsageError(f"not a regular expression: {error}", where=where) from None

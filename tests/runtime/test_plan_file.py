@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepwell.runtime import Engine, Plan, PlanError, load, read_plan, write_plan
+from stepwell.runtime import Engine, Plan, PlanError, UsageError, load, read_plan, write_plan
 from stepwell.runtime.plan_file import PAGE, Section
 
 X = np.arange(32, dtype=np.float32).reshape(4, 8)
@@ -88,7 +88,7 @@ def test_writing_leaves_no_half_file(make_plan: Callable[..., Plan], tmp_path: P
         write_plan(Plan(broken.sections, {"bad": object()}), target)
     assert target.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["net.plan"]
-    with pytest.raises(PlanError, match="cannot be written"):
+    with pytest.raises(UsageError, match="cannot write: No such file"):
         write_plan(broken, tmp_path / "missing" / "net.plan")
 
 

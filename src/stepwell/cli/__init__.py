@@ -17,7 +17,7 @@ def opt_main(argv: Sequence[str] | None = None) -> int:
 
         return StepwellOpt(words).run()
 
-    return guarded(action, debug="--debug" in words)
+    return guarded(action, words)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,4 +29,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         return run_command(words)
 
-    return guarded(action, debug="--debug" in words)
+    return guarded(action, words)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import time
 from pathlib import Path
@@ -28,36 +29,29 @@ def run(args: argparse.Namespace) -> int:
     """Compile and write."""
     from stepwell.cli.arrays import existing, writable
     from stepwell.compiler import compile_plan
-    from stepwell.modules import parse_shape_options
+    from stepwell.files import refuse_overwriting
+    from stepwell.modules import parse_shape_options, read_model
+    from stepwell.remarks import check_pattern
     from stepwell.runtime.plan_file import write_plan
 
     begun = time.perf_counter()
+    pattern = check_pattern(args.remarks or "", "--remarks")
     output = writable(args.output or args.model.with_suffix(".plan"))
+    refuse_overwriting([("-o", output)], [args.model, args.weights])
     targets = [name for word in args.target or ["auto"] for name in word.split(",")]
-    plan = compile_plan(
-        existing(args.model),
-        args.weights,
-        target=targets,
-        precision=args.precision,
-        shapes=parse_shape_options(args.shape) or None,
-    )
+    shapes = parse_shape_options(args.shape) or None
+    loaded = read_model(existing(args.model), weights=args.weights, shapes=shapes)
+    refuse_overwriting([("-o", output)], loaded.files)
+    plan = compile_plan(loaded.module, loaded.ctx.weights, target=targets, precision=args.precision)
     write_plan(plan, output)
     if args.remarks is not None:
-        _print_remarks(plan.details["remarks"], args.remarks)
+        _print_remarks(plan.details["remarks"], pattern)
     names = ", ".join(section.name for section in plan.sections)
     print(f"{output}: {names}; {output.stat().st_size:,} bytes in {time.perf_counter() - begun:.1f} s")
     return 0
 
 
-def _print_remarks(entries: list[dict[str, object]], pattern: str) -> None:
-    import re
-
-    from stepwell.runtime.errors import UsageError
-
-    try:
-        wanted = re.compile(pattern)
-    except re.error as error:
-        raise UsageError(f"not a regular expression: {error}", where="--remarks") from None
+def _print_remarks(entries: list[dict[str, object]], wanted: re.Pattern[str]) -> None:
     for entry in entries:
         if wanted.search(str(entry["pass"])):
             names = entry["names"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Read the plan (nothing is loaded or executed) and print."""
     from stepwell.cli.arrays import existing
-    from stepwell.runtime.errors import UsageError
+    from stepwell.runtime.errors import PlanError, UsageError
     from stepwell.runtime.plan_file import read_plan
 
     plan = read_plan(existing(args.plan))
@@ -30,40 +31,48 @@ def run(args: argparse.Namespace) -> int:
     if not sections:
         names = ", ".join(s.name for s in plan.sections)
         raise UsageError(f"the plan has no section '{args.section}'", where=str(args.plan), hint=f"sections: {names}")
-    if args.ir:
-        sys.stdout.write("".join(section.module for section in sections))
-    elif args.remarks:
-        _print_remarks(plan.details, [s.name for s in sections])
-    elif args.json:
-        print(json.dumps({**plan.details, "sections": {s.name: dict(s.program) for s in sections}}, indent=1))
-    else:
-        _print_summary(plan.details, sections)
+    try:
+        text = _text(args, plan.details, sections)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:  # what the builder tells is checked nowhere else
+        reason = f"is damaged: its manifest tells what cannot be shown ({type(error).__name__}: {error})"
+        raise PlanError(reason, where=str(args.plan), hint="compile the plan again") from error
+    sys.stdout.write(text)
     return 0
 
 
-def _print_summary(details: Any, sections: list[Any]) -> None:
+def _text(args: argparse.Namespace, details: Any, sections: list[Any]) -> str:
+    if args.ir:
+        return "".join(section.module for section in sections)
+    if args.remarks:
+        return "".join(f"{line}\n" for line in _remarks(details, [s.name for s in sections]))
+    if args.json:
+        return json.dumps({**details, "sections": {s.name: dict(s.program) for s in sections}}, indent=1) + "\n"
+    return "".join(f"{line}\n" for line in _summary(details, sections))
+
+
+def _summary(details: Any, sections: list[Any]) -> Iterator[str]:
     from stepwell.runtime.program_reader import read_program
 
     versions = details.get("versions", {})
-    print("built with  " + ", ".join(f"{name} {number}" for name, number in versions.items()))
+    yield "built with  " + ", ".join(f"{name} {number}" for name, number in versions.items())
     for section in sections:
         program = read_program(section.program)
         code = ", ".join(f"{kind} {len(data):,} B" for kind, data in section.code.items())
-        print(f"\nsection     {section.name} ({section.level or section.target})")
-        print(f"pipeline    {details.get('pipelines', {}).get(section.name, 'unknown')}")
+        yield f"\nsection     {section.name} ({section.level or section.target})"
+        yield f"pipeline    {details.get('pipelines', {}).get(section.name, 'unknown')}"
         for binding in program.bindings:
             kind = "input" if binding.is_input else "output"
-            print(f"{kind:11} {binding.name}: {'x'.join(map(str, binding.shape))}x{binding.dtype}")
-        print(f"memory      arena {program.arena:,} B, constants {program.constants:,} B; code {code}")
-        print(f"kernels     {len(program.kernels)} in {len(program.launches)} launches")
+            yield f"{kind:11} {binding.name}: {'x'.join(map(str, binding.shape))}x{binding.dtype}"
+        yield f"memory      arena {program.arena:,} B, constants {program.constants:,} B; code {code}"
+        yield f"kernels     {len(program.kernels)} in {len(program.launches)} launches"
         for index, launch in enumerate(program.launches):
             size = f"grid {launch.grid}" if section.target != "cpu" else f"{launch.tiles} tiles"
-            print(f"  {index:3} {program.kernels[launch.kernel]:24} {size:18} {' + '.join(launch.names)}")
+            yield f"  {index:3} {program.kernels[launch.kernel]:24} {size:18} {' + '.join(launch.names)}"
 
 
-def _print_remarks(details: Any, sections: list[str]) -> None:
+def _remarks(details: Any, sections: list[str]) -> Iterator[str]:
     for entry in details.get("remarks", ()):
         if entry.get("section") in sections:
             hint = f" (hint: {entry['hint']})" if entry.get("hint") else ""
             place = " + ".join(entry["names"]) or "module"
-            print(f"{entry['section']}: [{entry['kind']}] {entry['pass']}: {place}: {entry['message']}{hint}")
+            yield f"{entry['section']}: [{entry['kind']}] {entry['pass']}: {place}: {entry['message']}{hint}"

@@ -33,20 +33,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Load, run, print a line for each output."""
     from stepwell.bench_report import random_inputs
-    from stepwell.cli.arrays import existing, read_inputs, writable
+    from stepwell.cli.arrays import existing, input_files, read_inputs, writable
+    from stepwell.files import refuse_overwriting
     from stepwell.runtime.engine import load
     from stepwell.runtime.errors import UsageError
 
     if args.random is not None and args.input:
         raise UsageError("--random and --input exclude each other")
+    if args.random is not None and args.random < 0:
+        raise UsageError(f"seed {args.random} is negative", where="--random", hint="give 0 or more")
     if args.output:
         writable(args.output)
+        refuse_overwriting([("--output", args.output)], [args.plan, *(file for _, file in input_files(args.input))])
     if args.on == "ptx":
         outputs = _run_ptx(args)
         _show(args, outputs)
         return 0
     with load(existing(args.plan), args.target, args.threads) as engine:
-        inputs = random_inputs(engine, args.random) if args.random is not None else read_inputs(args.input)
+        names = [binding.name for binding in engine.bindings if binding.is_input]
+        refuse_overwriting([("--output", args.output)], [file for _, file in input_files(args.input, names)])
+        inputs = random_inputs(engine, args.random) if args.random is not None else read_inputs(args.input, names)
         outputs = engine.run(inputs)
         print(engine.choice)
         if args.profile:
@@ -79,10 +85,11 @@ def _run_ptx(args: argparse.Namespace) -> dict[str, np.ndarray]:
         raise UsageError("--profile and --threads mean nothing with --on ptx")
     plan = read_plan(existing(args.plan))
     section = find_section(plan, None if args.target in ("auto", "cuda") else args.target)
+    bindings = read_program(section.program).bindings
     if args.random is None:
-        inputs = read_inputs(args.input)
+        inputs = read_inputs(args.input, [binding.name for binding in bindings if binding.is_input])
     else:
-        inputs = random_arrays(read_program(section.program).bindings, args.random)
+        inputs = random_arrays(bindings, args.random)
     report = run_plan(plan, inputs, section=section.name, seed=args.seed)
     print(f"section {section.name} on the PTX interpreter")
     for launch in report.launches:

@@ -30,7 +30,9 @@ def _add_pipeline(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--precision", choices=PRECISIONS, default="model", help="precision for --to")
     group.add_argument("--check-semantics", action="store_true", help="execute the module before and after each pass")
     group.add_argument(
-        "--reproducer-dir", default=".", metavar="DIR", help="where a failing pass leaves its reproducer"
+        "--reproducer-dir",
+        metavar="DIR",
+        help="where a failure by our fault leaves its reproducer (default: $STEPWELL_REPRODUCERS, else stepwell-reproducers)",
     )
     group.add_argument("--debug", action="store_true", help="show Python tracebacks")
 

@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from xdsl.dialects.builtin import ModuleOp
+from xdsl.utils.arg_spec import parse_spec
 from xdsl.utils.exceptions import ArgSpecParseError
+from xdsl.utils.target import Target
 from xdsl.xdsl_opt_main import xDSLOptMain
 
-from stepwell.driver import Driver, Observer, passes_of
-from stepwell.files import write_whole
-from stepwell.levels import check_level, set_level
+from stepwell.driver import Driver, Observer, is_fault, passes_of
+from stepwell.files import refuse_overwriting, write_whole
+from stepwell.levels import check_level, level_of, set_level
 from stepwell.lowering import lower_in_place
 from stepwell.modules import FORMATS, attach_weights, decode, parse_shape_options, plan_module_text, read_onnx
 from stepwell.observers import PrintAfterChange, Timing, TreeWriter
 from stepwell.opt.arguments import add_arguments
-from stepwell.opt.diagnostics import Diagnostic, diagnostics_of, expectations, mismatches, named_diagnostic
+from stepwell.opt.diagnostics import Diagnostic, diagnostics_of, expectations, mismatches
 from stepwell.opt.listing import help_pass, list_passes
 from stepwell.opt.remark_output import format_remarks
 from stepwell.passes import StepwellContext
 from stepwell.pipeline_value import pipeline
-from stepwell.remarks import Remark
-from stepwell.runtime.errors import ComparisonError, InternalError, StepwellError, UsageError
+from stepwell.remarks import Remark, check_pattern
+from stepwell.runtime.errors import ComparisonError, InternalError, ModelError, StepwellError, UsageError
 from stepwell.source import SourceMap, parse_text, verify_text
 from stepwell.target import choose_target, target_of
 from stepwell.universe import installed_universe, make_context
@@ -68,13 +71,65 @@ class StepwellOpt(xDSLOptMain):
         super().register_all_arguments(arg_parser)
         add_arguments(arg_parser)
 
+    def output_resulting_program(self, prog: ModuleOp) -> str:
+        """The text that `-t` makes. xDSL's own targets say what they cannot print by exceptions of every kind, and so does LLVM of a module that
+        came here at the last level; other failures of ours are faults."""
+        name = self.target_name
+        ours = ("mlir", *(target for target in self.available_targets if target.startswith("stepwell-")))
+        if name in ours and not (self.read_level == "llvm" and name != "mlir"):
+            with self.driver.stage(f"-t {name}", prog, f"-t {name}"):
+                return super().output_resulting_program(prog)
+        try:
+            return super().output_resulting_program(prog)
+        except Exception as error:
+            if self.args.debug or isinstance(error, MemoryError) or not is_fault(error):
+                raise
+            reason = str(error) or type(error).__name__
+            raise ModelError(f"this module cannot be printed so: {reason}", where=f"-t {name}") from error
+
     def setup_pipeline(self) -> None:
         if self.args.parsing_diagnostics or self.args.shrink:
             raise UsageError("--parsing-diagnostics and --shrink are xdsl-opt's", hint="use --verify-diagnostics")
         self.passes = passes_of(self.args.passes)
         self.shapes = parse_shape_options(self.args.shape)
+        self.target_name = self.check_target()
+        check_pattern(self.args.remarks_filter or "", "--remarks-filter")
         if self.args.input_file == "-":
             self.args.input_file = None
+        refuse_overwriting(self.output_files(), self.input_files())
+
+    def check_target(self) -> str:
+        """The name in `-t`; a UsageError where the target has no such options."""
+        try:
+            spec = parse_spec(self.args.target)
+        except ArgSpecParseError as error:
+            raise UsageError(str(error), where="-t") from None
+        factory = cast(Callable[..., type[Target]], self.available_targets[spec.name])
+        try:
+            if not inspect.signature(factory).parameters:
+                factory().from_spec(spec)
+        except (ArgSpecParseError, ValueError, TypeError) as error:
+            raise UsageError(str(error), where=f"-t {spec.name}") from None
+        return spec.name
+
+    def kept_files(self) -> list[str | Path]:
+        """What `--print-ir-tree-dir` must not overwrite: inputs, and the other outputs."""
+        return [*self.input_files(), *(file for _, file in self.output_files() if file)]
+
+    def input_files(self) -> list[str | Path]:
+        """The files that are read: what was named, and from where the weights came."""
+        named = [file for file in (self.args.input_file, self.args.weights) if file]
+        return [*named, *(self.ctx.weights.files if self.ctx.weights else ())]
+
+    def output_files(self) -> list[tuple[str, str | None]]:
+        """The files that are written at the end, with the options that name them."""
+        args = self.args
+        output = None if args.output_file == "-" else args.output_file
+        return [
+            ("-o", output),
+            ("--weights-out", args.weights_out),
+            ("--remarks-output-file", args.remarks_output_file),
+        ]
 
     def get_input_stream(self) -> tuple[IO[bytes], str]:
         try:
@@ -144,7 +199,6 @@ class StepwellOpt(xDSLOptMain):
         printed, reasons = [], []
         for chunk, offset in chunks:
             self.source = SourceMap(self.get_input_name(), offset)
-            self.ctx.remarks.begin_module()
             self.driver = self.make_driver()
             if self.args.verify_diagnostics:
                 reasons += self.verify_chunk(chunk, ending, offset)
@@ -187,7 +241,7 @@ class StepwellOpt(xDSLOptMain):
         if self.args.print_ir_after_change or self.args.print_between_passes:
             observers.append(PrintAfterChange(locations=self.args.print_debuginfo))
         if self.args.print_ir_tree_dir:
-            observers.append(TreeWriter(Path(self.args.print_ir_tree_dir), self.ctx.remarks))
+            observers.append(TreeWriter(Path(self.args.print_ir_tree_dir), self.ctx.remarks, self.kept_files))
         if self.args.time_passes:
             observers.append(Timing())
         return Driver(
@@ -211,6 +265,8 @@ class StepwellOpt(xDSLOptMain):
         """The text that one chunk becomes."""
         try:
             module = self.available_frontends[ending](chunk)
+            self.read_level = level_of(module)
+            refuse_overwriting(self.output_files(), self.input_files())
             self.apply_passes(module)
             self.write_weights(module)
             return self.output_resulting_program(module)
@@ -229,7 +285,7 @@ class StepwellOpt(xDSLOptMain):
         except StepwellError as error:
             found += diagnostics_of(error, self.source)
         remarks = self.ctx.remarks.remarks[before:]
-        found += [named_diagnostic("remark", remark.names, str(remark), self.source) for remark in remarks]
+        found += [Diagnostic("remark", self.source.line_of_names(r.names), str(r)) for r in remarks]
         return mismatches(expectations(decode(data, self.source.name)), found, offset)
 
     # --- writing
