@@ -1,0 +1,51 @@
+"""ONNX's own node tests as cases: the models and data that ship with the onnx package."""
+
+from __future__ import annotations
+
+import warnings
+from functools import partial
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from stepwell.dialects.numpy_types import Array
+from stepwell.testing.conformance.case import Case
+from stepwell.testing.conformance.run import Make
+
+PARAMETERS = frozenset({"shape", "axes"})
+"""Inputs that are parameters of an operator: networks have them as constants, so they are made initialisers here."""
+
+
+def node_tests() -> dict[str, Make]:
+    """Test name -> case. Collecting them takes seconds: ONNX makes the data anew."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from onnx.backend.test.case.node import collect_testcases
+
+        found = collect_testcases(None)
+    return {test.name: partial(_case, test) for test in found}
+
+
+def _case(test: Any) -> Case:
+    model = onnx.ModelProto()
+    model.CopyFrom(test.model)
+    inputs, outputs = test.data_sets[0]
+    feeds = dict(zip([entry.name for entry in model.graph.input], map(_array, inputs), strict=False))
+    for name in PARAMETERS & set(feeds):
+        model.graph.initializer.append(numpy_helper.from_array(feeds.pop(name), name))
+    expected = dict(zip([entry.name for entry in model.graph.output], map(_array, outputs), strict=False))
+    return Case(test.name, model, feeds, expected, rtol=test.rtol, atol=max(test.atol, 1e-6))
+
+
+def _array(value: Any) -> Array:
+    if isinstance(value, onnx.TensorProto):
+        return numpy_helper.to_array(value)
+    if (
+        isinstance(value, list) or value is None
+    ):  # a sequence or an optional: no executor takes one, but the case goes to it
+        made: Array = np.empty((), object)
+        made[()] = value
+        return made
+    return np.asarray(value)

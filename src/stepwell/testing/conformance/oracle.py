@@ -1,0 +1,85 @@
+"""What a case should give: ONNX Runtime, and ONNX's reference evaluator for what that does not implement; and how results are compared with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import onnx
+from onnx.reference import ReferenceEvaluator
+
+from stepwell.dialects.numpy_types import Array
+from stepwell.testing.conformance.case import Case
+
+
+class NoOracle(Exception):
+    """Nobody computes this case."""
+
+
+def expected_of(case: Case) -> Mapping[str, Array]:
+    """The outputs by name. Call it in a child: ONNX Runtime may die of a case too."""
+    if case.expected is not None:
+        return case.expected
+    names = [entry.name for entry in case.model.graph.output]
+    for oracle in (_onnxruntime, _reference):
+        try:
+            return dict(zip(names, oracle(case), strict=True))
+        except Exception as error:  # noqa: BLE001 - the next oracle may do
+            last = error
+    raise NoOracle(f"{type(last).__name__}: {last}".partition("\n")[0])
+
+
+def _onnxruntime(case: Case) -> list[Array]:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(case.model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return [np.asarray(array) for array in session.run(None, dict(case.feeds))]
+
+
+def _reference(case: Case) -> list[Array]:
+    model = onnx.ModelProto()
+    model.CopyFrom(case.model)
+    with np.errstate(all="ignore"):
+        results = ReferenceEvaluator(model).run(None, dict(case.feeds))
+    assert isinstance(results, list)
+    return [np.asarray(array) for array in results]
+
+
+def flushed(case: Case) -> Case:
+    """The case as a machine sees it that takes denormals of f32 and f64 for zeros and makes none: its bounds reach up to the least normal number."""
+    feeds = {name: _without_denormals(array) for name, array in case.feeds.items()}
+    return replace(case, feeds=feeds, atol=max(case.atol, float(np.finfo(np.float32).tiny)))
+
+
+def _without_denormals(array: Array) -> Array:
+    if array.dtype not in (np.float32, np.float64):
+        return array
+    return np.where(np.abs(array) < np.finfo(array.dtype).tiny, np.copysign(array.dtype.type(0), array), array)
+
+
+def difference(case: Case, expected: Mapping[str, Array], results: Mapping[str, object]) -> str:
+    """The first output that differs, and how; empty when all agree."""
+    for name, want in expected.items():
+        got = np.asarray(results[name])
+        if (got.dtype, got.shape) != (want.dtype, want.shape):
+            return f"{name} is {got.dtype}{list(got.shape)}, expected {want.dtype}{list(want.shape)}"
+        away = ~close(got, want, case.rtol, case.atol)
+        if away.any():
+            at = tuple(int(i) for i in np.argwhere(away)[0])
+            return f"{name}{list(at)} is {got[at]!r}, expected {want[at]!r} ({int(away.sum())} of {away.size} differ)"
+    return ""
+
+
+def close(got: Array, want: Array, rtol: float, atol: float) -> Array:
+    """Where `got` is `want` within `atol` + `rtol` * |want|; NaN equals NaN, infinities only themselves."""
+    if want.dtype.kind != "f":
+        return np.asarray(got == want)
+    with np.errstate(all="ignore"):
+        wide, exact = got.astype(np.float64), want.astype(np.float64)
+        near = np.abs(wide - exact) <= atol + rtol * np.abs(exact)
+    same = (wide == exact) | (np.isnan(wide) & np.isnan(exact))
+    return np.asarray(same | (near & np.isfinite(exact)))
