@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -20,12 +20,16 @@ PARAMETERS = frozenset({"shape", "axes"})
 
 def node_tests() -> dict[str, Make]:
     """Test name -> case. Collecting them takes seconds: ONNX makes the data anew."""
+    return {test.name: partial(_case, test) for test in _collected()}
+
+
+@cache
+def _collected() -> tuple[Any, ...]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from onnx.backend.test.case.node import collect_testcases
 
-        found = collect_testcases(None)
-    return {test.name: partial(_case, test) for test in found}
+        return tuple(collect_testcases(None))
 
 
 def _case(test: Any) -> Case:

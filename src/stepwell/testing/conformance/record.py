@@ -1,5 +1,5 @@
 """What was seen, checked in: `tests/conformance/<suite>-<executor>.txt`. Blocks of one status and reason; in them a line for each operator and form
-with its element types, those of which not all widths ended so with the widths in brackets; or a line for each node test.
+with its element types, those of which not all widths ended so with the widths in brackets; or the names of node tests.
 
     # right
     Add/column: float16 float32 int8[l-1 l+1]
@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from textwrap import wrap
 
 from stepwell.testing.conformance.case import BAD, Outcome, Status
 
@@ -58,7 +59,10 @@ def _lines(names: list[str], whole: Mapping[str, list[str]]) -> list[str]:
         form, _, type = head.rpartition("/")
         forms.setdefault(form, []).append(type if widths == whole[head] else f"{type}[{' '.join(widths)}]")
     tests = [name for name in names if "/" not in name]
-    return [*(f"{form}: {' '.join(types)}" for form, types in sorted(forms.items())), *sorted(tests)]
+    return [
+        *(f"{form}: {' '.join(types)}" for form, types in sorted(forms.items())),
+        *wrap(" ".join(sorted(tests)), 120),
+    ]
 
 
 def read(text: str, names: Iterable[str]) -> dict[str, Outcome]:
@@ -82,7 +86,7 @@ def read(text: str, names: Iterable[str]) -> dict[str, Outcome]:
 def _names(line: str, groups: Mapping[str, list[str]]) -> list[str]:
     form, colon, types = line.partition(": ")
     if not colon:
-        return [line]
+        return line.split()
     return [
         f"{form}/{type}/{width}"
         for type, widths in _TYPE.findall(types)

@@ -16,7 +16,7 @@ from signal import Signals
 
 from stepwell.testing.conformance.case import Case, Outcome
 
-SECONDS = 60.0
+SECONDS = 150.0
 """How long a child may take for a case alone; four cases together take about twice as long."""
 PATIENCE = 30.0
 """How long a child whose pipe closed may take to be gone: a core dump is written first."""

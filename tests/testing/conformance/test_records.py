@@ -1,0 +1,91 @@
+"""What the records say is right is right: a part of every suite by default, all of it as slow tests. See `stepwell.testing.conformance`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from stepwell.testing.conformance.case import BAD, Outcome
+from stepwell.testing.conformance.executors import EXECUTORS, missing
+from stepwell.testing.conformance.record import losses, record_path
+from stepwell.testing.conformance.run import Make, Runner
+from stepwell.testing.conformance.suites import SUITES, recorded, sample
+
+RECORDS = Path(__file__).resolve().parents[2] / "conformance"
+BUILT = ("x86-64-v4", "x86-64-v3", "sm_90a")
+SHORT = {"x86-64-v4": 40, "x86-64-v3": 80, "sm_90a": 60}
+"""About one right case in so many is run by default, and fewer of those that are refused."""
+
+
+@cache
+def cases_of(suite: str, executor: str) -> dict[str, Make]:
+    return SUITES[suite].cases(executor)
+
+
+def known(suite: str, executor: str) -> dict[str, Outcome]:
+    path = record_path(RECORDS, suite, executor)
+    return recorded(path, cases_of(suite, executor)) if path.exists() else {}
+
+
+def of_status(outcomes: Mapping[str, Outcome], *statuses: str) -> list[str]:
+    return [name for name, outcome in outcomes.items() if outcome.status in statuses]
+
+
+def check(suite: str, executor: str, names: list[str], jobs: int = 1) -> None:
+    """These cases end no worse than the record says."""
+    before = known(suite, executor)
+    seen = Runner(executor, jobs).run(cases_of(suite, executor), SUITES[suite].batches(names, before))
+    assert len(seen) == len(names)
+    lost = losses({name: before.get(name, Outcome("refused")) for name in names}, seen)
+    assert not lost, "\n".join([f"{len(lost)} cases are worse than recorded", *lost[:20]])
+
+
+def part(suite: str, executor: str, share: int) -> list[str]:
+    outcomes = known(suite, executor)
+    refused = sample(of_status(outcomes, "refused"), 40 * share)
+    return sample(of_status(outcomes, "right"), share) + refused
+
+
+def skip_unless_here(executor: str) -> None:
+    if why := missing(executor):
+        pytest.skip(why)
+
+
+@pytest.mark.parametrize("executor", SHORT)
+def test_a_part_of_the_sweep(executor: str) -> None:
+    skip_unless_here(executor)
+    check("sweep", executor, part("sweep", executor, SHORT[executor]))
+
+
+def test_node_tests() -> None:
+    """All of ONNX's node tests at the graph level, and a part of them compiled. One test, because collecting them takes longer than running them."""
+    check("nodes", "graph", list(cases_of("nodes", "graph")))
+    for executor in ("x86-64-v4", "sm_90a"):
+        if not missing(executor):
+            check("nodes", executor, part("nodes", executor, 12))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("executor", [*BUILT, "graph"])
+def test_the_sweep_in_full(executor: str) -> None:
+    skip_unless_here(executor)
+    check("sweep", executor, list(cases_of("sweep", executor)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("executor", BUILT)
+def test_the_node_tests_in_full(executor: str) -> None:
+    skip_unless_here(executor)
+    check("nodes", executor, list(cases_of("nodes", executor)))
+
+
+@pytest.mark.parametrize("suite", SUITES)
+@pytest.mark.parametrize("executor", EXECUTORS)
+def test_no_record_holds_what_may_not_be(suite: str, executor: str) -> None:
+    """Wrong numbers, deaths and our own faults: none. What a pass refuses though compile let it through: none."""
+    found = of_status(known(suite, executor), *BAD, "late")
+    if found:
+        pytest.xfail(f"{len(found)} cases, the first is {found[0]}")
