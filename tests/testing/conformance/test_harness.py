@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ def case(name: str, op: str = "Relu", x: Array = X) -> Case:
 
 
 def named(*names: str) -> dict[str, Make]:
-    return {name: lambda name=name: case(name) for name in names}
+    return {name: partial(case, name) for name in names}
 
 
 # --- the table
