@@ -58,9 +58,8 @@ def _to_float(value: Array, dtype: np.dtype[Any], saturate: bool) -> Array:
 
 def _to_integer(value: Array, dtype: np.dtype[Any], saturate: bool) -> Array:
     value, limits = _wide(value), ml_dtypes.iinfo(dtype)
-    if not saturate:
-        whole = np.trunc(value) if value.dtype.kind == "f" else value
-        return whole.astype(np.int64).astype(dtype) if dtype.kind == "V" else value.astype(dtype)
+    if not saturate and value.dtype.kind != "f":
+        return value.astype(np.int64).astype(dtype) if dtype.kind == "V" else value.astype(dtype)
     low, high = int(limits.min), int(limits.max)
     if value.dtype.kind != "f":
         exact = np.clip(value.astype(object), low, high)

@@ -13,11 +13,12 @@ from collections.abc import Callable, Mapping, Sequence
 from math import pi, sqrt
 
 from xdsl.dialects import arith, math
-from xdsl.dialects.builtin import FixedBitwidthType, IntegerType, TensorType
+from xdsl.dialects.builtin import IntegerType, TensorType, i1
 from xdsl.ir import Attribute, Operation, SSAValue
 
-from stepwell.dialects.graph.ops_elementwise import BinaryOp, CastOp, CompareOp, SelectOp, UnaryOp
+from stepwell.dialects.graph.ops_elementwise import SHIFT_KINDS, BinaryOp, CastOp, CompareOp, SelectOp, UnaryOp
 from stepwell.dialects.graph.scalar_sequence import Expansion, ScalarSequence, is_floating
+from stepwell.dialects.graph.total_arithmetic import divide, remainder, shift, truth, whole_number, width_of
 from stepwell.dialects.numpy_types import FLOATS8, STORAGE, is_unsigned
 
 _DIRECT: Mapping[str, type[Operation]] = {
@@ -60,10 +61,8 @@ _SIGNED_BINARY: Mapping[str, type[Operation]] = {
     "add": arith.AddiOp,
     "sub": arith.SubiOp,
     "mul": arith.MuliOp,
-    "div": arith.DivSIOp,
     "max": arith.MaxSIOp,
     "min": arith.MinSIOp,
-    "rem": arith.RemSIOp,
     "pow": math.IPowIOp,
     "and": arith.AndIOp,
     "or": arith.OrIOp,
@@ -73,11 +72,8 @@ _SIGNED_BINARY: Mapping[str, type[Operation]] = {
 }
 _UNSIGNED_BINARY: Mapping[str, type[Operation]] = {
     **_SIGNED_BINARY,
-    "div": arith.DivUIOp,
     "max": arith.MaxUIOp,
     "min": arith.MinUIOp,
-    "rem": arith.RemUIOp,
-    "mod": arith.RemUIOp,
     "shift_right": arith.ShRUIOp,
 }
 
@@ -85,7 +81,7 @@ _UNSIGNED_BINARY: Mapping[str, type[Operation]] = {
 def _abs(s: ScalarSequence, x: SSAValue) -> SSAValue:
     if is_floating(x.type):
         return s.op(math.AbsFOp, x)
-    return x if s.is_unsigned(x) else s.op(math.AbsIOp, x)
+    return x if s.is_unsigned(x) else s.op(arith.MaxSIOp, x, s.op(arith.SubiOp, s.constant(0, x), x))
 
 
 def _neg(s: ScalarSequence, x: SSAValue) -> SSAValue:
@@ -148,7 +144,7 @@ _COMPOSED: Mapping[str, Callable[[ScalarSequence, SSAValue], SSAValue]] = {
 
 def _mod(s: ScalarSequence, a: SSAValue, b: SSAValue) -> SSAValue:
     """The remainder with the sign of the divisor: one divisor is added where the truncating remainder has the other sign."""
-    rest, zero = s.op(arith.RemSIOp, a, b), s.constant(0, a)
+    rest, zero = remainder(s, a, b), s.constant(0, a)
     signs = s.op(arith.XOrIOp, s.compare("lt", rest, zero), s.compare("lt", b, zero))
     other = s.op(arith.AndIOp, s.compare("ne", rest, zero), signs)
     moved = s.op(arith.AddiOp, rest, b)
@@ -166,8 +162,12 @@ def expand_binary(kind: str, a: SSAValue, b: SSAValue, *, unsigned: bool = False
     s = ScalarSequence(unsigned)
     if is_floating(a.type):
         return s.ops, s.op(_FLOAT_BINARY[kind], a, b)
-    if kind == "mod" and not s.is_unsigned(a):
-        return s.ops, _mod(s, a, b)
+    if kind == "div":
+        return s.ops, divide(s, a, b)
+    if kind in ("mod", "rem"):
+        return s.ops, _mod(s, a, b) if kind == "mod" and not s.is_unsigned(a) else remainder(s, a, b)
+    if kind in SHIFT_KINDS:
+        return s.ops, shift(s, (_UNSIGNED_BINARY if s.is_unsigned(a) else _SIGNED_BINARY)[kind], a, b)
     return s.ops, s.op((_UNSIGNED_BINARY if s.is_unsigned(a) else _SIGNED_BINARY)[kind], a, b)
 
 
@@ -178,15 +178,17 @@ def expand_compare(kind: str, a: SSAValue, b: SSAValue, *, unsigned: bool = Fals
 
 
 def expand_cast(x: SSAValue, to: Attribute, *, unsigned: tuple[bool, bool] = (False, False)) -> Expansion:
-    """The ops that convert the scalar `x` to element type `to`: none when it has it already. i1 counts as 0 and 1; to i1, all but 0 is 1.
+    """The ops that convert the scalar `x` to element type `to`, as graph.cast says: none when it has it already.
     `unsigned`: whether `x` and the result are unsigned although their types are signless."""
     s = ScalarSequence(unsigned[0])
     before = x.type
-    signs = unsigned[0] or is_unsigned(before), unsigned[1] or is_unsigned(to)
+    signs = unsigned[0] or is_unsigned(before) or before == i1, unsigned[1] or is_unsigned(to)
     if before == to:
         return s.ops, x
     if isinstance(to, IntegerType) and to.width.data == 1:
-        return s.ops, s.compare("ne", x, s.constant(0, x))
+        return s.ops, truth(s, x)
+    if isinstance(to, IntegerType) and is_floating(before):
+        return s.ops, whole_number(s, x, to, signs[1])
     made = _conversion(before, to, signs)
     return s.ops, s.op(made, x, result=to)
 
@@ -194,19 +196,12 @@ def expand_cast(x: SSAValue, to: Attribute, *, unsigned: tuple[bool, bool] = (Fa
 def _conversion(before: Attribute, to: Attribute, unsigned: tuple[bool, bool]) -> type[Operation]:
     match is_floating(before), is_floating(to):
         case True, True:
-            return arith.ExtFOp if _width(to) > _width(before) else arith.TruncFOp
-        case True, False:
-            return arith.FPToUIOp if unsigned[1] else arith.FPToSIOp
+            return arith.ExtFOp if width_of(to) > width_of(before) else arith.TruncFOp
         case False, True:
             return arith.UIToFPOp if unsigned[0] else arith.SIToFPOp
-    if _width(to) < _width(before):
+    if width_of(to) < width_of(before):
         return arith.TruncIOp
     return arith.ExtUIOp if unsigned[0] else arith.ExtSIOp
-
-
-def _width(type: Attribute) -> int:
-    assert isinstance(type, FixedBitwidthType)
-    return type.bitwidth
 
 
 Elementwise = UnaryOp | BinaryOp | CompareOp | SelectOp | CastOp

@@ -76,9 +76,10 @@ class BinaryOp(GraphOp):
 
     Kinds: add sub mul div max min pow mod rem and or xor shift_left shift_right atan2. Both operands and the result have one type:
     broadcasting is explicit (`graph.broadcast`). max and min of a NaN are NaN, and -0 is below +0. `mod` has the sign of the divisor, `rem`
-    that of the dividend. Integers wrap; div truncates toward zero; div, mod and rem by 0 are undefined (the interpreter gives 0); pow
-    with a negative exponent truncates toward zero. and, or, xor are logic on i1 and bits on integers. shift_right keeps the sign of a signed
-    integer; an amount of the width or more gives 0. atan2(a, b) is the angle of the point (b, a); floats only."""
+    that of the dividend. Integers wrap; div truncates toward zero (ONNX), the lowest integer over -1 wraps to itself; div, mod and rem by 0,
+    which ONNX leaves open, give 0: no value of the data is a signal; pow with a negative exponent truncates toward zero. and, or, xor are
+    logic on i1 and bits on integers. shift_right keeps the sign of a signed integer; an amount of the width or more gives 0. atan2(a, b) is
+    the angle of the point (b, a); floats only."""
 
     name = "graph.binary"
 
@@ -156,8 +157,8 @@ class SelectOp(GraphOp):
 class CastOp(GraphOp):
     """Conversion of every element: `graph.cast %x saturate : tensor<4xf32> -> tensor<4xf8E4M3FN>`.
 
-    Any element type to any other. Floats round to nearest even. A float becomes an integer by truncation toward zero; outside of the
-    integer's range the result is undefined, with `saturate` it is the nearest integer of the range, and 0 for a NaN. Integers wrap to narrower
+    Any element type to any other. Floats round to nearest even. A float becomes an integer by truncation toward zero (ONNX); what
+    ONNX leaves open is the nearest integer of the range for values outside of it, and 0 for a NaN. Integers wrap to narrower
     ones, with `saturate` they stay in range. i1 counts as 0 and 1; to i1, all but 0 is true. A value too large for a float type becomes an
     infinity, or a NaN where the type has none; with `saturate` the largest finite value (an infinity too; a NaN stays). Types without NaN give
     -0 for it. `rounding` says how f8E8M0FNU picks its power of two: nearest (absent), up or down."""
