@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xdsl.builder import Builder
-from xdsl.dialects import arith, math
-from xdsl.dialects.builtin import FloatAttr, IntegerAttr, f32, i32
-from xdsl.ir import Operation, SSAValue
+from xdsl.dialects import arith
+from xdsl.dialects.builtin import f32, i32
+from xdsl.ir import SSAValue
+
+from stepwell.transforms.tile._scalars import Scalars
 
 ERF_LIMIT = 3.92
 ERF_P = (
@@ -39,40 +40,6 @@ EXP_P = (
 LOG2_E = 1.4426950216293335
 LN2_HIGH, LN2_LOW = 0.693145751953125, 1.428606765330187e-06  # the high part has 15 bits: n times it is exact
 TO_INTEGER = 12582912.0  # 1.5 * 2^23: adding it leaves the nearest integer in the low bits of the sum
-
-
-class Scalars:
-    """Inserts scalar ops through a builder and returns their results."""
-
-    def __init__(self, build: Builder) -> None:
-        self.build = build
-
-    def op(self, made: Operation) -> SSAValue:
-        """Insert an op with one result."""
-        return self.build.insert(made).results[0]
-
-    def number(self, value: float) -> SSAValue:
-        """An f32 constant."""
-        return self.op(arith.ConstantOp(FloatAttr(value, f32)))
-
-    def integer(self, value: int) -> SSAValue:
-        """An i32 constant."""
-        return self.op(arith.ConstantOp(IntegerAttr(value, i32)))
-
-    def fma(self, a: SSAValue, b: SSAValue, c: SSAValue) -> SSAValue:
-        """a * b + c, rounded once."""
-        return self.op(math.FmaOp(a, b, c))
-
-    def clamp(self, x: SSAValue, low: float, high: float) -> SSAValue:
-        """x between two bounds; a NaN stays."""
-        return self.op(arith.MinimumfOp(self.op(arith.MaximumfOp(x, self.number(low))), self.number(high)))
-
-    def horner(self, coefficients: Sequence[float], x: SSAValue) -> SSAValue:
-        """The polynomial with the coefficients of x^0, x^1, .."""
-        total = self.number(coefficients[-1])
-        for coefficient in reversed(coefficients[:-1]):
-            total = self.fma(total, x, self.number(coefficient))
-        return total
 
 
 def _rational(s: Scalars, x: SSAValue, limit: float, p: Sequence[float], q: Sequence[float]) -> SSAValue:

@@ -16,6 +16,8 @@ becomes
   tile.yield %n
 } : !tile.tile<64x8xf32, regs>
 ```
+Bodies of tile.map are expanded, and those of linalg.generic in a tile.nest. A conversion from f64 to f16, which has no instruction either,
+goes through f32.
 """
 
 from __future__ import annotations
@@ -27,29 +29,36 @@ from typing import ClassVar
 from xdsl.builder import Builder
 from xdsl.context import Context
 from xdsl.dialects import arith, math
-from xdsl.dialects.builtin import BFloat16Type, Float16Type, Float32Type, ModuleOp, f32
+from xdsl.dialects.builtin import BFloat16Type, Float16Type, Float32Type, Float64Type, ModuleOp, f32, f64
+from xdsl.dialects.linalg.ops import GenericOp
 from xdsl.ir import Operation, SSAValue
 from xdsl.rewriter import InsertPoint
 
 from stepwell.dialects import tile
 from stepwell.passes import Meaning, StepwellPass, inherit_location, names_of, remarks_of
 from stepwell.remarks import Remark
-from stepwell.transforms.tile._polynomials import Scalars, erf, exp, tanh
+from stepwell.transforms.tile import _polynomials as single
+from stepwell.transforms.tile import _polynomials_f64 as double
+from stepwell.transforms.tile._logarithm import log
+from stepwell.transforms.tile._scalars import Scalars
 
 NAME = "tile-expand-math"
-EXPANSIONS: Mapping[type[Operation], Callable[[Scalars, SSAValue], SSAValue]] = {
-    math.ErfOp: erf,
-    math.TanhOp: tanh,
-    math.ExpOp: exp,
+Expansion = Callable[[Scalars, SSAValue], SSAValue]
+EXPANSIONS: Mapping[type[Operation], tuple[Expansion, Expansion]] = {
+    math.ErfOp: (single.erf, double.erf),
+    math.TanhOp: (single.tanh, double.tanh),
+    math.ExpOp: (single.exp, double.exp),
+    math.LogOp: (log, log),
 }
+"""Op -> its expansions for f32 and for f64."""
 
 
 @dataclass(frozen=True)
 class ExpandMathPass(StepwellPass):
-    """Expand math.erf, math.tanh and math.exp in the bodies of tile.map into clamped polynomials of fma, divf and
-    integer shifts: the same bits on every target. f32 results are within 5 units in the last place; 16-bit floats are
-    computed in f32, where a result may round the other way (the declared tolerance). f64 stays, with a remark. Remarks:
-    passed, missed."""
+    """Expand math.erf, math.tanh, math.exp and math.log in the bodies of kernels into polynomials of fma, divf and integer
+    arithmetic: the same bits on every target. f32 and f64 results are within 5 units in the last place; 16-bit floats are
+    computed in f32, where a result may round the other way (the declared tolerance). Other types stay, with a remark.
+    Remarks: passed, missed."""
 
     name = NAME
     level: ClassVar[str] = "tile"
@@ -58,9 +67,15 @@ class ExpandMathPass(StepwellPass):
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         remarks = remarks_of(ctx)
-        for inner in [o for o in op.walk() if type(o) in EXPANSIONS and isinstance(o.parent_op(), tile.MapOp)]:
+        inside = [o for o in op.walk() if isinstance(o.parent_op(), tile.MapOp | GenericOp)]
+        for inner in inside:
+            if isinstance(inner, arith.TruncFOp) and _narrows_twice(inner):
+                narrow(inner)
+                remarks.add(Remark("passed", NAME, names_of(inner), "the conversion from f64 to f16 goes through f32"))
+            if type(inner) not in EXPANSIONS:
+                continue
             type_ = inner.operands[0].type
-            if not isinstance(type_, Float32Type | Float16Type | BFloat16Type):
+            if not isinstance(type_, Float64Type | Float32Type | Float16Type | BFloat16Type):
                 reason = f"{inner.name} of {type_} has no expansion"
                 remarks.add(Remark("missed", NAME, names_of(inner), reason, "compute it in f32"))
                 continue
@@ -68,15 +83,47 @@ class ExpandMathPass(StepwellPass):
             expand(inner)
 
 
-def expand(op: Operation) -> None:
-    """Replace one op by its expansion, in f32."""
+def _scalars(op: Operation, of: Float32Type | Float64Type) -> Scalars:
     build = Builder(InsertPoint.before(op), operation_insertion_handler=[lambda made: inherit_location(made, op)])
-    scalars, x, type_ = Scalars(build), op.operands[0], op.operands[0].type
-    narrow = not isinstance(type_, Float32Type)
-    value = EXPANSIONS[type(op)](scalars, scalars.op(arith.ExtFOp(x, f32)) if narrow else x)
-    op.results[0].replace_all_uses_with(scalars.op(arith.TruncFOp(value, type_)) if narrow else value)
+    return Scalars(build, of)
+
+
+def _replace(op: Operation, value: SSAValue) -> None:
+    op.results[0].replace_all_uses_with(value)
     op.detach()
     op.erase()
+
+
+def expand(op: Operation) -> None:
+    """Replace one op by its expansion, in f64 for f64 and in f32 for all else."""
+    x, type_ = op.operands[0], op.operands[0].type
+    in_single, in_double = EXPANSIONS[type(op)]
+    if isinstance(type_, Float64Type):
+        _replace(op, in_double(_scalars(op, f64), x))
+        return
+    scalars = _scalars(op, f32)
+    narrow = not isinstance(type_, Float32Type)
+    value = in_single(scalars, scalars.op(arith.ExtFOp(x, f32)) if narrow else x)
+    _replace(op, scalars.op(arith.TruncFOp(value, type_)) if narrow else value)
+
+
+def _narrows_twice(op: arith.TruncFOp) -> bool:
+    return isinstance(op.operands[0].type, Float64Type) and isinstance(op.results[0].type, Float16Type)
+
+
+def narrow(op: arith.TruncFOp) -> None:
+    """f64 to f16 by way of f32 rounded to odd, so that the second rounding is that of the first value (Boldo and Melquiond, "Emulation of
+    FMA and correctly rounded sums", 2008): toward zero, and the last bit set where anything was lost."""
+    x = op.operands[0]
+    s, wide = _scalars(op, f32), _scalars(op, f64)
+    nearest = s.op(arith.TruncFOp(x, f32))
+    back = wide.op(arith.ExtFOp(nearest, f64))
+    beyond = wide.compare(wide.op(math.AbsFOp(back)), "ogt", wide.op(math.AbsFOp(x)))
+    bits = s.to_bits(nearest)
+    toward_zero = s.select(beyond, s.subtract(bits, s.integer(1)), bits)
+    odd = s.op(arith.OrIOp(toward_zero, s.integer(1)))
+    rounded = s.from_bits(s.select(wide.compare(back, "une", x), odd, bits))
+    _replace(op, s.op(arith.TruncFOp(rounded, op.results[0].type)))
 
 
 PASS = ExpandMathPass
