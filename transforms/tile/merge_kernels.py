@@ -28,6 +28,7 @@ from stepwell.passes import Meaning, StepwellPass, fuse_locations, names_of, rem
 from stepwell.remarks import Remark
 
 NAME = "tile-merge-kernels"
+Kernel = tile.KernelOp | tile.NestOp
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,9 @@ class MergeKernelsPass(StepwellPass):
     meaning: ClassVar[Meaning] = "exact"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        kept: dict[tuple[object, ...], list[tile.KernelOp]] = {}
+        kept: dict[tuple[object, ...], list[Kernel]] = {}
         renamed: dict[str, str] = {}
-        for kernel in [inner for inner in op.ops if isinstance(inner, tile.KernelOp)]:
+        for kernel in [inner for inner in op.ops if isinstance(inner, Kernel)]:
             candidates = kept.setdefault(signature(kernel), [])
             first = next((other for other in candidates if equal_bodies(other, kernel)), None)
             if first is None:
@@ -64,18 +65,20 @@ class MergeKernelsPass(StepwellPass):
                 apply.kernel = SymbolRefAttr(renamed[name])
 
 
-def signature(kernel: tile.KernelOp) -> tuple[object, ...]:
-    """What equal kernels have in common, cheap to compare."""
-    return (kernel.function_type, kernel.config, tuple(op.name for op in kernel.body.walk()))
+def signature(kernel: Kernel) -> tuple[object, ...]:
+    """What equal kernels have in common, cheap to compare. Types are part of it: structural equivalence in xDSL looks at operands, properties
+    and regions only."""
+    ops = tuple((op.name, *op.result_types) for op in kernel.body.walk())
+    return (kernel.name, kernel.function_type, kernel.config, ops)
 
 
-def equal_bodies(first: tile.KernelOp, second: tile.KernelOp) -> bool:
+def equal_bodies(first: Kernel, second: Kernel) -> bool:
     """Whether two kernels are the same but for name and locations."""
     attributes = dict(first.attributes) == dict(second.attributes)
     return attributes and first.body.is_structurally_equivalent(second.body)
 
 
-def fuse_names(kept: tile.KernelOp, merged: tile.KernelOp) -> None:
+def fuse_names(kept: Kernel, merged: Kernel) -> None:
     """Give each op of `kept` the source names of its counterpart too."""
     for op, other in zip(kept.walk(), merged.walk(), strict=True):
         op.location = fuse_locations([op, other])

@@ -5,6 +5,8 @@
 // CHECK: tile.kernel @first
 // CHECK-NOT: tile.kernel @second
 // CHECK: tile.kernel @third
+// CHECK: tile.kernel @narrow
+// CHECK: tile.kernel @wide
 // CHECK: tile.apply @first
 // CHECK: tile.apply @first
 // CHECK: tile.apply @third
@@ -45,6 +47,22 @@ builtin.module attributes {stepwell.level = "tile"} {
       tile.store %o, %y[%i, %j]
     }
   } loc("c")
+  tile.kernel @narrow(%x: !tile.ref<1xf32, plain>) -> (%y: !tile.ref<2xf32, plain>) config #tile.config<block = [1, 16]> {
+    tile.wait_predecessor
+    tile.for_tiles (%i, %j) of %y block [1, 16] {
+      %a = tile.load %x[%j] : !tile.tile<1xf32, regs>
+      %b = tile.broadcast %a dims [1] : !tile.tile<1x16xf32, regs>
+      tile.store %b, %y[%i, %j]
+    }
+  } loc("d")
+  tile.kernel @wide(%x: !tile.ref<1xf32, plain>) -> (%y: !tile.ref<2xf32, plain>) config #tile.config<block = [1, 16]> {
+    tile.wait_predecessor
+    tile.for_tiles (%i, %j) of %y block [1, 16] {
+      %a = tile.load %x[%j] : !tile.tile<16xf32, regs>
+      %b = tile.broadcast %a dims [1] : !tile.tile<1x16xf32, regs>
+      tile.store %b, %y[%i, %j]
+    }
+  } loc("e")
   func.func @main(%x: tensor<9x9xf32>, %y: tensor<5x40xf32>) -> (tensor<9x9xf32>, tensor<5x40xf32>, tensor<9x9xf32>) {
     %0 = tile.apply @first(%x) : (tensor<9x9xf32>) -> tensor<9x9xf32>
     %1 = tile.apply @second(%y) : (tensor<5x40xf32>) -> tensor<5x40xf32>
