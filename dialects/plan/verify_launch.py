@@ -9,15 +9,18 @@ from xdsl.utils.exceptions import VerifyException
 
 from stepwell.dialects.plan.attributes import BufferType, TableType, TensorMapType, WindowType
 from stepwell.dialects.plan.ops_launch import LaunchOp, TensorMapOp
+from stepwell.dialects.tile.ops_nest import NestOp
 
 
 def parameter_kind(parameter: Attribute) -> str:
-    """The kind of launch argument that a kernel parameter of this type takes: window, buffer, tensor_map, table, a
+    """The kind of launch argument that a kernel parameter of this type takes: window, buffer (a tensor too), tensor_map, table, a
     global pointer (buffer or table), a pointer of the llvm level (any memory: a tensor map is passed by address), or
     value."""
     match parameter.name:
         case "tile.ref":
             return "window" if "window" in str(parameter) else "buffer"
+        case "tensor":
+            return "buffer"
         case "hopper.tensor_map" | "plan.tensor_map":
             return "tensor_map"
         case "plan.table":
@@ -60,6 +63,8 @@ def kernel_parameters(kernel: Operation) -> list[Attribute] | None:
     kernels)."""
     if "stepwell.kernel" in kernel.attributes or not kernel.regions or not kernel.regions[0].blocks:
         return None
+    if isinstance(kernel, NestOp):
+        return [*kernel.function_type.inputs, *kernel.function_type.outputs]
     return [argument.type for argument in kernel.regions[0].blocks[0].args]
 
 

@@ -11,10 +11,11 @@ from stepwell.dialects.tile.config import Config, ConfigAttr
 from stepwell.dialects.tile.ops_compute import MapOp, MmaOp
 from stepwell.dialects.tile.ops_host import ApplyOp, WindowOp
 from stepwell.dialects.tile.ops_kernel import ForOp, ForTilesOp, KernelOp, WaitPredecessorOp, YieldOp
+from stepwell.dialects.tile.ops_nest import NestOp
 from stepwell.dialects.tile.ops_tiles import BroadcastOp, FillOp, LoadOp, StoreOp
 
 OPS = (
-    KernelOp, ApplyOp, WindowOp, WaitPredecessorOp, ForTilesOp, ForOp, YieldOp,
+    KernelOp, NestOp, ApplyOp, WindowOp, WaitPredecessorOp, ForTilesOp, ForOp, YieldOp,
     LoadOp, StoreOp, FillOp, MmaOp, MapOp, BroadcastOp,
 )  # fmt: skip
 TILE = Dialect("tile", list(OPS), [TileType, RefType, ViewType, ResidenceAttr, AccessAttr, ConfigAttr])
@@ -36,6 +37,7 @@ __all__ = [
     "LoadOp",
     "MapOp",
     "MmaOp",
+    "NestOp",
     "RefType",
     "Residence",
     "ResidenceAttr",

@@ -14,6 +14,7 @@ from xdsl.printer import Printer
 
 MMA_KINDS = ("none", "fma", "wgmma_f16", "wgmma_tf32")
 COPY_KINDS = ("direct", "pointer_table", "tma", "tma_im2col")
+FORMS = ("tiles", "nest")
 TARGETS = ("sm_90a", "x86-64-v4", "x86-64-v3")
 
 WARPGROUP = 4  # warps
@@ -31,7 +32,7 @@ class Config:
     """How a kernel is scheduled. `block`: extents of the output tile, one per output dim. `k`: elements of the
     reduction per stage. `stages`: depth of the shared-memory ring. `warps`: per block, the producer's included.
     `order`: how tiles follow each other. `copy`: how operands are fetched. `mma`: the matrix instruction. `swizzle`:
-    bytes of the shared-memory swizzle, 0 without."""
+    bytes of the shared-memory swizzle, 0 without. `form`: nest computes element by element, in blocks of so many (`tile.nest`)."""
 
     block: tuple[int, ...]
     k: int = 1
@@ -44,6 +45,7 @@ class Config:
     mma: str = "none"
     epilogue: str = "direct"
     swizzle: int = 0
+    form: str = "tiles"
 
     def __str__(self) -> str:
         shown = (f for f in fields(self) if f.name == "block" or getattr(self, f.name) != f.default)
@@ -69,7 +71,13 @@ def _value_text(value: object) -> str:
     return "[" + ", ".join(str(v) for v in value) + "]" if isinstance(value, tuple) else str(value)
 
 
-_CHOICES = {"order": ("rows", "columns"), "copy": COPY_KINDS, "mma": MMA_KINDS, "epilogue": ("direct",)}
+_CHOICES = {
+    "order": ("rows", "columns"),
+    "copy": COPY_KINDS,
+    "mma": MMA_KINDS,
+    "epilogue": ("direct",),
+    "form": FORMS,
+}
 _LISTS = ("block", "cluster")
 
 
@@ -128,6 +136,9 @@ def violations(config: Config, target: str | None, facts: Facts = Facts()) -> It
     if target is not None and target not in TARGETS:
         yield f"the target {target} is not one of {', '.join(TARGETS)}"
         return
+    if config.form == "nest":
+        yield from _nest(config, target)
+        return
     if config.uses_wgmma:
         if target in X86_VECTORS:
             yield f"{config.mma} is an instruction of sm_90a and the target is {target}: use mma = fma"
@@ -151,6 +162,13 @@ def _general(config: Config) -> Iterator[str]:
         yield f"cluster = {list(config.cluster)}: no lowering forms clusters, leave [1, 1]"
     if config.split_k != 1:
         yield f"split_k = {config.split_k}: no lowering splits the reduction, leave 1"
+
+
+def _nest(config: Config, target: str | None) -> Iterator[str]:
+    if config != Config(block=config.block[:1], form="nest"):
+        yield "form = nest takes a block of one extent, the elements of a tile, and nothing else"
+    if target is not None and target not in X86_VECTORS:
+        yield f"form = nest is lowered for the CPU and the target is {target}"
 
 
 def _wgmma(config: Config, facts: Facts) -> Iterator[str]:

@@ -19,11 +19,13 @@ from xdsl.traits import SymbolTable
 
 from stepwell.dialects import graph
 from stepwell.dialects.evaluate import evaluate, evaluate_block
+from stepwell.dialects.linalg_interpreter import run_block as run_tensor_block
 from stepwell.dialects.numpy_types import Array, numpy_dtype
 from stepwell.dialects.tile.attributes import RefType, TileType
 from stepwell.dialects.tile.ops_compute import MapOp, MmaOp
 from stepwell.dialects.tile.ops_host import ApplyOp, WindowOp
 from stepwell.dialects.tile.ops_kernel import ForOp, ForTilesOp, KernelOp, WaitPredecessorOp, YieldOp
+from stepwell.dialects.tile.ops_nest import NestOp
 from stepwell.dialects.tile.ops_tiles import BroadcastOp, FillOp, LoadOp, StoreOp
 from stepwell.dialects.tile.refs import Dense, Output, Panels, Readable, Window, read
 from stepwell.runtime.errors import UsageError
@@ -59,6 +61,11 @@ def run_kernel(
     for output in outputs:
         output.check(f"tile.kernel @{kernel.sym_name.data}")
     return tuple(output.array for output in outputs)
+
+
+def run_nest(nest: NestOp, inputs: Sequence[Array]) -> tuple[Array, ...]:
+    """Run a nest on whole tensors."""
+    return run_tensor_block(nest.body.block, inputs)
 
 
 def _run_block(block: Block, env: Env, grid: int) -> list[Any]:
@@ -161,6 +168,8 @@ def run_host_op(op: Operation, operands: Sequence[Any]) -> tuple[Any, ...]:
         return (Window(operands[0], op.geometry(), op.fill.value.data),)
     assert isinstance(op, ApplyOp)
     kernel = SymbolTable.lookup_symbol(op, op.kernel)
+    if isinstance(kernel, NestOp):
+        return run_nest(kernel, operands)
     if not isinstance(kernel, KernelOp):
         raise UsageError(f"there is no tile.kernel {op.kernel} in this module", where=op.name)
     shapes = [result.type.get_shape() for result in op.results if isinstance(result.type, TensorType)]

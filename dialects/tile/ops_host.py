@@ -9,6 +9,7 @@ from typing import Any
 from xdsl.dialects.builtin import (
     DenseArrayBase,
     FlatSymbolRefAttrConstr,
+    FunctionType,
     SymbolRefAttr,
     TensorType,
     i64,
@@ -40,6 +41,7 @@ from stepwell.dialects.tile._syntax import (
 )
 from stepwell.dialects.tile.attributes import RefType, ViewType
 from stepwell.dialects.tile.ops_kernel import KernelOp
+from stepwell.dialects.tile.ops_nest import NestOp
 
 
 @irdl_op_definition
@@ -185,6 +187,10 @@ class _KernelUse(SymbolUserOpInterface):
     def verify(self, op: Operation) -> None:
         assert isinstance(op, ApplyOp)
         kernel = SymbolTable.lookup_symbol(op, op.kernel)
+        if isinstance(kernel, NestOp):
+            if kernel.function_type != FunctionType.from_lists(op.operand_types, op.result_types):
+                raise VerifyException(f"tile.apply: {op.kernel} is {kernel.function_type}, not what it is applied to")
+            return
         if not isinstance(kernel, KernelOp):
             raise VerifyException(f"tile.apply: there is no tile.kernel {op.kernel} in this module")
         refs = kernel.function_type

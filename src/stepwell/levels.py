@@ -30,8 +30,8 @@ ALLOWED: dict[str, frozenset[str]] = {
             *_SCALAR,
         }
     ),
-    "tile": frozenset({"builtin", "func", "graph.weight", "graph.reshape", "tile", *_SCALAR}),
-    "plan": frozenset({*_PROGRAM, "tile"}),
+    "tile": frozenset({"builtin", "func", "graph.weight", "graph.reshape", "tile", "tensor", "linalg", *_SCALAR}),
+    "plan": frozenset({*_PROGRAM, "tile", "tensor", "linalg"}),
     "kernel": frozenset({*_PROGRAM, "warp", "hopper", "func", "scf", "cf", "vector", "llvm", "llvm_extra"}),
     "llvm": frozenset({*_PROGRAM, "llvm", "llvm_extra"}),
 }

@@ -116,8 +116,9 @@ def fma_config(extents: Extents, target: str, copy: str) -> Config:
     return Config(block=(min(table[panel][0], extents.m), panel), copy=copy, mma="fma")
 
 
-def vector_config(target: str, shape: tuple[int, ...], copy: str) -> Config:
-    """A block for a kernel without mma: rows of whole vectors along the last dim, other dims one at a time."""
+def vector_config(target: str, shape: tuple[int, ...], copy: str, element_size: int = 4) -> Config:
+    """A block for a kernel without mma: rows of whole vectors along the last dim, other dims one at a time. On the CPU
+    elements of 8 bytes (those of a reduction's sums) halve the columns, so that the registers hold them."""
     rows, columns = shape[-2:]
     if target == "sm_90a":
         width = min(32, max(4, 1 << (columns - 1).bit_length()))
@@ -126,6 +127,15 @@ def vector_config(target: str, shape: tuple[int, ...], copy: str) -> Config:
         block = (min(min(max(even, least), most) // width, max(1, 1 << (rows - 1).bit_length())), width)
         return Config(block=(*(1,) * (len(shape) - 2), *block), warps=SIMT_WARPS, copy="direct")
     lanes, most = X86_VECTORS[target][1] // 4, 64 if target == "x86-64-v4" else 32
+    most = most // 2 if element_size > 4 else most
     width = min(most, _round_up(columns, lanes))
     block = (min(rows, 4 if target == "x86-64-v4" else 2), width)
     return Config(block=(*(1,) * (len(shape) - 2), *block), copy=copy)
+
+
+NEST_WORK = 16384  # steps of a tile of a nest: long enough beside the microsecond of taking it, short enough to share
+
+
+def nest_config(steps: int) -> Config:
+    """Elements of a tile of a nest whose elements take so many steps."""
+    return Config(block=(max(1, min(1024, NEST_WORK // max(1, steps))),), form="nest")

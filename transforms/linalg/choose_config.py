@@ -8,28 +8,34 @@ becomes, for sm_90a,
 %y = graph.fusion "conv2" (%a = %x : .., %b = %w : ..) -> (tensor<128x8x8x64xf32>)
     config #tile.config<block = [64, 64], k = 32, stages = 4, warps = 8, copy = tma_im2col, mma = wgmma_tf32, swizzle = 128> { .. }
 ```
-A config that is there already is kept when it is legal, and an error with the reason when it is not.
+A config that is there already is kept when it is legal, and an error with the reason when it is not. On the CPU a fusion that has no form in
+tiles gets `form = nest`, which takes everything; a remark says why.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import prod
 from typing import ClassVar
 
 from xdsl.context import Context
-from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.builtin import FixedBitwidthType, ModuleOp, TensorType
+from xdsl.dialects.linalg.ops import GenericOp
 
 from stepwell.dialects import graph
+from stepwell.dialects.linalg_interpreter import loop_extents
 from stepwell.dialects.tile import Config, ConfigAttr
-from stepwell.dialects.tile.config import TARGETS, Facts, violations
+from stepwell.dialects.tile.config import TARGETS, X86_VECTORS, Facts, violations
 from stepwell.dialects.tile.kernel_rules import target_of
 from stepwell.passes import Meaning, PassFailure, StepwellPass, names_of, remarks_of
 from stepwell.remarks import Remark, RemarkCollector
 from stepwell.runtime.errors import UsageError
 from stepwell.transforms.linalg._eligible import element_size, is_plain, mma_refusals
-from stepwell.transforms.linalg._schedule import Extents, fma_config, vector_config, wgmma_config
+from stepwell.transforms.linalg._roles import reduction_loops
+from stepwell.transforms.linalg._schedule import Extents, fma_config, nest_config, vector_config, wgmma_config
 from stepwell.transforms.linalg._structure import Structure, structure_of
+from stepwell.transforms.lower._kernel_plan import tile_refusal
 
 NAME = "linalg-choose-config"
 
@@ -62,22 +68,48 @@ class ChooseConfigPass(StepwellPass):
             fusion.config = ConfigAttr(config)
 
     def _choose(self, fusion: graph.FusionOp, target: str, remarks: RemarkCollector) -> Config:
-        structure = structure_of(fusion)
-        refusals = list(mma_refusals(structure, target, tf32=self.tf32))
         names = names_of(fusion) or (fusion.fusion_name.data,)
         if fusion.config is not None:
-            config = _given(fusion)
-            reasons = list(illegal(structure, config, target, refusals))
-            if reasons:
-                raise PassFailure(f"its config is illegal on {target}: " + "; ".join(reasons), where=" + ".join(names))
-            remarks.add(Remark("passed", NAME, names, f"kept the given config: {config}"))
-            return config
-        if structure.root is not None and structure.roles is not None:
-            for reason in refusals:
-                remarks.add(Remark("missed", NAME, names, reason))
-        config, why = choose(structure, target, refusals)
+            return self._keep(fusion, target, remarks)
+        try:
+            config, why, missed = self._tiles(fusion, target)
+            reason = tile_refusal(structure_of(fusion), config, target) if target in X86_VECTORS else ""
+        except PassFailure as failure:
+            if target not in X86_VECTORS:
+                raise
+            reason = failure.message
+        if reason:
+            config, why, missed = nest_config(_steps(fusion)), "one element after the other", [f"no tiles: {reason}"]
+        for message in missed:
+            remarks.add(Remark("missed", NAME, names, message))
         remarks.add(Remark("passed", NAME, names, f"{config}: {why}"))
         return config
+
+    def _keep(self, fusion: graph.FusionOp, target: str, remarks: RemarkCollector) -> Config:
+        """The config that the fusion has already; PassFailure with every reason when it is illegal."""
+        names, config = names_of(fusion) or (fusion.fusion_name.data,), _given(fusion)
+        if config.form == "nest":
+            reasons = list(violations(config, target))
+        else:
+            structure = structure_of(fusion)
+            reasons = list(illegal(structure, config, target, list(mma_refusals(structure, target, tf32=self.tf32))))
+        if reasons:
+            raise PassFailure(f"its config is illegal on {target}: " + "; ".join(reasons), where=" + ".join(names))
+        remarks.add(Remark("passed", NAME, names, f"kept the given config: {config}"))
+        return config
+
+    def _tiles(self, fusion: graph.FusionOp, target: str) -> tuple[Config, str, list[str]]:
+        """The config of a tile kernel, what decided it, and why it is no matrix product where it looks like one."""
+        structure = structure_of(fusion)
+        refusals = list(mma_refusals(structure, target, tf32=self.tf32))
+        config, why = choose(structure, target, refusals)
+        return config, why, refusals if structure.root is not None and structure.roles is not None else []
+
+
+def _steps(fusion: graph.FusionOp) -> int:
+    """Steps of the reductions behind one element."""
+    generics = [op for op in fusion.body.block.ops if isinstance(op, GenericOp)]
+    return sum(prod(loop_extents(op)[loop] for loop in reduction_loops(op)) for op in generics)
 
 
 def _given(fusion: graph.FusionOp) -> Config:
@@ -91,7 +123,7 @@ def choose(structure: Structure, target: str, refusals: list[str]) -> tuple[Conf
     copy = "direct" if is_vectors(structure) else "pointer_table"
     if refusals:
         shape = kernel_shape(structure)
-        config = vector_config(target, shape, copy)
+        config = vector_config(target, shape, copy, sum_size(structure))
         return config, f"no matrix product, {' x '.join(map(str, shape))} elements in vectors along the last dim"
     extents = product_extents(structure)
     size = f"m = {extents.m}, n = {extents.n}, k = {extents.taps} x {extents.k}"
@@ -106,6 +138,15 @@ def choose(structure: Structure, target: str, refusals: list[str]) -> tuple[Conf
 def is_vectors(structure: Structure) -> bool:
     """Whether every operand is dense, so that no row pointers are needed."""
     return not structure.operands or is_plain(structure)
+
+
+def sum_size(structure: Structure) -> int:
+    """Bytes of what a reduction carries; 4 without one."""
+    if structure.root is None:
+        return 4
+    type_ = structure.root.res[0].type
+    assert isinstance(type_, TensorType) and isinstance(type_.element_type, FixedBitwidthType)
+    return type_.element_type.size
 
 
 def kernel_shape(structure: Structure) -> tuple[int, ...]:

@@ -239,9 +239,9 @@ def _divide_by_index(op: graph.PoolOp, value: SSAValue) -> tuple[list[Operation]
         dilation, kernel, zero = index(op.dilations[d]), index(op.kernel[d]), index(0)
         bounds = []
         for limit in (low, high):
-            distance = add(arith.SubiOp(index(limit), start))
-            taps = add(arith.CeilDivSIOp(distance, dilation))
-            bounds.append(add(arith.MinSIOp(add(arith.MaxSIOp(taps, zero)), kernel)))
+            distance = add(arith.SubiOp(index(limit + op.dilations[d] - 1), start))
+            taps = add(arith.DivUIOp(add(arith.MaxSIOp(distance, zero)), dilation))
+            bounds.append(add(arith.MinSIOp(taps, kernel)))
         total = add(arith.MuliOp(total, add(arith.SubiOp(bounds[1], bounds[0]))))
     whole = add(arith.IndexCastOp(total, i32))
     assert isinstance(value.type, AnyFloat)

@@ -9,13 +9,20 @@ from dataclasses import dataclass, field
 from math import prod
 
 from xdsl.dialects import arith, func, math, vector
-from xdsl.dialects.builtin import ArrayAttr, FloatAttr, FunctionType, StringAttr, UnitAttr, VectorType, f32, i64
-from xdsl.ir import Block, Operation, Region, SSAValue
+from xdsl.dialects.builtin import FloatAttr, VectorType, f32
+from xdsl.ir import Operation, SSAValue
 
 from stepwell.codegen.targets import Target
-from stepwell.dialects import llvm_extra, tile
+from stepwell.dialects import tile
 from stepwell.transforms.lower._llvm_conversion import error_at
-from stepwell.transforms.lower._tile_to_cpu_emit import POINTER, Emitter, byte_size, chunk_width, slot_count
+from stepwell.transforms.lower._tile_to_cpu_emit import (
+    POINTER,
+    Emitter,
+    byte_size,
+    chunk_width,
+    kernel_function,
+    slot_count,
+)
 from stepwell.transforms.lower._tile_to_cpu_rows import Chunks, Ref, Row, RowEvaluator, TilePlace, column_mask
 
 
@@ -32,23 +39,7 @@ def tile_counts(extents: tuple[int, ...], block: tuple[int, ...]) -> tuple[int, 
 
 def build_function(kernel: tile.KernelOp, target: Target) -> func.FuncOp:
     """The function of `kernel`: (record, first tile, last tile)."""
-    block = Block(arg_types=[POINTER, i64, i64])
-    for argument, name in zip(block.args, ("record", "first", "last"), strict=True):
-        argument.name_hint = name
-    emit = Emitter(block.args[0], kernel.location)
-    _KernelBody(emit, kernel).walk_tiles(block.args[1], block.args[2])
-    emit.insert(func.ReturnOp())
-    block.add_ops(emit.prelude)
-    for op in list(emit.block.ops):
-        op.detach()
-        block.add_op(op)
-    function = func.FuncOp(kernel.sym_name.data, FunctionType.from_lists([POINTER, i64, i64], []), Region(block))
-    pairs = {"target-cpu": target.processor, "prefer-vector-width": str(8 * target.vector_bytes)}
-    listed = [ArrayAttr([StringAttr(key), StringAttr(value)]) for key, value in pairs.items()]
-    passthrough = ArrayAttr([StringAttr("nounwind"), *listed])
-    function.attributes |= {"stepwell.kernel": UnitAttr(), "passthrough": passthrough}
-    function.location = kernel.location
-    return function
+    return kernel_function(kernel, target, lambda emit, first, last: _KernelBody(emit, kernel).walk_tiles(first, last))
 
 
 @dataclass
@@ -233,10 +224,7 @@ class _KernelBody:
                 start = rows.address(ref, op.indices, self.row_dim, at.number)
                 pairs = zip(rows.row(op.tile, at), rows.chunk_addresses(start, element), strict=True)
                 for i, (chunk, address) in enumerate(pairs):
-                    if at.mask is None:
-                        self.emit.store(chunk, address, byte_size(element))
-                    else:
-                        self.emit.insert(llvm_extra.MaskedStoreOp(chunk, address, at.mask[i], byte_size(element)))
+                    self.emit.store(chunk, address, byte_size(element), None if at.mask is None else at.mask[i])
 
     # --- the matrix product
 

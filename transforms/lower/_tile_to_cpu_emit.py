@@ -11,11 +11,24 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar, cast
 
-from xdsl.dialects import arith, builtin, llvm, scf
-from xdsl.dialects.builtin import FloatAttr, IntegerAttr, VectorType, i64
+from xdsl.dialects import arith, builtin, func, llvm, scf
+from xdsl.dialects.builtin import (
+    ArrayAttr,
+    DenseIntOrFPElementsAttr,
+    FloatAttr,
+    FunctionType,
+    IntegerAttr,
+    StringAttr,
+    UnitAttr,
+    VectorType,
+    i1,
+    i8,
+    i64,
+)
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 
-from stepwell.dialects import tile
+from stepwell.codegen.targets import Target
+from stepwell.dialects import llvm_extra, tile
 
 OpT = TypeVar("OpT", bound=Operation)
 LoopBody = Callable[[SSAValue, list[SSAValue]], Sequence[SSAValue]]
@@ -30,6 +43,13 @@ def slot_count(ref: tile.RefType) -> int:
 def chunk_width(columns: int) -> int:
     """Lanes of one vector of a row: 64 -> 64, 24 -> 8."""
     return columns & -columns
+
+
+def memory_type(of: Attribute) -> Attribute:
+    """How a scalar or vector lies in memory: an i1 takes a byte, which is 0 or 1 (LLVM would pack a vector of them into bits)."""
+    if isinstance(of, VectorType):
+        return VectorType(memory_type(of.element_type), of.get_shape())
+    return i8 if of == i1 else of
 
 
 def byte_size(element: Attribute) -> int:
@@ -81,7 +101,7 @@ class Emitter:
     def splat(self, attr: Attribute, of: VectorType) -> SSAValue:
         """A vector constant whose elements are the scalar attribute `attr`."""
         assert isinstance(attr, FloatAttr | IntegerAttr)
-        return self.constant(builtin.DenseIntOrFPElementsAttr.from_list(cast(Any, of), [attr.value.data]), of)
+        return self.constant(DenseIntOrFPElementsAttr.from_list(cast(Any, of), [attr.value.data]), of)
 
     def slot(self, index: int, of: Attribute = i64) -> SSAValue:
         """Slot `index` of the record."""
@@ -89,7 +109,7 @@ class Emitter:
 
         def load() -> Operation:
             op = llvm.LoadOp(address, of, alignment=8)
-            op.attributes["invariant"] = builtin.UnitAttr()
+            op.attributes["invariant"] = UnitAttr()
             return op
 
         return self._once(("slot", index, of), load)
@@ -97,7 +117,7 @@ class Emitter:
     def scratch(self, count: int, element: Attribute, user: Operation | None = None) -> SSAValue:
         """Aligned memory of this call for `count` elements, of its own for each `user`."""
         one = self.integer(1)
-        of = llvm.LLVMArrayType(builtin.IntAttr(count), element)
+        of = llvm.LLVMArrayType(builtin.IntAttr(count), memory_type(element))
         return self._once(("scratch", of, user), lambda: llvm.AllocaOp(one, of, alignment=64))
 
     def binary(self, op: Callable[..., Operation], a: SSAValue, b: SSAValue) -> SSAValue:
@@ -130,15 +150,46 @@ class Emitter:
 
     def address(self, pointer: SSAValue, index: SSAValue | int, element: Attribute) -> SSAValue:
         """The address of element `index` of an array."""
-        return self.insert(llvm.GEPOp.from_mixed_indices(pointer, [index], element)).result
+        return self.insert(llvm.GEPOp.from_mixed_indices(pointer, [index], memory_type(element))).result
 
     def load(self, pointer: SSAValue, of: Attribute, alignment: int) -> SSAValue:
         """A scalar or vector from memory."""
-        return self.insert(llvm.LoadOp(pointer, of, alignment=alignment)).dereferenced_value
+        held = self.insert(llvm.LoadOp(pointer, memory_type(of), alignment=alignment)).dereferenced_value
+        return self._from_memory(held, of)
 
-    def store(self, value: SSAValue, pointer: SSAValue, alignment: int) -> None:
-        """A scalar or vector to memory."""
-        self.insert(llvm.StoreOp(value, pointer, alignment=alignment))
+    def masked_load(
+        self, pointer: SSAValue, mask: SSAValue, fill: FloatAttr | IntegerAttr, of: VectorType, alignment: int
+    ) -> SSAValue:
+        """A vector from memory; elements whose mask is false are not read and are `fill`."""
+        inside = memory_type(of)
+        assert isinstance(inside, VectorType)
+        value = IntegerAttr(int(fill.value.data != 0), i8) if of.element_type == i1 else fill
+        held = self.insert(llvm_extra.MaskedLoadOp(pointer, mask, self.splat(value, inside), alignment)).res
+        return self._from_memory(held, of)
+
+    def store(self, value: SSAValue, pointer: SSAValue, alignment: int, mask: SSAValue | None = None) -> None:
+        """A scalar or vector to memory, of a vector with a mask the elements whose mask is true."""
+        held = self._to_memory(value)
+        if mask is None:
+            self.insert(llvm.StoreOp(held, pointer, alignment=alignment))
+        else:
+            self.insert(llvm_extra.MaskedStoreOp(held, pointer, mask, alignment))
+
+    def _from_memory(self, held: SSAValue, of: Attribute) -> SSAValue:
+        if held.type == of:
+            return held
+        zero = self.zero(held.type)
+        return self.insert(llvm.ICmpOp(held, zero, IntegerAttr(llvm.ICmpPredicateFlag.NE.to_int(), i64))).res
+
+    def _to_memory(self, value: SSAValue) -> SSAValue:
+        of = memory_type(value.type)
+        return value if value.type == of else self.insert(llvm.ZExtOp(value, of)).res
+
+    def zero(self, of: Attribute) -> SSAValue:
+        """An i8 zero or a vector of them."""
+        return (
+            self.splat(IntegerAttr(0, i8), of) if isinstance(of, VectorType) else self.constant(IntegerAttr(0, i8), of)
+        )
 
     def loop(self, start: SSAValue, end: SSAValue, inits: Sequence[SSAValue], body: LoopBody) -> list[SSAValue]:
         """Count from `start` below `end` with carried values; `body` gets the counter and them and returns the next ones."""
@@ -160,3 +211,30 @@ class Emitter:
             regions.append(Region(self.block))
         self.block = outer
         self.insert(scf.IfOp(condition, [], regions[0], regions[1]))
+
+
+def kernel_function(
+    kernel: tile.KernelOp | tile.NestOp, target: Target, write: Callable[[Emitter, SSAValue, SSAValue], None]
+) -> func.FuncOp:
+    """A function (record, first tile, last tile) whose body `write` emits."""
+    block = Block(arg_types=[POINTER, i64, i64])
+    for argument, name in zip(block.args, ("record", "first", "last"), strict=True):
+        argument.name_hint = name
+    emit = Emitter(block.args[0], kernel.location)
+    write(emit, block.args[1], block.args[2])
+    emit.insert(func.ReturnOp())
+    block.add_ops(emit.prelude)
+    for op in list(emit.block.ops):
+        op.detach()
+        block.add_op(op)
+    function = func.FuncOp(kernel.sym_name.data, FunctionType.from_lists([POINTER, i64, i64], []), Region(block))
+    pairs = {
+        "target-cpu": target.processor,
+        "prefer-vector-width": str(8 * target.vector_bytes),
+        "denormal-fp-math": "preserve-sign,preserve-sign",  # the runtime flushes: tests of bits are not tests of floats
+    }
+    listed = [ArrayAttr([StringAttr(key), StringAttr(value)]) for key, value in pairs.items()]
+    passthrough = ArrayAttr([StringAttr("nounwind"), *listed])
+    function.attributes |= {"stepwell.kernel": UnitAttr(), "passthrough": passthrough}
+    function.location = kernel.location
+    return function

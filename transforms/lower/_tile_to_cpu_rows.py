@@ -11,7 +11,7 @@ from xdsl.dialects import arith, llvm, vector
 from xdsl.dialects.builtin import DenseIntOrFPElementsAttr, FloatAttr, IntegerAttr, VectorType, i32, i64
 from xdsl.ir import Attribute, Operation, SSAValue
 
-from stepwell.dialects import llvm_extra, tile
+from stepwell.dialects import tile
 from stepwell.passes import PassFailure
 from stepwell.transforms.lower._llvm_conversion import error_at
 from stepwell.transforms.lower._tile_to_cpu_emit import POINTER, Emitter, byte_size, chunk_width
@@ -165,8 +165,7 @@ class RowEvaluator:
             if mask is None:
                 chunks.append(self.emit.load(address, of, byte_size(fill.type)))
                 continue
-            op = llvm_extra.MaskedLoadOp(address, mask[i], self.emit.splat(fill, of), byte_size(fill.type))
-            chunks.append(self.emit.insert(op).res)
+            chunks.append(self.emit.masked_load(address, mask[i], fill, of, byte_size(fill.type)))
         return chunks
 
     def chunk_addresses(self, start: SSAValue, element: Attribute) -> list[SSAValue]:
@@ -187,14 +186,17 @@ class RowEvaluator:
         return self._repeat(lambda of: self.emit.splat(op.value, of), value)
 
     def _broadcast(self, op: tile.BroadcastOp, value: SSAValue, at: Row) -> Chunks:
-        """Along rows: the source is the row. Along columns: one scalar of the source for the whole row."""
-        assert isinstance(value.type, tile.TileType)
-        if op.get_dims()[-1] == value.type.rank - 1:
+        """Along rows: the source is the row. Along columns: one scalar of the source for the whole row, the same one for all rows where the
+        source is a single element."""
+        assert isinstance(value.type, tile.TileType) and isinstance(op.source.type, tile.TileType)
+        single = op.source.type.get_shape() == (1,) and value.type.get_shape()[op.get_dims()[-1]] != 1
+        if op.get_dims()[-1] == value.type.rank - 1 and not single:
             return self.row(op.source, at)
         load = op.source.owner
         if not isinstance(load, tile.LoadOp):
             raise error_at(op, "only a loaded tile is repeated along columns on the CPU")
-        ref, dim, last = self.refs[load.source], load.get_dims()[0], self.index(load.indices[-1])
+        ref, last = self.refs[load.source], self.index(load.indices[-1])
+        dim = None if single else load.get_dims()[0]
         last = self.emit.add(last, at.number) if dim == ref.type.rank - 1 else last
         address = self.emit.address(self.base(load, dim, at.number), last, ref.type.element_type)
         scalar = self.emit.load(address, ref.type.element_type, byte_size(ref.type.element_type))

@@ -19,7 +19,7 @@ tile.kernel @fc(%x: !tile.ref<3xf32, plain>, %w: !tile.ref<3xf32, packed<16>, co
 %y = tile.apply @fc(%x2, %w2) : (tensor<4x1x8xf32>, tensor<1x1x8x16xf32>) -> tensor<4x3xf32>
 ```
 A tensor.pad becomes the pads and the fill of a `tile.window`; the elementwise generics after the root become one
-`tile.map`."""
+`tile.map`. A fusion whose config says `form = nest` becomes a `tile.nest` of the same body."""
 
 from __future__ import annotations
 
@@ -31,17 +31,15 @@ from xdsl.builder import Builder
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp, StringAttr, TensorType
 from xdsl.rewriter import InsertPoint
-from xdsl.utils.exceptions import VerifyException
 
 from stepwell.dialects import graph, tile
-from stepwell.dialects.tile.config import violations
 from stepwell.dialects.tile.kernel_rules import target_of
-from stepwell.dialects.tile.registers import facts_of
 from stepwell.passes import Meaning, StepwellPass, inherit_location, names_of, remarks_of
 from stepwell.remarks import Remark
 from stepwell.transforms.linalg._structure import refuse, structure_of
-from stepwell.transforms.lower._tile_kernels import Plan, build_kernel
-from stepwell.transforms.lower._tile_operands import host_value, operands_of, reshaped
+from stepwell.transforms.lower._kernel_plan import checked_kernel, plan_kernel
+from stepwell.transforms.lower._tile_kernels import Plan
+from stepwell.transforms.lower._tile_operands import host_value, reshaped
 
 NAME = "stepwell-convert-linalg-to-tile"
 
@@ -59,16 +57,20 @@ class ConvertLinalgToTilePass(StepwellPass):
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         target = target_of(op)
         fusions = [inner for inner in op.walk() if isinstance(inner, graph.FusionOp)]
-        taken = {inner.sym_name.data for inner in op.ops if isinstance(inner, tile.KernelOp)}
-        plans = [plan_kernel(fusion, taken) for fusion in fusions]
-        kernels = [checked_kernel(plan, target) for plan in plans]
-        for plan in plans:
-            apply_kernel(plan)
-            names = names_of(plan.structure.fusion)
-            remarks_of(ctx).add(Remark("analysis", NAME, names, f"kernel @{plan.name}, {describe(plan)}"))
-        for plan in plans:
-            plan.structure.fusion.detach()
-            plan.structure.fusion.erase()
+        taken = {inner.sym_name.data for inner in op.ops if isinstance(inner, tile.KernelOp | tile.NestOp)}
+        plans = [_planned(fusion, taken) for fusion in fusions]
+        kernels = [checked_kernel(plan, target) if isinstance(plan, Plan) else plan for plan in plans]
+        for fusion, plan, kernel in zip(fusions, plans, kernels, strict=True):
+            name, names = kernel.sym_name.data, names_of(fusion)
+            if isinstance(plan, Plan):
+                apply_kernel(plan)
+            else:
+                apply_nest(fusion, name)
+            work = describe(plan) if isinstance(plan, Plan) else "element by element"
+            remarks_of(ctx).add(Remark("analysis", NAME, names, f"kernel @{name}, {work}"))
+        for fusion in fusions:
+            fusion.detach()
+            fusion.erase()
         first = op.body.block.first_op
         place = InsertPoint.before(first) if first is not None else InsertPoint.at_end(op.body.block)
         Builder(place).insert(kernels)
@@ -76,21 +78,31 @@ class ConvertLinalgToTilePass(StepwellPass):
         op.attributes["stepwell.level"] = StringAttr("tile")
 
 
-def plan_kernel(fusion: graph.FusionOp, taken: set[str]) -> Plan:
-    """Analyse a fusion and name its kernel; the name is added to `taken`."""
-    structure = structure_of(fusion)
-    if not isinstance(fusion.config, tile.ConfigAttr):
+def _planned(fusion: graph.FusionOp, taken: set[str]) -> Plan | tile.NestOp:
+    """Name the kernel of a fusion and analyse it, or make its nest; the name is added to `taken`."""
+    config = fusion.config
+    nest = isinstance(config, tile.ConfigAttr) and config.data.form == "nest"
+    structure = None if nest else structure_of(fusion)
+    if not isinstance(config, tile.ConfigAttr):
         raise refuse(fusion, "the fusion has no #tile.config", "run linalg-choose-config before")
-    groups = structure.groups()
-    groups = groups if len(groups) > 1 else ((),) * (2 - len(groups)) + groups
-    if len(groups) > 4:
-        raise refuse(fusion, f"its operands cut the result into {len(groups)} dims, tiles have up to 4")
-    config = fusion.config.data
-    if len(config.block) != len(groups):
-        raise refuse(fusion, f"block = {list(config.block)}, the kernel writes {len(groups)} dims")
     name = symbol_for(fusion.fusion_name.data, taken)
     taken.add(name)
-    return Plan(name, structure, config, operands_of(structure, config, groups), groups)
+    return build_nest(fusion, config, name) if structure is None else plan_kernel(structure, config.data, name)
+
+
+def build_nest(fusion: graph.FusionOp, config: tile.ConfigAttr, name: str) -> tile.NestOp:
+    """The body of a fusion as a kernel of its own."""
+    body = fusion.body.clone()
+    last = body.block.last_op
+    assert isinstance(last, graph.YieldOp)
+    end = tile.YieldOp(*last.values)
+    end.location = last.location
+    body.block.add_op(end)
+    last.detach()
+    last.erase()
+    nest = tile.NestOp(name, [v.type for v in fusion.inputs], [r.type for r in fusion.outputs], config, body)
+    inherit_location(nest, fusion)
+    return nest
 
 
 def symbol_for(name: str, taken: set[str]) -> str:
@@ -99,19 +111,6 @@ def symbol_for(name: str, taken: set[str]) -> str:
     stem = f"k{stem}" if stem[0].isdigit() else stem
     candidates = (stem if not number else f"{stem}_{number}" for number in range(len(taken) + 1))
     return next(candidate for candidate in candidates if candidate not in taken)
-
-
-def checked_kernel(plan: Plan, target: str | None) -> tile.KernelOp:
-    """The kernel, verified for the target; PassFailure with the verifier's reason otherwise."""
-    kernel = build_kernel(plan)
-    try:
-        kernel.verify()
-    except VerifyException as error:
-        raise refuse(plan.structure.fusion, str(error).splitlines()[-1]) from error
-    reasons = list(violations(plan.config, target, facts_of(kernel, target)))
-    if reasons:
-        raise refuse(plan.structure.fusion, f"its config is illegal on {target}: " + "; ".join(reasons))
-    return kernel
 
 
 def describe(plan: Plan) -> str:
@@ -138,6 +137,15 @@ def apply_kernel(plan: Plan) -> None:
     for result, made in zip(fusion.outputs, apply.results, strict=True):
         assert isinstance(result.type, TensorType)
         result.replace_all_uses_with(reshaped(made, result.type.get_shape(), build))
+
+
+def apply_nest(fusion: graph.FusionOp, name: str) -> None:
+    """Replace the uses of the fusion's results by the application of its nest."""
+    apply = tile.ApplyOp(name, list(fusion.inputs), [result.type for result in fusion.outputs])
+    inherit_location(apply, fusion)
+    Builder(InsertPoint.before(fusion)).insert(apply)
+    for result, made in zip(fusion.outputs, apply.results, strict=True):
+        result.replace_all_uses_with(made)
 
 
 def remove_unused(module: ModuleOp) -> None:

@@ -14,15 +14,17 @@ from math import prod
 from typing import ClassVar
 
 from xdsl.context import Context
-from xdsl.dialects import arith
+from xdsl.dialects import arith, func
 from xdsl.dialects.builtin import Float16Type, IntegerAttr, ModuleOp, StringAttr, i64
 from xdsl.ir import SSAValue
 
+from stepwell.codegen.targets import Target
 from stepwell.dialects import plan, tile
 from stepwell.passes import StepwellPass, inherit_location, names_of, remarks_of
 from stepwell.remarks import Remark
 from stepwell.target import target_of
 from stepwell.transforms.lower._llvm_conversion import error_at
+from stepwell.transforms.lower._nest_to_cpu import build_nest_function, nest_tiles
 from stepwell.transforms.lower._tile_to_cpu_body import build_function, is_product, tile_counts
 
 GROUP_BYTES = 768 * 1024
@@ -87,6 +89,25 @@ class _Launches:
         launch.detach()
         launch.erase()
 
+    def rewrite_nest(self, launch: plan.LaunchOp, nest: tile.NestOp) -> None:
+        """Replace the launch of `nest` by one with its addresses."""
+        args, inputs = [*launch.args, *launch.outs], len(launch.args)
+        for value in args:
+            if not isinstance(value.type, plan.BufferType) or not value.type.contiguous:
+                raise error_at(
+                    launch, f"{value.type} has strides: a nest reads and writes whole buffers", "copy it first"
+                )
+        reads, writes = list(range(inputs)), list(range(inputs, len(args)))
+        new = plan.LaunchOp(launch.kernel, args, tiles=nest_tiles(nest), reads=reads, writes=writes)
+        self._replace(launch, new)
+
+    def _replace(self, launch: plan.LaunchOp, new: plan.LaunchOp) -> None:
+        inherit_location(new, launch)
+        new.attributes |= launch.attributes
+        self.program.block.insert_op_before(new, launch)
+        launch.detach()
+        launch.erase()
+
 
 def _logical_extents(ref: SSAValue, value: SSAValue) -> tuple[int, ...]:
     """Extents of the ref's dims: of panels [N/P, T, K, P] they are [N, T, K] with N rounded up."""
@@ -104,9 +125,15 @@ def _strides(launch: plan.LaunchOp, value: SSAValue) -> tuple[int, ...]:
     return strides[:-1]
 
 
+def _function_of(kernel: tile.KernelOp | tile.NestOp, target: Target) -> func.FuncOp:
+    if isinstance(kernel, tile.NestOp):
+        return build_nest_function(kernel, target)
+    return build_function(kernel, target)
+
+
 @dataclass(frozen=True)
 class ConvertTileToCPU(StepwellPass):
-    """Lower every tile.kernel to a function over its tiles, and every launch to the record that it takes. Refuses, naming the op, what has no
+    """Lower every tile.kernel and tile.nest to a function over its tiles, and every launch to the record that it takes. Refuses, naming the op, what has no
     form by rows of vectors."""
 
     name = "stepwell-convert-tile-to-cpu"
@@ -117,12 +144,16 @@ class ConvertTileToCPU(StepwellPass):
         target = target_of(op)
         if target is None or target.family != "cpu":
             raise error_at(op, "the module is not for a CPU", 'stepwell.target = "cpu", stepwell.cpu = "x86-64-v4"')
-        kernels = {k.sym_name.data: k for k in op.body.block.ops if isinstance(k, tile.KernelOp)}
-        functions = {name: build_function(kernel, target) for name, kernel in kernels.items()}
+        kernels = {k.sym_name.data: k for k in op.body.block.ops if isinstance(k, tile.KernelOp | tile.NestOp)}
+        functions = {name: _function_of(kernel, target) for name, kernel in kernels.items()}
         for program in [p for p in op.body.block.ops if isinstance(p, plan.ProgramOp)]:
             launches = _Launches(program)
             for launch in [s for _, s in program.steps() if isinstance(s, plan.LaunchOp) and s.kernel_name in kernels]:
-                launches.rewrite(launch, kernels[launch.kernel_name])
+                kernel = kernels[launch.kernel_name]
+                if isinstance(kernel, tile.NestOp):
+                    launches.rewrite_nest(launch, kernel)
+                else:
+                    launches.rewrite(launch, kernel)
         for name, kernel in kernels.items():
             self._remark(ctx, kernel)
             op.body.block.insert_op_before(functions[name], kernel)
@@ -130,8 +161,11 @@ class ConvertTileToCPU(StepwellPass):
             kernel.erase()
         op.attributes["stepwell.level"] = StringAttr("kernel")
 
-    def _remark(self, ctx: Context, kernel: tile.KernelOp) -> None:
+    def _remark(self, ctx: Context, kernel: tile.KernelOp | tile.NestOp) -> None:
         remarks, names, name = remarks_of(ctx), names_of(kernel), f"@{kernel.sym_name.data}"
+        if isinstance(kernel, tile.NestOp):
+            remarks.add(Remark("analysis", self.name, names, f"{name}: loops over elements"))
+            return
         refs = [arg.type for arg in kernel.body.block.args if isinstance(arg.type, tile.RefType)]
         narrow = sum(isinstance(ref.element_type, Float16Type) for ref in refs)
         shape = "x".join(str(extent) for extent in kernel.config.data.block)

@@ -1,0 +1,118 @@
+"""A kernel without tiles: whole tensors, computed element by element. What no tile form takes is lowered by it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from xdsl.dialects.builtin import FunctionType, StringAttr, SymbolNameConstraint, TensorType
+from xdsl.ir import Attribute, Block, BlockArgument, Region
+from xdsl.irdl import IRDLOperation, irdl_op_definition, prop_def, region_def, traits_def
+from xdsl.parser import Parser
+from xdsl.printer import Printer
+from xdsl.traits import IsolatedFromAbove, NoTerminator, SymbolOpInterface
+from xdsl.utils.exceptions import VerifyException
+
+from stepwell.dialects.tile.config import ConfigAttr, violations
+from stepwell.dialects.tile.kernel_rules import target_of
+from stepwell.dialects.tile.ops_kernel import YieldOp
+
+BODY_DIALECTS = ("linalg", "tensor", "arith", "math")
+
+
+@irdl_op_definition
+class NestOp(IRDLOperation):
+    """A kernel over whole tensors of static shape: `tile.nest @y(%x: tensor<8x4xi1>) -> (tensor<4x8xi1>) config #tile.config<block =
+    [1024], form = nest> { .. tile.yield %r }`. The body is what linalg says of a fusion: linalg.generic, linalg.fill, tensor.pad, reshapes. It is a
+    nest of loops over the elements of each result, in blocks of the config's one extent; an element is computed with everything that it
+    depends on, sums in row-major order. Any rank, element type, stride and extent, 0 included; unlike a `tile.kernel` it holds its extents."""
+
+    name = "tile.nest"
+
+    sym_name = prop_def(SymbolNameConstraint())
+    function_type = prop_def(FunctionType)
+    config = prop_def(ConfigAttr)
+    body = region_def("single_block")
+
+    traits = traits_def(IsolatedFromAbove(), SymbolOpInterface(), NoTerminator())
+
+    def __init__(
+        self,
+        name: str,
+        inputs: Sequence[Attribute],
+        outputs: Sequence[Attribute],
+        config: ConfigAttr,
+        body: Region | None = None,
+    ) -> None:
+        properties: dict[str, Attribute] = {
+            "sym_name": StringAttr(name),
+            "function_type": FunctionType.from_lists(inputs, outputs),
+            "config": config,
+        }
+        super().__init__(properties=properties, regions=[body or Region(Block(arg_types=inputs))])
+
+    @property
+    def inputs(self) -> tuple[BlockArgument, ...]:
+        """The tensors that the kernel reads."""
+        return tuple(self.body.block.args)
+
+    @property
+    def results_of_body(self) -> YieldOp:
+        """The yield that ends the body."""
+        last = self.body.block.last_op
+        if not isinstance(last, YieldOp):
+            raise VerifyException(f"tile.nest @{self.sym_name.data}: the body ends in tile.yield")
+        return last
+
+    def verify_(self) -> None:
+        title = f"tile.nest @{self.sym_name.data}"
+        inputs, outputs = list(self.function_type.inputs), list(self.function_type.outputs)
+        for type_ in (*inputs, *outputs):
+            if not isinstance(type_, TensorType) or not type_.has_static_shape():
+                raise VerifyException(f"{title}: {type_} is no tensor of static shape")
+        if [argument.type for argument in self.inputs] != inputs:
+            raise VerifyException(f"{title}: the body's arguments are the inputs of the kernel's type")
+        if not outputs or [value.type for value in self.results_of_body.arguments] != outputs:
+            raise VerifyException(f"{title}: the body yields the outputs of the kernel's type, one at least")
+        for op in self.body.block.ops:
+            if op.name.partition(".")[0] not in BODY_DIALECTS and op is not self.results_of_body:
+                raise VerifyException(f"{title}: the body holds {', '.join(BODY_DIALECTS)}, not {op.name}")
+        if self.config.data.form != "nest":
+            raise VerifyException(f"{title}: its config has form = {self.config.data.form}, nest is wanted")
+        for reason in violations(self.config.data, target_of(self)):
+            raise VerifyException(f"{title}: {reason}")
+
+    @classmethod
+    def parse(cls, parser: Parser) -> NestOp:
+        name = parser.parse_symbol_name()
+
+        def tensor() -> Parser.Argument:
+            argument = parser.parse_argument()
+            argument.location = parser.parse_optional_location()
+            return argument
+
+        inputs = parser.parse_comma_separated_list(Parser.Delimiter.PAREN, tensor)
+        parser.parse_punctuation("->")
+        outputs = parser.parse_comma_separated_list(Parser.Delimiter.PAREN, parser.parse_type)
+        parser.parse_keyword("config")
+        config = parser.parse_attribute()
+        if not isinstance(config, ConfigAttr):
+            parser.raise_error("the config of a nest is a #tile.config<...>")
+        attributes = parser.parse_optional_attr_dict_with_keyword()
+        op = cls(name.data, [a.type for a in inputs], outputs, config, parser.parse_region(inputs))
+        if attributes is not None:
+            op.attributes |= attributes.data
+        return op
+
+    def print(self, printer: Printer) -> None:
+        printer.print_string(" ")
+        printer.print_symbol_name(self.sym_name.data)
+        with printer.in_parens():
+            printer.print_list(self.inputs, printer.print_block_argument)
+        printer.print_string(" -> ")
+        with printer.in_parens():
+            printer.print_list(self.function_type.outputs, printer.print_attribute)
+        printer.print_string(" config ")
+        printer.print_attribute(self.config)
+        printer.print_op_attributes(self.attributes, print_keyword=True)
+        printer.print_string(" ")
+        printer.print_region(self.body, print_entry_block_args=False)
