@@ -129,7 +129,7 @@ def test_gemm_of_every_addend(level: str) -> None:
         net.add("Gemm", normal(5, 9), constants=[normal(9, 7), normal(*c)], alpha=0.5, beta=3.0)
         net.add("Gemm", normal(9, 5), normal(7, 9), normal(*c), alpha=2.0, beta=1.0, transA=1, transB=1)
     net.add(
-        "Gemm", normal(5, 9, dtype=np.float64), constants=[normal(9, 63, dtype=np.float64), np.float64(2)], beta=2.0
+        "Gemm", normal(5, 9, dtype=np.float64), constants=[normal(9, 63, dtype=np.float64), np.asarray(2.0)], beta=2.0
     )
     net.check(level, 1e-4)
 
@@ -143,7 +143,8 @@ def test_functions_of_every_float(level: str) -> None:
                 continue  # ONNX Runtime has none
             x = normal(2, 19, dtype=dtype) * 3
             net.add(op, (np.abs(x) + x.dtype.type(0.1)) if op in ("Log", "Sqrt") else x)
-    for dtype in (np.int8, np.int16, np.int32, np.int64):
+    whole: list[Any] = [np.int8, np.int16, np.int32, np.int64]
+    for dtype in whole:
         net.add("Abs", np.array([-3, 0, 5, np.iinfo(dtype).max, -np.iinfo(dtype).max], dtype))
     net.check(level, 1e-6)
 
@@ -205,8 +206,9 @@ def as_whole_numbers(x: Array, dtype: Any) -> Array:
 @every_level
 def test_casts_between_all_types(level: str) -> None:
     """With what ONNX leaves open (NaN and numbers beyond an integer's range), at a width that cuts vectors."""
-    types = [np.float16, np.float32, np.float64, np.int8, np.int16, np.int32, np.int64, np.bool_]
+    types: list[Any] = [np.float16, np.float32, np.float64, np.int8, np.int16, np.int32, np.int64, np.bool_]
     net, expected = Network(), list[Array]()
+    x: Array
     for before in types:
         for after in types:
             with np.errstate(all="ignore"):

@@ -1,7 +1,9 @@
 // RUN: stepwell-opt %s -p 'tile-expand-math' --remarks-filter '.*' 2>&1 | filecheck %s
 
 // CHECK-DAG: remark: [passed] tile-expand-math: gelu: math.erf expanded
-// CHECK-DAG: remark: [missed] tile-expand-math: wide: math.erf of f64 has no expansion (hint: compute it in f32)
+// CHECK-DAG: remark: [passed] tile-expand-math: log: math.log expanded
+// CHECK-DAG: remark: [passed] tile-expand-math: half: the conversion from f64 to f16 goes through f32
+// CHECK-DAG: remark: [missed] tile-expand-math: wide: math.erf of f128 has no expansion (hint: compute it in f32)
 builtin.module attributes {stepwell.level = "tile"} {
   // CHECK: tile.kernel @f32
   tile.kernel @f32(%x: !tile.ref<2xf32, plain>) -> (%y: !tile.ref<2xf32, plain>) config #tile.config<block = [4, 16]> {
@@ -20,17 +22,31 @@ builtin.module attributes {stepwell.level = "tile"} {
       tile.store %o, %y[%i, %j]
     }
   }
-  // CHECK: tile.kernel @f64
-  tile.kernel @f64(%x: !tile.ref<2xf64, plain>) -> (%y: !tile.ref<2xf64, plain>) config #tile.config<block = [4, 16]> {
+  // CHECK: tile.kernel @f128
+  tile.kernel @f128(%x: !tile.ref<2xf128, plain>) -> (%y: !tile.ref<2xf128, plain>) config #tile.config<block = [4, 16]> {
     tile.wait_predecessor
     tile.for_tiles (%i, %j) of %y block [4, 16] {
-      %a = tile.load %x[%i, %j] : !tile.tile<4x16xf64, regs>
+      %a = tile.load %x[%i, %j] : !tile.tile<4x16xf128, regs>
       %o = tile.map (%p = %a) {
         // CHECK: math.erf
-        %r = math.erf %p : f64 loc("wide")
+        %r = math.erf %p : f128 loc("wide")
         tile.yield %r
-      } : !tile.tile<4x16xf64, regs>
+      } : !tile.tile<4x16xf128, regs>
       tile.store %o, %y[%i, %j]
     }
+  }
+  // CHECK: tile.nest @nest
+  // CHECK-NOT: math.log
+  // CHECK: arith.truncf {{.*}} : f64 to f32
+  // CHECK: arith.truncf {{.*}} : f32 to f16
+  tile.nest @nest(%x: tensor<0x3xf64>) -> (tensor<0x3xf16>) config #tile.config<block = [64], form = nest> {
+    %e = tensor.empty() : tensor<0x3xf16>
+    %r = linalg.generic {indexing_maps = [affine_map<(d0, d1) -> (d0, d1)>, affine_map<(d0, d1) -> (d0, d1)>], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<0x3xf64>) outs(%e : tensor<0x3xf16>) {
+    ^bb0(%p: f64, %c: f16):
+      %l = math.log %p : f64 loc("log")
+      %h = arith.truncf %l : f64 to f16 loc("half")
+      linalg.yield %h : f16
+    } -> tensor<0x3xf16>
+    tile.yield %r
   }
 }
