@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from math import pi, sqrt
 
 from xdsl.dialects import arith, math
-from xdsl.dialects.builtin import IntegerType, TensorType, i1
+from xdsl.dialects.builtin import IntegerType, TensorType
 from xdsl.ir import Attribute, Operation, SSAValue
 
 from stepwell.dialects.graph.ops_elementwise import SHIFT_KINDS, BinaryOp, CastOp, CompareOp, SelectOp, UnaryOp
@@ -182,7 +182,7 @@ def expand_cast(x: SSAValue, to: Attribute, *, unsigned: tuple[bool, bool] = (Fa
     `unsigned`: whether `x` and the result are unsigned although their types are signless."""
     s = ScalarSequence(unsigned[0])
     before = x.type
-    signs = unsigned[0] or is_unsigned(before) or before == i1, unsigned[1] or is_unsigned(to)
+    signs = unsigned[0] or is_unsigned(before), unsigned[1] or is_unsigned(to)
     if before == to:
         return s.ops, x
     if isinstance(to, IntegerType) and to.width.data == 1:
