@@ -8,65 +8,38 @@ only. `finish` then takes out what nothing uses and writes small constant result
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from itertools import chain, count
 from math import prod
 
 import numpy as np
 from xdsl.dialects import func
-from xdsl.dialects.builtin import ArrayAttr, DictionaryAttr, FunctionType, ModuleOp, StringAttr, TensorType
-from xdsl.ir import Attribute, Block, BlockArgument, Operation, OpResult, Region, SSAValue
+from xdsl.dialects.builtin import ArrayAttr, DictionaryAttr, FunctionType, ModuleOp, StringAttr
+from xdsl.ir import Block, BlockArgument, Operation, OpResult, Region, SSAValue
 
 from stepwell.dialects import graph
 from stepwell.dialects.graph.interpreter import run_graph_op
 from stepwell.dialects.numpy_types import Array, element_type_of, numpy_dtype
+from stepwell.frontends.emitter import Emitter, Unsupported, set_name_hint, shape_of, tensor_type
 from stepwell.frontends.weights import WeightStore
 from stepwell.passes import location_of, names_of
-from stepwell.ssa_names import ssa_hint
 
 EVALUATED_LIMIT = 1 << 24
 """Most elements of a value that is evaluated while importing; a longer chain of large constants stays in the module as ops."""
 FOLDED_LIMIT = 1024
 """Most elements of a result that `finish` replaces by its value."""
+CONSTANT_LIMIT = 64
+"""Most elements of a graph.constant."""
+_CONSTANTS = (graph.WeightOp, graph.ConstantOp)
 
 
-_CONSTANTS = (graph.WeightOp,)
-
-
-class Unsupported(Exception):
-    """What a converter raises when it cannot express a node; the text says what and, where it can, what to do instead."""
-
-
-class GraphBuilder:
-    """Appends graph ops to `block`. Constants and weights go to `weights`, ops are located at `node_name`."""
+class GraphBuilder(Emitter):
+    """An emitter that knows values: constants and weights go to `weights`, and are evaluated when a converter asks."""
 
     def __init__(self, block: Block, weights: WeightStore) -> None:
-        self.block, self.weights = block, weights
-        self.node_name = ""
+        super().__init__(block)
+        self.weights = weights
         self._arrays: dict[SSAValue, Array | None] = {}
-
-    @contextmanager
-    def into(self, block: Block) -> Iterator[None]:
-        """Append to another block: the body of a branch or a loop."""
-        before, self.block = self.block, block
-        try:
-            yield
-        finally:
-            self.block = before
-
-    # --- emitting
-
-    def emit(self, op: Operation) -> SSAValue:
-        """Append `op`, named after the node, and return its first result; VerifyException when its verifier refuses it."""
-        return self.emit_all(op)[0]
-
-    def emit_all(self, op: Operation) -> Sequence[OpResult]:
-        """As `emit`, with all results."""
-        op.location = location_of([self.node_name])
-        op.verify()
-        self.block.add_op(op)
-        return op.results
 
     # --- constants
 
@@ -83,7 +56,7 @@ class GraphBuilder:
         return op.result
 
     def array(self, value: SSAValue) -> Array | None:
-        """The value as an array where it hangs on constants only, else None."""
+        """The value as an array where it hangs on constants only whose values are known and is not too large, else None."""
         if value not in self._arrays:
             self._evaluate(value)
         return self._arrays[value]
@@ -120,65 +93,11 @@ class GraphBuilder:
         assert isinstance(op, Operation)
         operands = [self._arrays[operand] for operand in op.operands]
         known = [array for array in operands if array is not None]
-        if len(known) < len(operands) or sum(map(_elements, op.results)) > EVALUATED_LIMIT:
+        absent = isinstance(op, graph.WeightOp) and op.ref.source.data not in self.weights
+        if absent or len(known) < len(operands) or sum(map(_elements, op.results)) > EVALUATED_LIMIT:
             self._arrays.update(dict.fromkeys(op.results))
             return
         self._arrays.update(zip(op.results, run_graph_op(op, known, self.weights), strict=True))
-
-    # --- small ops
-
-    def reshape(self, value: SSAValue, shape: Sequence[int]) -> SSAValue:
-        """`value` under another shape; itself when it has that already."""
-        if shape_of(value) == tuple(shape):
-            return value
-        return self.emit(graph.ReshapeOp(value, shape))
-
-    def transpose(self, value: SSAValue, permutation: Sequence[int]) -> SSAValue:
-        """`value` with its dims in another order; itself for the identity."""
-        if list(permutation) == sorted(permutation):
-            return value
-        return self.emit(graph.TransposeOp(value, tuple(permutation)))
-
-    def cast(self, value: SSAValue, element: Attribute) -> SSAValue:
-        """`value` with another element type; itself when it has that already."""
-        if tensor_type(value).element_type == element:
-            return value
-        return self.emit(graph.CastOp(value, element))
-
-    def unary(self, kind: str, value: SSAValue) -> SSAValue:
-        """A graph.unary."""
-        return self.emit(graph.UnaryOp(value, kind=kind))
-
-    def broadcast(self, value: SSAValue, shape: Sequence[int]) -> SSAValue:
-        """`value` repeated to `shape` by NumPy's rule: aligned at the last dims, extents of 1 stretch. Also where nothing is repeated
-        (a bias in a batch of 1), so that the ops, and with them the kernels, are the same for every batch."""
-        before = shape_of(value)
-        if before == tuple(shape):
-            return value
-        offset = len(shape) - len(before)
-        if offset < 0 or any(e not in (1, shape[offset + d]) for d, e in enumerate(before)):
-            raise Unsupported(f"shapes {list(before)} and {list(shape)} do not broadcast")
-        kept = [d for d, extent in enumerate(before) if extent != 1]
-        flat = self.reshape(value, [before[d] for d in kept])
-        return self.emit(graph.BroadcastOp(flat, dims=[offset + d for d in kept], shape=shape))
-
-    def broadcast_all(self, values: Iterable[SSAValue]) -> list[SSAValue]:
-        """All values under the shape that NumPy's rule gives them together."""
-        found = list(values)
-        try:
-            shape = np.broadcast_shapes(*map(shape_of, found))
-        except ValueError:
-            shapes = " and ".join(str(list(shape_of(value))) for value in found)
-            raise Unsupported(f"shapes {shapes} do not broadcast") from None
-        return [self.broadcast(value, shape) for value in found]
-
-    def binary(self, kind: str, a: SSAValue, b: SSAValue) -> SSAValue:
-        """A graph.binary of two values that NumPy's rule broadcasts to each other."""
-        left, right = tensor_type(a), tensor_type(b)
-        if left.element_type != right.element_type:
-            raise Unsupported(f"operands have element types {left.element_type} and {right.element_type}")
-        first, second = self.broadcast_all([a, b])
-        return self.emit(graph.BinaryOp(first, second, kind=kind))
 
     def scalar_like(self, name: str, value: float, like: SSAValue) -> SSAValue:
         """A constant number, kept as the weight `<node>.<name>`, repeated to the type of `like`."""
@@ -212,12 +131,18 @@ class GraphBuilder:
     def _constant_before(self, op: Operation, result: OpResult) -> SSAValue:
         array = self._arrays[result]
         assert array is not None
-        names = names_of(op) or (self.node_name,)
-        made = graph.WeightOp(self.weights.add(self._unused_name(f"{names[0]}.{op.name.partition('.')[2]}"), array))
+        made = self._constant_op(array, op)
         made.location = op.location
-        made.result.name_hint = result.name_hint
+        made.results[0].name_hint = result.name_hint
         self.block.insert_op_before(made, op)
-        return made.result
+        return made.results[0]
+
+    def _constant_op(self, array: Array, op: Operation) -> Operation:
+        """A constant in the text where it is small enough for that, else a weight named after the op that computed it."""
+        if array.size <= CONSTANT_LIMIT:
+            return graph.ConstantOp(array)
+        names = names_of(op) or (self.node_name,)
+        return graph.WeightOp(self.weights.add(self._unused_name(f"{names[0]}.{op.name.partition('.')[2]}"), array))
 
     def _unused_name(self, name: str) -> str:
         numbered = (f"{name}.{number}" for number in count(1))
@@ -250,19 +175,3 @@ def _operands_of(value: SSAValue) -> Sequence[SSAValue]:
 
 def _elements(value: SSAValue) -> int:
     return prod(shape_of(value))
-
-
-def tensor_type(value: SSAValue) -> TensorType[Attribute]:
-    """The tensor type of a value that an importer made."""
-    assert isinstance(value.type, TensorType)
-    return value.type
-
-
-def shape_of(value: SSAValue) -> tuple[int, ...]:
-    """The extents of a value that an importer made."""
-    return tensor_type(value).get_shape()
-
-
-def set_name_hint(value: SSAValue, name: str) -> None:
-    """Let the IR text show `name`, as far as identifiers can."""
-    value.name_hint = ssa_hint(name)

@@ -1,18 +1,22 @@
-"""Reading and writing `.safetensors` files: arrays stay memory-mapped, damaged files are refused with the reason.
+"""`.safetensors` files, by the safetensors package: arrays are memory-mapped, damaged files are refused with the reason.
 
-Format (https://github.com/huggingface/safetensors): 8 bytes length n, little endian; n bytes of JSON `{name: {dtype, shape, data_offsets}}`;
-the data. We write the names in order of falling item size, then by name, so that every array is aligned and the bytes depend on nothing else.
+The package parses the header and refuses whatever does not cover the data exactly once: lengths, overlaps, gaps, negative and huge extents. Its own
+arrays are copies, so ours are views of the mapped file, at the offsets that follow from the order which it gives. What it lets through is checked here:
+names that occur twice (the last one wins there), element types that NumPy lacks, bools that are neither 0 nor 1, and, when writing, arrays that are
+not contiguous.
 """
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from math import prod
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from stepwell.dialects.numpy_types import Array
 from stepwell.runtime.errors import ModelError
@@ -32,78 +36,65 @@ DTYPES: dict[str, str] = {
     "U8": "|u1",
     "BOOL": "|b1",
 }
-_NAMES = {np.dtype(code): name for name, code in DTYPES.items()}
-HEADER_LIMIT = 100_000_000
-"""Longest header, the reference implementation's limit."""
+"""Element types that are read and written; the file is little-endian on every machine."""
 
 
 def read(path: str | Path) -> dict[str, Array]:
     """Every array of the file by name, memory-mapped and read-only; ModelError when the file is missing or damaged."""
     where = str(path)
     try:
+        with safe_open(where, framework="np") as file:
+            listed = [(name, file.get_slice(name)) for name in file.offset_keys()]
+            entries = [(name, part.get_dtype(), tuple(part.get_shape())) for name, part in listed]
         data = np.memmap(path, dtype=np.uint8, mode="r")
+    except SafetensorError as error:
+        raise ModelError(f"not a safetensors file, or a damaged one: {error}", where=where) from None
     except (OSError, ValueError) as error:
-        raise ModelError(f"cannot read the weights: {error}", where=where) from None
-    header, start = _header(data, where)
-    return {name: _entry(data[start:], name, entry, where) for name, entry in header.items() if name != "__metadata__"}
+        reason = "it is a folder" if Path(path).is_dir() else error
+        raise ModelError(f"cannot read the weights: {reason}", where=where) from None
+    begin = 8 + int.from_bytes(data[:8].tobytes(), "little")
+    _check_names(data[8:begin].tobytes(), where)
+    arrays: dict[str, Array] = {}
+    for name, dtype, shape in entries:
+        end = begin + _size(name, dtype, shape, where)
+        arrays[name] = np.asarray(data[begin:end]).view(DTYPES[dtype]).reshape(shape)
+        begin = end
+        if dtype == "BOOL" and arrays[name].view(np.uint8).max(initial=0) > 1:
+            raise ModelError(f"array {name!r}: a bool is neither 0 nor 1", where=where)
+    return arrays
 
 
-def _header(data: Array, where: str) -> tuple[dict[str, Any], int]:
-    length = int.from_bytes(data[:8].tobytes(), "little") if data.size >= 8 else -1
-    if length < 2 or length > min(HEADER_LIMIT, data.size - 8):
-        raise ModelError("not a safetensors file: the header's length does not fit the file", where=where)
-    try:
-        header = json.loads(data[8 : 8 + length].tobytes())
-    except (ValueError, RecursionError):
-        raise ModelError("not a safetensors file: the header is no JSON text", where=where) from None
-    if not isinstance(header, dict):
-        raise ModelError("not a safetensors file: the header is no JSON object", where=where)
-    return header, 8 + length
+def _check_names(header: bytes, where: str) -> None:
+    """Refuse a header that says an array twice."""
+    counts: list[Counter[str]] = []
+
+    def count(pairs: list[tuple[str, object]]) -> None:
+        counts.append(Counter(name for name, _ in pairs))
+
+    json.loads(header, object_pairs_hook=count)
+    repeated = [name for name, times in counts[-1].items() if times > 1]
+    if repeated:
+        raise ModelError(f"array {repeated[0]!r} is there twice: the file is damaged", where=where)
 
 
-def _entry(data: Array, name: str, entry: Any, where: str) -> Array:
-    match entry:
-        case {"dtype": str(dtype), "shape": [*shape], "data_offsets": [int(begin), int(end)]}:
-            pass
-        case _:
-            raise ModelError(
-                f"array {name!r}: dtype, shape or data_offsets is missing or of the wrong kind", where=where
-            )
+def _size(name: str, dtype: str, shape: tuple[int, ...], where: str) -> int:
+    """The bytes of an array; ModelError for an element type that NumPy lacks."""
     if dtype not in DTYPES:
-        raise ModelError(
-            f"array {name!r} has element type {dtype}",
-            where=where,
-            hint=f"convert it; known are {', '.join(DTYPES)}",
-        )
-    if not all(isinstance(extent, int) and extent >= 0 for extent in shape):
-        raise ModelError(f"array {name!r}: shape {shape} has an extent that is no size", where=where)
-    wanted = prod(shape) * np.dtype(DTYPES[dtype]).itemsize
-    if not 0 <= begin <= end <= data.size or end - begin != wanted:
-        raise ModelError(
-            f"array {name!r}: bytes {begin} to {end} of {data.size} do not hold shape {shape} of {dtype} ({wanted} bytes): "
-            "the file is cut off or damaged",
-            where=where,
-        )
-    return np.asarray(data[begin:end]).view(DTYPES[dtype]).reshape(shape)
+        hint = f"convert it; known are {', '.join(DTYPES)}"
+        raise ModelError(f"array {name!r} has element type {dtype}", where=where, hint=hint)
+    return prod(shape) * np.dtype(DTYPES[dtype]).itemsize
 
 
 def write(path: str | Path, arrays: Mapping[str, Array]) -> None:
-    """Write `arrays` to `path`, beside it first and then renamed. The same arrays give the same bytes."""
-    order = sorted(arrays, key=lambda name: (-arrays[name].dtype.itemsize, name))
-    header: dict[str, Any] = {}
-    position = 0
-    for name in order:
-        array = arrays[name]
-        size = array.dtype.itemsize * array.size
-        header[name] = {
-            "dtype": _NAMES[array.dtype.newbyteorder("<")],
-            "shape": list(array.shape),
-            "data_offsets": [position, position + size],
-        }
-        position += size
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
+    """Write `arrays` to `path`, beside it first and then renamed. The same arrays give the same bytes. ModelError for element types that the
+    format lacks, OSError where it cannot be written."""
+    known = {np.dtype(code) for code in DTYPES.values()}
+    foreign = [name for name, array in arrays.items() if array.dtype.newbyteorder("<") not in known]
+    if foreign:
+        raise ModelError(f"arrays of {arrays[foreign[0]].dtype} cannot be stored", where=foreign[0])
+    held = {name: np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C") for name, array in arrays.items()}
     with whole_file(path) as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        for name in order:
-            file.write(np.ascontiguousarray(arrays[name], dtype=arrays[name].dtype.newbyteorder("<")).tobytes())
+        try:
+            save_file(held, file.name)
+        except SafetensorError as error:
+            raise OSError(str(error)) from error

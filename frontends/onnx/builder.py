@@ -6,7 +6,7 @@ from xdsl.ir import Block, SSAValue
 
 from stepwell.dialects.numpy_types import Array
 from stepwell.frontends import builder
-from stepwell.frontends.builder import Unsupported, set_name_hint, shape_of, tensor_type
+from stepwell.frontends.emitter import Unsupported, set_name_hint, shape_of, tensor_type
 from stepwell.frontends.onnx.node import Node
 from stepwell.frontends.weights import WeightStore
 

@@ -11,7 +11,7 @@ from xdsl.ir import SSAValue
 
 from stepwell.dialects import graph
 from stepwell.dialects.numpy_types import FLOATS8, STORAGE, element_type_of
-from stepwell.frontends.builder import Unsupported
+from stepwell.frontends.emitter import Unsupported
 from stepwell.frontends.onnx.builder import GraphBuilder
 from stepwell.frontends.onnx.node import Node
 

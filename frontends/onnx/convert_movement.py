@@ -10,7 +10,7 @@ from xdsl.ir import SSAValue
 
 from stepwell.dialects import graph
 from stepwell.dialects.numpy_types import Array
-from stepwell.frontends.builder import Unsupported
+from stepwell.frontends.emitter import Unsupported
 from stepwell.frontends.onnx.builder import GraphBuilder, shape_of
 from stepwell.frontends.onnx.node import Node
 

@@ -8,7 +8,7 @@ from typing import Any
 import onnx
 from onnx import helper
 
-from stepwell.frontends.builder import Unsupported
+from stepwell.frontends.emitter import Unsupported
 
 
 class Node:

@@ -43,6 +43,10 @@ class RemarkCollector:
         self._seen.add(remark)
         self.remarks.append(remark)
 
+    def begin_module(self) -> None:
+        """Another module follows: what was said of the one before may be said again."""
+        self._seen.clear()
+
     def __iter__(self) -> Iterator[Remark]:
         return iter(self.remarks)
 

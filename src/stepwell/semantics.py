@@ -13,9 +13,11 @@ from xdsl.passes import ModulePass
 from stepwell.dialects import graph
 from stepwell.driver import Observer
 from stepwell.execute import NotExecutable, interpret
+from stepwell.node_values import Values, first_differing, values_of
 from stepwell.passes import MEANINGS, Meaning, StepwellContext, StepwellPass
+from stepwell.runtime.errors import ComparisonError
 from stepwell.signature import Array, signature_of
-from stepwell.testing.meaning import assert_same_results
+from stepwell.testing.meaning import assert_same_results, largest_gap
 
 if TYPE_CHECKING:
     from stepwell.frontends.weights import WeightStore
@@ -70,14 +72,15 @@ def assert_same_meaning(
 
 @dataclass
 class SemanticsCheck(Observer):
-    """`--check-semantics`: every pass is held to its meaning. Passes that declare none (xDSL's) are held to `exact`. A form of the module that
-    this machine cannot execute is said so, and the next that it can is held to the loosest meaning since."""
+    """`--check-semantics`: every pass is held to its meaning, and says how far the results moved and at which source name they first did. Passes that
+    declare none (xDSL's) are held to `exact`. A form of the module that this machine cannot execute is said so, and the next that it can
+    is held to the loosest meaning since."""
 
     ctx: StepwellContext
     seed: int = 0
     stream: IO[str] = field(default_factory=lambda: sys.stderr)
     inputs: dict[str, Array] = field(default_factory=dict, init=False)
-    results: dict[str, Array] = field(default_factory=dict, init=False)
+    values: Values = field(default_factory=Values, init=False)
     terms: int = field(default=POOLED, init=False)
     between: float = field(default=0.0, init=False)
     pending: list[StepwellPass] = field(default_factory=list, init=False)
@@ -86,22 +89,40 @@ class SemanticsCheck(Observer):
         if step:
             return
         self.inputs = signature_of(module).random_inputs(self.seed)
-        self.results = interpret(module, self.inputs, weights=self.ctx.weights)
+        self.values = values_of(module, self.inputs, self.ctx.weights)
         self.terms = longest_sum(module)
 
     def after(self, step: int, pass_: ModulePass, module: ModuleOp, seconds: float) -> None:
         if isinstance(pass_, StepwellPass):
             self.pending.append(pass_)
         try:
-            results = interpret(module, self.inputs, weights=self.ctx.weights)
+            values = values_of(module, self.inputs, self.ctx.weights)
         except NotExecutable as reason:
-            print(f"note: --check-semantics: not executed after {pass_.name}: {reason}", file=self.stream)
+            self.say(f"{pass_.name}: not executed: {reason}")
             return
-        loosest = MEANINGS[max((MEANINGS.index(p.meaning) for p in self.pending), default=0)]
+        meaning = MEANINGS[max((MEANINGS.index(p.meaning) for p in self.pending), default=0)]
         rtol = max((p.rtol for p in self.pending), default=0.0)
         what = ", ".join(p.name for p in self.pending) or pass_.name
         self.between = max(self.between, coarse_unit(module))
-        assert_same_results(
-            self.results, results, loosest, rtol=rtol, terms=self.terms, between=self.between, what=what
-        )
-        self.results, self.pending = results, []
+        first = first_differing(self.values.nodes, values.nodes)
+        place = f"; first differing: {first}" if first else ""
+        try:
+            assert_same_results(
+                self.values.outputs,
+                values.outputs,
+                meaning,
+                rtol=rtol,
+                terms=self.terms,
+                between=self.between,
+                what=what,
+            )
+        except ComparisonError as error:
+            raise ComparisonError(f"{error.message}{place}", where=error.where) from None
+        gap = largest_gap(self.values.outputs, values.outputs)
+        told = f"the results differ by {gap:.3g}" if gap else "the results are the same"
+        self.say(f"{what} ({meaning}): {told}{place}")
+        self.values, self.pending = values, []
+
+    def say(self, line: str) -> None:
+        """Print a line of the report."""
+        print(f"check-semantics: {line}", file=self.stream)

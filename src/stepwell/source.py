@@ -54,8 +54,14 @@ class SourceMap:
         return self.line_of_names(names_of(op)) if op is not None else 0
 
     def line_of_names(self, names: tuple[str, ...]) -> int:
-        """The first line that holds an op with these source names, else 0."""
-        return next((line for known, line in self.lines.items() if names and names_of(known) == names), 0)
+        """The first line that holds an op with these source names, else the first with an op that has one of them, else 0."""
+        return next(iter(self.lines_of_names(names)), 0)
+
+    def lines_of_names(self, names: tuple[str, ...]) -> list[int]:
+        """Every line that holds an op with exactly these source names; where there is none, as with a fused location, every line with
+        an op that has some of them. No line for no names."""
+        exact = [line for known, line in self.lines.items() if names and names_of(known) == names]
+        return exact or [line for known, line in self.lines.items() if not set(names).isdisjoint(names_of(known))]
 
 
 class SourceParser(Parser):

@@ -9,7 +9,8 @@ from xdsl.ir import Block
 
 from stepwell.dialects.graph.interpreter import interpret
 from stepwell.dialects.numpy_types import Array
-from stepwell.frontends.builder import GraphBuilder, Unsupported, module_of, shape_of
+from stepwell.frontends.builder import GraphBuilder, module_of
+from stepwell.frontends.emitter import Unsupported, shape_of
 from stepwell.frontends.weights import WeightStore
 from stepwell.passes import names_of
 
@@ -47,7 +48,7 @@ def test_finish_folds_and_erases() -> None:
     build.unary("exp", build.block.args[0])
     result = build.binary("add", build.block.args[0], twice)
     (kept,) = build.finish([result])
-    assert [op.name for op in build.block.ops] == ["graph.weight", "graph.broadcast", "graph.binary"]
+    assert [op.name for op in build.block.ops] == ["graph.constant", "graph.broadcast", "graph.binary"]
     module = module_of(build.block, ["x"], [kept], ["y"])
     module.verify()
     x = np.ones((2, 3), np.float32)
@@ -67,7 +68,7 @@ def test_a_result_that_is_a_constant_is_folded_too() -> None:
     (kept, argument) = build.finish(
         [build.unary("neg", build.weight("w", np.zeros(2, np.float32))), build.block.args[0]]
     )
-    assert [op.name for op in build.block.ops] == ["graph.weight"] and kept.owner is build.block.first_op
+    assert [op.name for op in build.block.ops] == ["graph.constant"] and kept.owner is build.block.first_op
     assert argument is build.block.args[0]
 
 

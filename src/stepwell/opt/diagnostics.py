@@ -1,6 +1,6 @@
 """`--verify-diagnostics`: the input says in comments which errors and remarks it expects, as in MLIR.
 
-`// expected-error {{text}}` speaks of its own line, `@+1`, `@-2` of one relative to it, `@above` and `@below` of the nearest line
+`// expected-error {{text}}` speaks of its own line (of a fused location, of the line of any op that was fused), `@+1`, `@-2` of one relative to it, `@above` and `@below` of the nearest line
 that has no such comment, `@unknown` of a diagnostic without a place. The text must be contained in the message; with `expected-error-re`
 what stands between `{{` and `}}` in double braces is a regular expression.
 """
@@ -21,11 +21,12 @@ EXPECTATION = re.compile(
 
 @dataclass(frozen=True)
 class Diagnostic:
-    """Something said about a line (0: about none)."""
+    """Something said about a line (0: about none); of ops that were fused, about each of `lines`, the first of which is `line`."""
 
     kind: str
     line: int
     message: str
+    lines: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Expectation:
 
     def matches(self, found: Diagnostic) -> bool:
         """Whether `found` is what is expected."""
-        if (self.kind, self.line) != (found.kind, found.line):
+        if self.kind != found.kind or self.line not in (found.line, *found.lines):
             return False
         return bool(re.search(self.text, found.message)) if self.regex else self.text in found.message
 
@@ -77,7 +78,15 @@ def diagnostics_of(error: StepwellError, source: SourceMap) -> list[Diagnostic]:
         return [Diagnostic("error", problem.line, problem.message) for problem in error.problems]
     names = tuple(error.where.split(" + ")) if error.where else ()
     line = source.line(error.op) if isinstance(error, PassFailure) else 0
-    return [Diagnostic("error", line or source.line_of_names(names), str(error))]
+    if line:
+        return [Diagnostic("error", line, str(error))]
+    return [named_diagnostic("error", names, str(error), source)]
+
+
+def named_diagnostic(kind: str, names: tuple[str, ...], message: str, source: SourceMap) -> Diagnostic:
+    """What is said about ops by their source names."""
+    lines = tuple(source.lines_of_names(names))
+    return Diagnostic(kind, lines[0] if lines else 0, message, lines)
 
 
 def mismatches(expected: list[Expectation], found: list[Diagnostic], offset: int = 0) -> list[str]:

@@ -23,7 +23,7 @@ from stepwell.lowering import lower_in_place
 from stepwell.modules import FORMATS, attach_weights, decode, parse_shape_options, plan_module_text, read_onnx
 from stepwell.observers import PrintAfterChange, Timing, TreeWriter
 from stepwell.opt.arguments import add_arguments
-from stepwell.opt.diagnostics import Diagnostic, diagnostics_of, expectations, mismatches
+from stepwell.opt.diagnostics import Diagnostic, diagnostics_of, expectations, mismatches, named_diagnostic
 from stepwell.opt.listing import help_pass, list_passes
 from stepwell.opt.remark_output import format_remarks
 from stepwell.passes import StepwellContext
@@ -199,6 +199,7 @@ class StepwellOpt(xDSLOptMain):
         printed, reasons = [], []
         for chunk, offset in chunks:
             self.source = SourceMap(self.get_input_name(), offset)
+            self.ctx.remarks.begin_module()
             self.driver = self.make_driver()
             if self.args.verify_diagnostics:
                 reasons += self.verify_chunk(chunk, ending, offset)
@@ -285,7 +286,7 @@ class StepwellOpt(xDSLOptMain):
         except StepwellError as error:
             found += diagnostics_of(error, self.source)
         remarks = self.ctx.remarks.remarks[before:]
-        found += [Diagnostic("remark", self.source.line_of_names(r.names), str(r)) for r in remarks]
+        found += [named_diagnostic("remark", remark.names, str(remark), self.source) for remark in remarks]
         return mismatches(expectations(decode(data, self.source.name)), found, offset)
 
     # --- writing

@@ -57,6 +57,20 @@ def difference(
     return f"differs by {worst:.3g}, allowed are {allowed:.3g}" if worst > allowed else ""
 
 
+def largest_gap(before: Mapping[str, Array], after: Mapping[str, Array]) -> float:
+    """The largest difference between elements at one place in two results of the same shapes; infinite where one is NaN or infinite and the
+    other is not."""
+    return max((_gap(array, after[name]) for name, array in before.items() if array.size), default=0.0)
+
+
+def _gap(before: Array, after: Array) -> float:
+    left, right = before.astype(np.float64), after.astype(np.float64)
+    same = (left == right) | (np.isnan(left) & np.isnan(right))
+    with np.errstate(invalid="ignore"):
+        gaps = np.where(same, 0.0, np.abs(left - right))
+    return float(np.where(np.isnan(gaps), np.inf, gaps).max())
+
+
 def _first_difference(before: Array, after: Array) -> str:
     width = before.dtype.itemsize
     left = np.frombuffer(before.tobytes(), np.uint8).reshape(-1, width)

@@ -44,10 +44,89 @@ def real(count: int, seed: int) -> np.ndarray:
     """Numbers of both signs between 2^-4 and 2^4 with all mantissa bits, as float32."""
     words = hashed(count, seed)
     exponent = (words >> np.uint32(23)) % np.uint32(8) + np.uint32(123)
-    return ((words & np.uint32(0x807FFFFF)) | (exponent << np.uint32(23))).view(np.float32)
+    return _with_exponent(words, exponent)
 
 
-# --- elements as bytes
+def _with_exponent(words: np.ndarray, exponent: np.ndarray) -> np.ndarray:
+    return ((words & np.uint32(0x807FFFFF)) | (exponent.astype(np.uint32) << np.uint32(23))).view(np.float32)
+
+
+# --- elements as bytes: `data` is whole (small whole numbers), real (all mantissa bits), tiny (subnormals among them) or any (any bits)
+
+
+def start(result: str, count: int, data: str) -> np.ndarray:
+    """`count` accumulators of a type."""
+    words = hashed(count, 5)
+    if data == "whole" or result == "s32":
+        return whole(count, 5, -8 if result == "f16" else -1000, 8 if result == "f16" else 1000).astype(_TYPES[result])
+    if data == "any":
+        return (
+            (words >> np.uint32(16)).astype(np.uint16).view(np.float16) if result == "f16" else words.view(np.float32)
+        )
+    if data == "tiny":
+        return (real(count, 5) * np.float32(2.0**-24)).astype(_TYPES[result])
+    return real(count, 5).astype(_TYPES[result])
+
+
+_TYPES = {"f16": np.float16, "f32": np.float32, "s32": np.int32}
+
+
+def elements(kind: str, size: int, seed: int, data: str, second: bool = False) -> np.ndarray:
+    """`size` bytes of elements of a wgmma operand type, for the first operand or the second."""
+    if kind in ("s8", "u8"):
+        low, high = (-128, 127) if kind == "s8" else (0, 255)
+        if data == "whole":
+            low, high = (-3, 3) if kind == "s8" else (0, 6)
+        return (whole(size, seed, low, high) & 0xFF).astype(np.uint8)
+    if kind in ("e4m3", "e5m2"):
+        return _bytes8(kind, size, seed, data)
+    if kind == "tf32":
+        return _wide(size // 4, seed, data, second).view(np.uint8)
+    if kind == "bf16":
+        return (_wide(size // 2, seed, data, second).view(np.uint32) >> np.uint32(16)).astype(np.uint16).view(np.uint8)
+    return _halves(size // 2, seed, data).view(np.uint8)
+
+
+def _wide(count: int, seed: int, data: str, second: bool) -> np.ndarray:
+    """float32 of which an operand type takes the upper bits."""
+    words = hashed(count, seed)
+    match data:
+        case "whole":
+            return whole(count, seed).astype(np.float32)
+        case "real":
+            return real(count, seed)
+        case (
+            "tiny"
+        ):  # the first about 2^-126, half of them subnormal, the second about 2^102: products near the accumulators
+            return _with_exponent(words, words % np.uint32(2) + np.uint32(228 if second else 0))
+    return words.view(np.float32)
+
+
+def _halves(count: int, seed: int, data: str) -> np.ndarray:
+    words = (hashed(count, seed) >> np.uint32(16)).astype(np.uint16)
+    match data:
+        case "whole":
+            return whole(count, seed).astype(np.float16)
+        case "real":
+            return real(count, seed).astype(np.float16)
+        case "tiny":
+            return (words & np.uint16(0x8FFF)).view(np.float16)
+    return words.view(np.float16)
+
+
+def _bytes8(kind: str, size: int, seed: int, data: str) -> np.ndarray:
+    """Codes of an 8-bit float."""
+    exponent_bits, mantissa_bits = (4, 3) if kind == "e4m3" else (5, 2)
+    words = hashed(size, seed)
+    match data:
+        case "whole":
+            return _minifloat(whole(size, seed), exponent_bits, mantissa_bits)
+        case "real":
+            finite = np.uint32(0x77 if kind == "e4m3" else 0x4B)
+            return ((words & np.uint32(0x80)) | (hashed(size, seed + 1) % finite)).astype(np.uint8)
+        case "tiny":
+            return (words & np.uint32(0x8F)).astype(np.uint8)
+    return (words & np.uint32(0xFF)).astype(np.uint8)
 
 
 def _minifloat(values: np.ndarray, exponent_bits: int, mantissa_bits: int) -> np.ndarray:
@@ -57,23 +136,3 @@ def _minifloat(values: np.ndarray, exponent_bits: int, mantissa_bits: int) -> np
     mantissa, exponent = np.frexp(np.where(magnitude == 0, 1, magnitude))
     code = ((exponent - 1 + bias) << mantissa_bits) + np.round((mantissa * 2 - 1) * (1 << mantissa_bits)).astype(int)
     return np.where(magnitude == 0, 0, code + 128 * (values < 0)).astype(np.uint8)
-
-
-def elements(kind: str, size: int, seed: int, exact: bool) -> np.ndarray:
-    """`size` bytes of elements of a wgmma operand type."""
-    if kind in ("s8", "u8"):
-        low, high = ((-128, 127) if kind == "s8" else (0, 255)) if not exact else ((-3, 3) if kind == "s8" else (0, 6))
-        return (whole(size, seed, low, high) & 0xFF).astype(np.uint8)
-    if kind in ("e4m3", "e5m2"):
-        if not exact:
-            finite = 0x77 if kind == "e4m3" else 0x4B
-            return ((hashed(size, seed) & np.uint32(0x80)) | (hashed(size, seed + 1) % np.uint32(finite))).astype(
-                np.uint8
-            )
-        return _minifloat(whole(size, seed), *((4, 3) if kind == "e4m3" else (5, 2)))
-    if kind == "tf32":
-        return (whole(size // 4, seed).astype(np.float32) if exact else real(size // 4, seed)).view(np.uint8)
-    values = whole(size // 2, seed).astype(np.float32) if exact else real(size // 2, seed)
-    if kind == "f16":
-        return values.astype(np.float16).view(np.uint8)
-    return (values.view(np.uint32) >> np.uint32(16)).astype(np.uint16).view(np.uint8)

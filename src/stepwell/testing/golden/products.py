@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stepwell.testing.golden.data import HEADER, Golden, elements, real, whole
+from stepwell.testing.golden.data import HEADER, Golden, elements, start
 
 _FILL = """
   setp.ge.u32 %p1, %r1, {chunks};
@@ -73,7 +73,7 @@ class Product:
     steps: int = 1
     signs: tuple[int, int] = (1, 1)
     keeps: int = 1
-    exact: bool = True
+    data: str = "whole"
     seed: int = 1
 
     @property
@@ -83,7 +83,7 @@ class Product:
         parts += [f"{self.steps}x"] if self.steps > 1 else []
         parts += ["signs"] if self.signs != (1, 1) else []
         parts += ["zero"] if not self.keeps else []
-        return "wgmma_" + "_".join([*parts, "whole" if self.exact else "real"])
+        return "wgmma_" + "_".join([*parts, self.data])
 
     @property
     def registers(self) -> int:
@@ -94,19 +94,11 @@ class Product:
         size_a, size_b = -(-self.left.size // 1024) * 1024, -(-self.right.size // 1024) * 1024
         size_b += 1024  # later steps may read behind the last row
         image = np.concatenate(
-            [elements(self.a, size_a, self.seed, self.exact), elements(self.b, size_b, self.seed + 10, self.exact)]
+            [elements(self.a, size_a, self.seed, self.data), elements(self.b, size_b, self.seed + 10, self.data, True)]
         )
-        start = self._start()
-        arguments = (image, start, self.left.descriptor, self.right.descriptor)
+        values = start(self.result, 128 * self.registers * (2 if self.result == "f16" else 1), self.data)
+        arguments = (image, values, self.left.descriptor, self.right.descriptor)
         return Golden(self.name, self._text(size_a, len(image)), arguments, 512 * self.registers, len(image), self)
-
-    def _start(self) -> np.ndarray:
-        count = 128 * self.registers
-        if self.result == "s32":
-            return whole(count, 5, -1000, 1000).astype(np.int32)
-        if self.result == "f16":
-            return whole(2 * count, 5, -8, 8).astype(np.float16)
-        return whole(count, 5, -1000, 1000).astype(np.float32) if self.exact else real(count, 5)
 
     def _instruction(self) -> str:
         k = 32 // {"tf32": 4, "f16": 2, "bf16": 2}.get(self.a, 1)
@@ -165,7 +157,7 @@ def _every_type() -> Iterator[Product]:
     for a, b, result in pairs:
         yield Product(a, b, result, 16, k_major(128, 64), k_major(128, 16))
         if result != "f16":
-            yield Product(a, b, result, 8, k_major(32, 64), k_major(32, 8), exact=False, seed=2)
+            yield Product(a, b, result, 8, k_major(32, 64), k_major(32, 8), data="real", seed=2)
 
 
 def products() -> list[Golden]:
@@ -179,12 +171,20 @@ def products() -> list[Golden]:
     listed += [
         Product("f16", "f16", "f32", 128, mn_major(64, 64), mn_major(128, 128), seed=6),
         Product("f16", "f16", "f32", 32, k_major(128, 64), k_major(128, 32), steps=4, seed=7),
-        Product("tf32", "tf32", "f32", 32, k_major(128, 64), k_major(128, 32), steps=4, exact=False, seed=8),
-        Product("f16", "f16", "f32", 32, k_major(128, 64), k_major(128, 32), steps=4, exact=False, seed=9),
+        Product("tf32", "tf32", "f32", 32, k_major(128, 64), k_major(128, 32), steps=4, data="real", seed=8),
+        Product("f16", "f16", "f32", 32, k_major(128, 64), k_major(128, 32), steps=4, data="real", seed=9),
         Product("f16", "f16", "f32", 8, k_major(64, 64), k_major(64, 8), signs=(-1, 1), seed=10),
         Product("tf32", "tf32", "f32", 8, k_major(64, 64), k_major(64, 8), signs=(1, -1), seed=11),
         Product("bf16", "bf16", "f32", 8, k_major(64, 64), k_major(64, 8), keeps=0, seed=12),
-        Product("s8", "s8", "s32", 32, k_major(128, 64), k_major(128, 32), steps=4, exact=False, seed=13),
+        Product("s8", "s8", "s32", 32, k_major(128, 64), k_major(128, 32), steps=4, data="real", seed=13),
         Product("f16", "f16", "f32", 256, k_major(32, 64), k_major(32, 256), seed=14),
     ]
+    for a, result in (
+        *((kind, "f32") for kind in ("f16", "bf16", "tf32", "e4m3", "e5m2")),
+        ("f16", "f16"),
+        ("e4m3", "f16"),
+    ):
+        for data in ("tiny", "any") if result == "f32" else ("real", "tiny", "any"):
+            listed.append(Product(a, a, result, 8, k_major(32, 64), k_major(32, 8), data=data, seed=15))
+    listed.append(Product("bf16", "bf16", "f32", 16, k_major(128, 64), k_major(128, 16), steps=4, data="real", seed=16))
     return [product.golden() for product in listed]

@@ -1,0 +1,184 @@
+"""The importer of Caffe networks: layer by layer in file order, tops by name (a layer may overwrite its bottom), reasons collected and told at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from google.protobuf.message import Message
+from xdsl.dialects.builtin import ModuleOp, TensorType, f32
+from xdsl.ir import Attribute, Block, SSAValue
+from xdsl.utils.exceptions import VerifyException
+
+from stepwell.dialects.numpy_types import Array
+from stepwell.frontends.builder import module_of
+from stepwell.frontends.caffe.converters import CONVERTERS
+from stepwell.frontends.caffe.layer import CaffeBuilder
+from stepwell.frontends.caffe.prototxt import parse_prototxt
+from stepwell.frontends.caffe.prune import NetworkInput, Pruned, prune
+from stepwell.frontends.caffe.upgrade import upgraded_layers
+from stepwell.frontends.caffe.weights_file import read_caffemodel
+from stepwell.frontends.emitter import Unsupported, set_name_hint
+from stepwell.frontends.events import ImportEvents
+from stepwell.frontends.shapes import Shapes, parse_shape
+from stepwell.frontends.weights import WeightStore
+from stepwell.passes import location_of
+from stepwell.runtime.errors import ModelError, UsageError
+
+LARGEST = 2**31 - 1
+"""Largest extent of an input."""
+
+
+def import_caffe(
+    source: str | Path | bytes,
+    *,
+    caffemodel: str | Path | None = None,
+    blobs: Mapping[str, Sequence[Array]] | None = None,
+    shapes: Shapes | None = None,
+    outputs: Sequence[str] | None = None,
+    events: ImportEvents | None = None,
+    name: str = "",
+) -> tuple[ModuleOp, WeightStore]:
+    """The graph-level module of a prototxt, and its weights.
+
+    `source`: a path, or the text's bytes; `caffemodel`: the trained weights, matched by layer name (`blobs` gives them as arrays); without them the module refers to weights
+    by name and type. `shapes`: of inputs, where the file does not say them or another is wanted; `outputs`: tops, without them all that no layer reads. Raises ModelError with
+    every reason at once, UsageError for a name that is no input or top."""
+    where = name or (str(source) if not isinstance(source, bytes) else "the network")
+    network, unknown = parse_prototxt(source if isinstance(source, bytes) else _read(Path(source)), where)
+    reasons = [
+        f"line {field.line}: {field.message} has no field {field.name!r}" for field in unknown if not field.harmless
+    ]
+    layers = upgraded_layers(network, where)
+    held = read_caffemodel(caffemodel) if caffemodel is not None else blobs
+    importer = _Importer(network, prune(network, layers), held, shapes or {}, events or ImportEvents("Caffe"))
+    importer.run(outputs)
+    reasons += importer.reasons
+    if reasons:
+        count = len(reasons)
+        raise ModelError(
+            f"the network cannot be imported, {count} reason{'s' if count > 1 else ''}", where=where, reasons=reasons
+        )
+    return importer.module, importer.weights
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"cannot read the network: {error.strerror or error}", where=str(path)) from None
+
+
+class _Importer:
+    """One import: `run` fills the block and the list of reasons, and wraps the block up where there is none."""
+
+    def __init__(
+        self,
+        network: Message,
+        pruned: Pruned,
+        blobs: Mapping[str, Sequence[Array]] | None,
+        shapes: Shapes,
+        events: ImportEvents,
+    ) -> None:
+        self.network, self.pruned, self.events = network, pruned, events
+        self.reasons: list[str] = []
+        self.weights = WeightStore(origin=network.name or "the network")
+        self._check_shapes(shapes)
+        types = [self._input_type(entry, shapes) for entry in pruned.inputs]
+        self.block = Block(arg_types=types)
+        self.build = CaffeBuilder(self.block, self.weights, blobs)
+        self.values: dict[str, SSAValue] = {}
+        self.failed: set[str] = set()
+        self.module = ModuleOp([])
+        for entry, argument in zip(pruned.inputs, self.block.args, strict=True):
+            set_name_hint(argument, entry.name)
+            argument.location = location_of([entry.name])
+            self.values[entry.name] = argument
+            events.network_input(entry.name, argument)
+
+    def _check_shapes(self, shapes: Shapes) -> None:
+        names = [entry.name for entry in self.pruned.inputs]
+        unknown = [name for name in shapes if name not in names]
+        if unknown:
+            raise UsageError(f"{unknown[0]!r} is no input of the network", where="shapes", hint=f"inputs: {names}")
+        self.reasons += [f"two inputs are called {name!r}" for name in sorted({n for n in names if names.count(n) > 1})]
+
+    def _input_type(self, entry: NetworkInput, shapes: Shapes) -> TensorType[Attribute]:
+        shape = parse_shape(entry.name, shapes[entry.name]) if entry.name in shapes else entry.shape
+        if not shape:
+            self.reasons.append(
+                f'input {entry.name!r} has no shape: give it one, --shape {entry.name}:1x3x224x224 or shapes={{"{entry.name}": "1x3x224x224"}}'
+            )
+        elif any(not 0 <= extent <= LARGEST for extent in shape):
+            self.reasons.append(f"input {entry.name!r} has shape {list(shape)}: extents are 0 to {LARGEST}")
+        else:
+            return TensorType(f32, list(shape))
+        return TensorType(f32, [])
+
+    def run(self, outputs: Sequence[str] | None) -> None:
+        """Convert all layers; those that hang on a failed one are only checked for their type."""
+        broken = bool(self.reasons)
+        for layer in self.pruned.layers:
+            reason = self._defects(layer)
+            blocked = broken or any(name in self.failed for name in layer.bottom)
+            if not reason and not blocked:
+                reason = self._convert(layer)
+            if reason:
+                self.reasons.append(f"layer {layer.name!r} ({layer.type}): {reason}")
+            if reason or blocked:
+                self.failed.update(layer.top)
+        if not self.reasons:
+            self._finish(outputs)
+
+    def _defects(self, layer: Message) -> str:
+        if layer.type not in CONVERTERS:
+            return "this layer is not supported" if layer.type else "the layer has no type"
+        missing = [name for name in layer.bottom if name not in self.values and name not in self.failed]
+        return f"bottom {missing[0]!r} is made by no earlier layer" if missing else ""
+
+    def _convert(self, layer: Message) -> str:
+        name = self.build.node_name = layer.name or layer.type
+        bottoms = [(bottom, self.values[bottom]) for bottom in layer.bottom]
+        self.events.node(name, layer.type)
+        self.events.inputs(name, layer.type, bottoms)
+        try:
+            results = CONVERTERS[layer.type](self.build, layer, [value for _, value in bottoms])
+        except (Unsupported, VerifyException) as error:
+            return str(error)
+        tops = list(layer.top)
+        if len(results) < len(tops):
+            return f"it has {len(tops)} tops, {len(results)} can be computed"
+        for top, value in zip(tops, results, strict=False):
+            self.values[top] = value
+            if value.name_hint is None:
+                set_name_hint(value, top)
+        self.events.outputs(name, layer.type, list(zip(tops, results, strict=False)))
+        return ""
+
+    def _finish(self, outputs: Sequence[str] | None) -> None:
+        names = list(outputs) if outputs is not None else self._unread_tops()
+        unknown = [name for name in names if name not in self.values]
+        if unknown:
+            tops = list(dict.fromkeys(top for layer in self.pruned.layers for top in layer.top))
+            raise UsageError(
+                f"{unknown[0]!r} is no top of the network", where="outputs", hint=f"tops: {', '.join(tops[-12:])}"
+            )
+        if not names:
+            self.reasons.append("the network has no output")
+            return
+        results = self.build.finish([self.values[name] for name in names])
+        for name, value in zip(names, results, strict=True):
+            self.events.output(name, value)
+        inputs = [entry.name for entry in self.pruned.inputs]
+        self.module = module_of(self.block, inputs, results, names, self.network.name)
+
+    def _unread_tops(self) -> list[str]:
+        """Tops that no later layer reads, in the order in which they are made for the last time."""
+        open_tops: dict[str, None] = {}
+        for layer in self.pruned.layers:
+            for bottom in layer.bottom:
+                open_tops.pop(bottom, None)
+            for top in layer.top:
+                open_tops.pop(top, None)
+                open_tops[top] = None
+        return list(open_tops)

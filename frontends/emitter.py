@@ -1,0 +1,142 @@
+"""Graph ops as importers write them: named after the source's node, with explicit broadcasting, one method for what many converters need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+from xdsl.dialects.builtin import TensorType
+from xdsl.ir import Attribute, Block, Operation, OpResult, SSAValue
+
+from stepwell.dialects import graph
+from stepwell.passes import location_of
+from stepwell.ssa_names import ssa_hint
+
+
+class Unsupported(Exception):
+    """What a converter raises when it cannot express a node; the text says what and, where it can, what to do instead."""
+
+
+class Emitter:
+    """Appends graph ops to `block`, located at `node_name`."""
+
+    def __init__(self, block: Block) -> None:
+        self.block = block
+        self.node_name = ""
+
+    @contextmanager
+    def into(self, block: Block) -> Iterator[None]:
+        """Append to another block: the body of a branch or a loop."""
+        before, self.block = self.block, block
+        try:
+            yield
+        finally:
+            self.block = before
+
+    # --- emitting
+
+    def emit(self, op: Operation) -> SSAValue:
+        """Append `op`, named after the node, and return its first result; VerifyException when its verifier refuses it."""
+        return self.emit_all(op)[0]
+
+    def emit_all(self, op: Operation) -> Sequence[OpResult]:
+        """As `emit`, with all results."""
+        op.location = location_of([self.node_name])
+        op.verify()
+        self.block.add_op(op)
+        return op.results
+
+    # --- small ops
+
+    def reshape(self, value: SSAValue, shape: Sequence[int]) -> SSAValue:
+        """`value` under another shape; itself when it has that already."""
+        if shape_of(value) == tuple(shape):
+            return value
+        return self.emit(graph.ReshapeOp(value, shape))
+
+    def transpose(self, value: SSAValue, permutation: Sequence[int]) -> SSAValue:
+        """`value` with its dims in another order; itself for the identity."""
+        if list(permutation) == sorted(permutation):
+            return value
+        return self.emit(graph.TransposeOp(value, tuple(permutation)))
+
+    def cast(self, value: SSAValue, element: Attribute) -> SSAValue:
+        """`value` with another element type; itself when it has that already."""
+        if tensor_type(value).element_type == element:
+            return value
+        return self.emit(graph.CastOp(value, element))
+
+    def unary(self, kind: str, value: SSAValue) -> SSAValue:
+        """A graph.unary."""
+        return self.emit(graph.UnaryOp(value, kind=kind))
+
+    def broadcast(self, value: SSAValue, shape: Sequence[int]) -> SSAValue:
+        """`value` repeated to `shape` by NumPy's rule: aligned at the last dims, extents of 1 stretch. Also where nothing is repeated
+        (a bias in a batch of 1), so that the ops, and with them the kernels, are the same for every batch."""
+        before = shape_of(value)
+        if before == tuple(shape):
+            return value
+        offset = len(shape) - len(before)
+        if offset < 0 or any(e not in (1, shape[offset + d]) for d, e in enumerate(before)):
+            raise Unsupported(f"shapes {list(before)} and {list(shape)} do not broadcast")
+        kept = [d for d, extent in enumerate(before) if extent != 1]
+        flat = self.reshape(value, [before[d] for d in kept])
+        return self.emit(graph.BroadcastOp(flat, dims=[offset + d for d in kept], shape=shape))
+
+    def broadcast_all(self, values: Iterable[SSAValue]) -> list[SSAValue]:
+        """All values under the shape that NumPy's rule gives them together."""
+        found = list(values)
+        try:
+            shape = np.broadcast_shapes(*map(shape_of, found))
+        except ValueError:
+            shapes = " and ".join(str(list(shape_of(value))) for value in found)
+            raise Unsupported(f"shapes {shapes} do not broadcast") from None
+        return [self.broadcast(value, shape) for value in found]
+
+    def binary(self, kind: str, a: SSAValue, b: SSAValue) -> SSAValue:
+        """A graph.binary of two values that NumPy's rule broadcasts to each other."""
+        left, right = tensor_type(a), tensor_type(b)
+        if left.element_type != right.element_type:
+            raise Unsupported(f"operands have element types {left.element_type} and {right.element_type}")
+        first, second = self.broadcast_all([a, b])
+        return self.emit(graph.BinaryOp(first, second, kind=kind))
+
+    def number(self, value: float, like: SSAValue) -> SSAValue:
+        """A constant number with the element type and the shape of `like`."""
+        scalar = self.emit(graph.ConstantOp(value, self.element(like)))
+        return self.broadcast(scalar, shape_of(like))
+
+    def zeros(self, like: SSAValue, shape: Sequence[int]) -> SSAValue:
+        """Zeros of the element type of `like` under another shape."""
+        scalar = self.emit(graph.ConstantOp(0, self.element(like)))
+        return self.broadcast(scalar, shape)
+
+    def element(self, value: SSAValue) -> Attribute:
+        """The element type of a value."""
+        return tensor_type(value).element_type
+
+    def cut(self, value: SSAValue, dim: int, begin: int, end: int) -> SSAValue:
+        """The elements from `begin` to `end` along one dim; the value itself where that is all of them."""
+        shape = shape_of(value)
+        if (begin, end) == (0, shape[dim]):
+            return value
+        begins = [begin if d == dim else 0 for d in range(len(shape))]
+        extents = [end - begin if d == dim else extent for d, extent in enumerate(shape)]
+        return self.emit(graph.SliceOp(value, begins=begins, extents=extents))
+
+
+def tensor_type(value: SSAValue) -> TensorType[Attribute]:
+    """The tensor type of a value that an importer made."""
+    assert isinstance(value.type, TensorType)
+    return value.type
+
+
+def shape_of(value: SSAValue) -> tuple[int, ...]:
+    """The extents of a value that an importer made."""
+    return tensor_type(value).get_shape()
+
+
+def set_name_hint(value: SSAValue, name: str) -> None:
+    """Let the IR text show `name`, with what identifiers lack replaced by underscores."""
+    value.name_hint = ssa_hint(name)
