@@ -147,7 +147,7 @@ class Block:
         k = operands[0].shape[1] // steps
         for step in range(steps):
             mine = slice(k * step, k * (step + 1))
-            registers = accumulate(registers, operands[0][:, mine], operands[1][:, mine])
+            registers = accumulate(registers, operands[0][:, mine], operands[1][:, mine], a.kind, b.kind)
         return registers
 
     def commit_products(self, group: int) -> int:

@@ -7,9 +7,10 @@ A transposed (MN-major) operand of 16-bit elements has its rows in the chunks: w
 (c % (W / 16)) * 16 + (k / 8) * stride offset + (k % 8) * W; unswizzled at start + c * stride offset + (k / 8) * leading offset + (k % 8) * 16
 (PTX ISA, "Matrix descriptor format" and "Strides"; CUTLASS, canonical layouts of GMMA descriptors).
 
-One instruction multiplies 32 bytes of k. Float products are exact in float64, they are added there in the order of k, the accumulator last, and the sum is rounded once to
-the accumulator's type. The hardware adds with fewer bits: whole numbers whose sums fit in 2^24 give the same bits, other data differ within the bound of
-`rounding_bound`. The hardware reads the upper 19 bits of a tf32 operand and ignores the lower 13: whoever wants rounding rounds before (TMA does, with the map's type tf32).
+One instruction multiplies 32 bytes of k. The hardware gives each product the sum of its operands' exponents (those of subnormals are the smallest normal one), aligns
+the products and the accumulator to the largest exponent of all, cuts what lies more than 25 bits below its leading bit (13 bits for 8-bit floats), adds what is left exactly, and cuts the sum
+to the 24 bits of a float32 (14 bits for 8-bit floats). This was read from random data recorded on an H200, which it reproduces bit for bit, as the whole numbers (`tests/codegen/ptx_interpreter/test_golden.py`).
+Of a tf32 operand the hardware reads the upper 19 bits and ignores the lower 13: whoever wants rounding rounds before (TMA does, with the map's type tf32).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -148,25 +150,37 @@ def _float8(exponent_bits: int, mantissa_bits: int, has_infinity: bool) -> Array
 
 _E4M3, _E5M2 = _float8(4, 3, False), _float8(5, 2, True)
 
-ELEMENTS: Mapping[str, Callable[[Array], Array]] = MappingProxyType(
+
+@dataclass(frozen=True)
+class Element:
+    """An operand type: bytes [rows, n] to numbers, float32 or int32; the exponent of its smallest normal number; bits kept behind the leading one when products are aligned and
+    in the result."""
+
+    decode: Callable[[Array], Array]
+    smallest: int = 0
+    aligned: int = 25
+    kept: int = 23
+
+
+ELEMENTS: Mapping[str, Element] = MappingProxyType(
     {
-        "f16": lambda raw: raw.view(np.float16).astype(np.float32),
-        "bf16": lambda raw: (raw.view(np.uint16).astype(np.uint32) << 16).view(np.float32),
-        "tf32": lambda raw: (raw.view(np.uint32) & np.uint32(0xFFFFE000)).view(np.float32),
-        "e4m3": lambda raw: _E4M3[raw],
-        "e5m2": lambda raw: _E5M2[raw],
-        "s8": lambda raw: raw.view(np.int8).astype(np.int32),
-        "u8": lambda raw: raw.astype(np.int32),
+        "f16": Element(lambda raw: raw.view(np.float16).astype(np.float32), -14),
+        "bf16": Element(lambda raw: (raw.view(np.uint16).astype(np.uint32) << 16).view(np.float32), -126),
+        "tf32": Element(lambda raw: (raw.view(np.uint32) & np.uint32(0xFFFFE000)).view(np.float32), -126),
+        "e4m3": Element(lambda raw: _E4M3[raw], -6, 13, 13),
+        "e5m2": Element(lambda raw: _E5M2[raw], -14, 13, 13),
+        "s8": Element(lambda raw: raw.view(np.int8).astype(np.int32)),
+        "u8": Element(lambda raw: raw.astype(np.int32)),
     }
 )
-"""Operand types by PTX suffix: bytes [rows, n] to numbers, float32 or int32."""
+"""Operand types by PTX suffix."""
 
 
 def read_operand(memory: SharedMemory, addresses: Array, kind: str) -> Array:
     """The operand at chunk `addresses` [rows, chunks] as numbers [rows, k]; `kind` is one of `ELEMENTS`."""
     if kind not in ELEMENTS:
         raise DescriptorFault(f"there is no wgmma operand type {kind}")
-    return ELEMENTS[kind](memory.bytes.reshape(-1, 16)[addresses >> 4].reshape(len(addresses), -1))
+    return ELEMENTS[kind].decode(memory.bytes.reshape(-1, 16)[addresses >> 4].reshape(len(addresses), -1))
 
 
 # --- accumulators
@@ -183,23 +197,46 @@ def fragment_map(columns: int) -> tuple[Array, Array]:
     return np.broadcast_to(row, (128, columns // 2)), np.broadcast_to(column, (128, columns // 2))
 
 
-def accumulate(registers: Array, a: Array, b: Array) -> Array:
+def accumulate(registers: Array, a: Array, b: Array, kind_a: str, kind_b: str) -> Array:
     """One instruction: registers [128, N / 2] + a [64, k] * b [N, k]^T, k one instruction's (see the module's text). Integers wrap."""
     rows, columns = fragment_map(len(b))
-    wide = np.int64 if registers.dtype == np.int32 else np.float64
-    left, right = a.astype(wide), b.astype(wide)
-    total = left[:, 0, None] * right[None, :, 0]
-    term = np.empty_like(total)
-    for k in range(1, left.shape[1]):
-        np.multiply(left[:, k, None], right[None, :, k], out=term)
-        np.add(total, term, out=total)
-    return (total[rows, columns] + registers).astype(registers.dtype)
+    start = np.empty((64, len(b)))
+    start[rows, columns] = registers
+    left, right = a.astype(np.float64), b.astype(np.float64)
+    first, second = ELEMENTS[kind_a], ELEMENTS[kind_b]
+    if registers.dtype == np.int32:
+        return (left @ right.T + start).astype(np.int64).astype(np.int32)[rows, columns]
+    if _is_exact(left, right, start, first.kept):
+        return (left @ right.T + start).astype(registers.dtype)[rows, columns]
+    total = _aligned_sum(left, right, start, first, second)
+    return _cut(total, first.kept, registers.dtype)[rows, columns]
 
 
-def rounding_bound(a: Array, b: Array, start: Array, kind: str) -> Array:
-    """How far hardware's accumulators [64, N] may lie from this model's after one instruction on float32 numbers a [64, k] and b [N, k] from accumulators
-    `start` [64, N] (f32). Hardware aligns all addends to the largest and cuts them to a fixed width: each of the k + 1 addends loses less than one unit of
-    2^-`bits` of the largest magnitude."""
-    bits = 13 if kind in ("e4m3", "e5m2") else 23
-    largest = np.maximum(np.max(np.abs(a[:, None, :] * b[None, :, :]), axis=2), np.abs(start))
-    return np.asarray((a.shape[1] + 1) * 2.0**-bits * largest)
+def _is_exact(left: Array, right: Array, start: Array, bits: int) -> bool:
+    """Whether all are whole numbers whose sums fit, so that nothing is cut."""
+    bound = np.abs(left).max() * np.abs(right).max() * left.shape[1] + np.abs(start).max()
+    return bool(bound < 1 << bits) and all((np.rint(x) == x).all() for x in (left, right, start))
+
+
+_NO_EXPONENT = -10000
+
+
+def _exponents(values: Array, smallest: int) -> Array:
+    """The exponents of the leading bits, at least `smallest`; zeros have none."""
+    return np.where(values == 0, _NO_EXPONENT, np.maximum(np.frexp(values)[1] - 1, smallest))
+
+
+def _aligned_sum(left: Array, right: Array, start: Array, first: Element, second: Element) -> Array:
+    """The sum [64, N] of all products and the accumulator, each cut at its last kept bit; the sum of what is left is exact in float64."""
+    products = left[:, None, :] * right[None, :, :]
+    exponents = _exponents(left, first.smallest)[:, None, :] + _exponents(right, second.smallest)[None, :, :]
+    largest = np.maximum(exponents.max(axis=2), _exponents(start, -126))
+    scale = np.where(largest < _NO_EXPONENT // 2, 0, largest) - first.aligned
+    np.trunc(np.ldexp(products, -scale[:, :, None], out=products), out=products)
+    return np.asarray(np.ldexp(products.sum(axis=2) + np.trunc(np.ldexp(start, -scale)), scale))
+
+
+def _cut(total: Array, bits: int, dtype: np.dtype[Any]) -> Array:
+    """Rounded toward zero to `bits` bits behind the leading one, then to the accumulator's type."""
+    scale = bits - _exponents(total, -126)
+    return np.ldexp(np.trunc(np.ldexp(total, scale)), -scale).astype(dtype)

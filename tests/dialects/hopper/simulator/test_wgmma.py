@@ -63,7 +63,9 @@ def test_the_accumulator_fragment_is_that_of_codegen(columns: int) -> None:
     for thread, register in ((0, 0), (37, 3), (127, columns // 2 - 1), (64, 1)):
         assert (rows[thread, register], cols[thread, register]) == fragment.place(thread, register)
     a, b = np.eye(64, dtype=np.float32), np.arange(columns * 64, dtype=np.float32).reshape(columns, 64)
-    registers = accumulate(np.ones((128, columns // 2), np.float32), a, b)
+    registers = np.ones((128, columns // 2), np.float32)
+    for k in range(0, 64, 8):
+        registers = accumulate(registers, a[:, k : k + 8], b[:, k : k + 8], "tf32", "tf32")
     np.testing.assert_array_equal(registers, b.T[rows, cols] + 1)
 
 
