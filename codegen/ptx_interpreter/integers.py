@@ -1,4 +1,4 @@
-"""Integer and predicate arithmetic (PTX ISA, "Integer Arithmetic", "Logic and Shift", "Extended Precision" excepted): two's complement, wrapping."""
+"""Integer and predicate arithmetic (PTX ISA, "Integer Arithmetic", "Logic and Shift", "Extended Precision" and packed ones excepted): two's complement, wrapping."""
 
 from __future__ import annotations
 
@@ -47,6 +47,16 @@ def _bit_field(a: Array, position: Array, length: Array) -> Array:
     return (moved & ((np.uint64(1) << kept) - np.uint64(1))).astype(np.uint32)
 
 
+def _signed_bit_field(a: Array, position: Array, length: Array) -> Array:
+    """bfe.s32: the field's highest bit, or that of `a` where the field reaches beyond it, is its sign."""
+    field = _bit_field(a.view(np.uint32), position.view(np.uint32), length.view(np.uint32)).astype(np.int64)
+    start, count = (position & 0xFF).astype(np.int64), (length & 0xFF).astype(np.int64)
+    inside = np.minimum(start + count - 1, 31)
+    sign = np.where(count == 0, 0, (a.view(np.uint32).astype(np.int64) >> inside) & 1)
+    kept = np.clip(np.minimum(count, 32 - start), 0, 32)
+    return (field - (sign << kept)).astype(np.int32)
+
+
 def _divide(a: Array, b: Array) -> Array:
     """Rounded toward zero; PTX leaves x / 0 open, here it is all ones, as on hardware."""
     quotient = np.floor_divide(a - np.fmod(a, b), b) if a.dtype.kind == "i" else np.floor_divide(a, b)
@@ -93,6 +103,7 @@ def _table() -> dict[str, Operation]:
             f"not.{bits}": uniform(np.invert, bits, 1),
         }
     found["bfe.u32"] = uniform(_bit_field, "u32", 3)
+    found["bfe.s32"] = uniform(_signed_bit_field, "s32", 3)
     return found
 
 

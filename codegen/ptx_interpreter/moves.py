@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from stepwell.codegen.ptx_interpreter.operation import TYPES, Operation, compute, uniform
+from stepwell.codegen.ptx_interpreter.operation import TYPES, Operation, compute, decode, uniform
 from stepwell.codegen.ptx_interpreter.registers import Array, Mask, Rows
 from stepwell.codegen.ptx_interpreter.step import Code, Decoder, Step
 from stepwell.codegen.ptx_interpreter.syntax import Immediate, Instruction, Negated, Operand, Register, Symbol, Vector
 
+_NARROW = ("u8", "s8")
 _INTEGERS = ("u16", "s16", "u32", "s32", "u64", "s64")
 _BITS = ("b16", "b32", "b64")
 _VALUES = (*_BITS, *_INTEGERS, "f16", "f32", "f64")
@@ -54,8 +55,8 @@ _ROUNDINGS: Mapping[str, Callable[[Array], Array]] = {
 
 def _conversions() -> dict[str, Operation]:
     found: dict[str, Operation] = {}
-    for to in _INTEGERS:
-        for source in _INTEGERS:
+    for to in (*_NARROW, *_INTEGERS):
+        for source in (*_NARROW, *_INTEGERS):
             found[f"cvt.{to}.{source}"] = Operation(_cast(TYPES[to]), TYPES[to], (TYPES[source],))
         for kind, rounding in _ROUNDINGS.items():
             for source in ("f16", "f32", "f64"):
@@ -77,6 +78,32 @@ def _conversions() -> dict[str, Operation]:
 
 def _cast(dtype: np.dtype[Any]) -> Callable[[Array], Array]:
     return lambda value: value.astype(dtype)
+
+
+def convert(code: Code, instruction: Instruction) -> Step:
+    """cvt: registers may be wider than the types; a source is cut, a result extended by its sign (PTX ISA, "Operand Size Exceeding Instruction-Type Size")."""
+    operation = _CONVERSIONS.get(instruction.name)
+    if operation is None:
+        raise instruction.refuse(f"unknown modifier in {instruction.name}")
+    destination, *sources = code.take(instruction, 1 + len(operation.operands))
+    if operation.packed:
+        return decode(code, instruction, operation)
+    read, write = operation.operands[0], operation.result
+    held, kept = _register_type(sources[0], read), _register_type(destination, write)
+    target, slot = code.write(instruction, destination, kept), code.read(instruction, sources[0], held)
+    function = operation.function
+
+    def step(rows: Rows, mask: Mask) -> None:
+        value = rows[slot] if held == read else rows[slot].astype(read)
+        np.copyto(rows[target], function(value).astype(kept, copy=False), where=mask)
+
+    return Step(instruction, step)
+
+
+def _register_type(operand: Operand, dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """What the register of an operand is seen as: `dtype`, or the unsigned integer of a wider register."""
+    wider = isinstance(operand, Register) and dtype.kind in "iu" and operand.width > 8 * dtype.itemsize
+    return TYPES[f"b{operand.width}"] if wider and isinstance(operand, Register) else dtype
 
 
 # --- choice
@@ -163,7 +190,7 @@ def set_predicate(code: Code, instruction: Instruction) -> Step:
 def move(code: Code, instruction: Instruction) -> Step:
     """mov.TYPE d, a: a register, a number, the address of a variable; halves packed or unpacked with braces."""
     type = instruction.name.removeprefix("mov.")
-    if type not in TYPES:
+    if type not in (*_VALUES, "pred"):
         raise instruction.refuse(f"unknown modifier in {instruction.name}")
     destination, source = code.take(instruction, 2)
     if isinstance(destination, Vector) or isinstance(source, Vector):
@@ -207,7 +234,8 @@ def _split(rows: Rows, mask: Mask, one: int, parts: list[int], part: np.dtype[An
         np.copyto(rows[slot], held[i :: len(parts)], where=mask)
 
 
-OPERATIONS: Mapping[str, Operation] = MappingProxyType({**_conversions(), **_selections()})
+_CONVERSIONS = _conversions()
+OPERATIONS: Mapping[str, Operation] = MappingProxyType(_selections())
 """By whole name."""
-DECODERS: Mapping[str, Decoder] = MappingProxyType({"setp": set_predicate, "mov": move})
+DECODERS: Mapping[str, Decoder] = MappingProxyType({"setp": set_predicate, "mov": move, "cvt": convert})
 """By opcode."""

@@ -199,6 +199,8 @@ class _Parser(Tokens):
         if self.accept("@"):
             negated = self.accept("!")
             guard = self._register(scope)
+        if self.next.text.startswith("."):
+            raise self.error(f"unknown directive {self.next.text}")
         name, operands = self.word(), list[Operand | _Branch]()
         while not self.accept(";"):
             operands.append(self._operand(scope))

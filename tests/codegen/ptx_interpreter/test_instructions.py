@@ -1,0 +1,380 @@
+"""Each family of instructions against NumPy (or Python's integers), and what is refused by name."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stepwell.codegen.ptx_interpreter import PtxRefused, parse, run_entry
+from stepwell.codegen.ptx_interpreter.operation import TYPES
+from stepwell.dialects.hopper.simulator import GlobalBuffer
+
+THREADS = 64
+HEADER = ".version 8.6\n.target sm_90a\n.address_size 64\n"
+WIDTHS = {"pred": 32, "f16x2": 32, "tf32": 32}
+
+
+def width(type: str) -> int:
+    """Bits of a register that holds the type."""
+    return WIDTHS.get(type) or max(16, 8 * TYPES[type].itemsize)
+
+
+def kernel(body: str, result: str, *operands: str) -> str:
+    """A kernel that loads registers %a0 .. of types `operands`, runs `body`, which sets %d (or predicate %q), and stores it."""
+    parameters = ", ".join(f".param .u64 p{i}" for i in range(len(operands) + 1))
+    loads = "\n".join(
+        f"  ld.param.b64 %rd1, [p{i}]; mad.wide.u32 %rd2, %t, {width(t) // 8}, %rd1; ld.global.b{width(t)} %a{i}, [%rd2];"
+        for i, t in enumerate(operands)
+    )
+    registers = " ".join(f".reg .b{width(t)} %a{i};" for i, t in enumerate(operands))
+    end = len(operands)
+    return f"""{HEADER}
+.visible .entry k({parameters})
+{{
+  .reg .b32 %t; .reg .b64 %rd<4>; .reg .pred %p<4>; .reg .pred %q; .reg .b{width(result)} %d; {registers}
+  griddepcontrol.wait;
+  mov.u32 %t, %tid.x;
+{loads}
+  {body}
+  {"selp.b32 %d, 1, 0, %q;" if result == "pred" else ""}
+  ld.param.b64 %rd1, [p{end}]; mad.wide.u32 %rd2, %t, {width(result) // 8}, %rd1; st.global.b{width(result)} [%rd2], %d;
+  ret;
+}}"""
+
+
+def run(body: str, result: str, *operands: tuple[str, np.ndarray]) -> np.ndarray:
+    """What %d holds, as the type."""
+    text = kernel(body, result, *[type for type, _ in operands])
+    arguments: list[Any] = []
+    for i, (type, values) in enumerate(operands):
+        raw = values.astype(f"i{width(type) // 8}") if values.dtype.itemsize == 1 else values
+        unsigned = np.ascontiguousarray(raw).view(f"u{width(type) // 8}")
+        arguments.append(GlobalBuffer.of_array(f"a{i}", unsigned, constant=True))
+    output = GlobalBuffer.poisoned("d", THREADS, f"u{width(result) // 8}")
+    run_entry(parse(text), "k", [*arguments, output], (1, 1, 1), block=(THREADS, 1, 1))
+    values = output.values()
+    if result == "pred":
+        return values.astype(bool)
+    if result in ("f16x2", "tf32"):
+        return values.view(np.float16 if result == "f16x2" else np.float32)
+    return values.view(f"{TYPES[result].kind}{values.itemsize}")
+
+
+def integers(type: str, seed: int) -> np.ndarray:
+    """All kinds of values of a type, extremes first."""
+    limits, random = np.iinfo(TYPES[type]), np.random.default_rng(seed)
+    edges = np.array([limits.min, limits.max, 0, 1, limits.max - 1], object)
+    values = random.integers(limits.min, limits.max, THREADS, dtype=TYPES[type], endpoint=True)
+    values[: len(edges)] = np.roll(edges, seed).astype(TYPES[type])
+    values[8:24] = random.integers(0, 40, 16)
+    return values
+
+
+def floats(type: str, seed: int) -> np.ndarray:
+    """Infinities, NaN, zeros of both signs, subnormals, and normally distributed values."""
+    random, dtype = np.random.default_rng(seed), TYPES["f16" if type == "f16x2" else type]
+    values = random.standard_normal(THREADS * (2 if type == "f16x2" else 1)).astype(dtype)
+    smallest = np.finfo(dtype).smallest_subnormal
+    values[:9] = np.roll([np.inf, -np.inf, np.nan, 0.0, -0.0, smallest, -smallest, 1.0, 2.5], seed)
+    return values
+
+
+def wrapped(value: int, type: str) -> int:
+    """Two's complement."""
+    bits = 8 * TYPES[type].itemsize
+    value &= (1 << bits) - 1
+    return value - (1 << bits) if TYPES[type].kind == "i" and value >> (bits - 1) else value
+
+
+def quotient(a: int, b: int) -> int:
+    return (abs(a) // abs(b)) * (1 if (a < 0) == (b < 0) else -1)
+
+
+INTEGER: dict[str, Callable[..., int]] = {
+    "add": operator.add, "sub": operator.sub, "mul.lo": operator.mul, "min": min, "max": max,
+    "mad.lo": lambda a, b, c: a * b + c,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("type", ["u16", "s16", "u32", "s32", "u64", "s64"])
+@pytest.mark.parametrize("name", [*INTEGER, "div", "rem", "mul.wide", "mul.hi", "mad.wide", "neg", "abs"])
+def test_integer_arithmetic(name: str, type: str) -> None:
+    if (name in ("neg", "abs") and type[0] == "u") or (
+        name.startswith("m") and "4" in type and "." in name and "lo" not in name
+    ):
+        with pytest.raises(PtxRefused, match="unknown"):
+            parse_and_decode(f"{name}.{type} %d, %a0, %a1;", type)
+        return
+    a, b, c = (integers(type, seed) for seed in range(3))
+    result = type
+    if name in ("mul.wide", "mad.wide"):
+        result = type[0] + str(2 * int(type[1:]))
+        c = integers(result, 2)
+    count = {"neg": 1, "abs": 1, "mad.lo": 3, "mad.wide": 3}.get(name, 2)
+    if name in ("div", "rem"):
+        b = np.where(b == 0, 7, b).astype(b.dtype)
+    bits = 8 * TYPES[type].itemsize
+    functions: dict[str, Callable[..., int]] = {
+        **INTEGER, "div": quotient, "rem": lambda x, y: x - quotient(x, y) * y, "mul.wide": operator.mul,
+        "mul.hi": lambda x, y: (x * y) >> bits, "mad.wide": lambda x, y, z: x * y + z, "neg": operator.neg, "abs": abs,
+    }  # fmt: skip
+    operands = [a, b, c][:count]
+    expected = [wrapped(functions[name](*map(int, row)), result) for row in zip(*operands, strict=True)]
+    types = [type, type, result][:count]
+    named = ", ".join(["%d", *(f"%a{i}" for i in range(count))])
+    found = run(f"{name}.{type} {named};", result, *zip(types, operands, strict=True))
+    assert found.tolist() == expected
+
+
+def parse_and_decode(body: str, type: str) -> None:
+    run(body, type, (type, integers(type, 0)), (type, integers(type, 1)))
+
+
+@pytest.mark.parametrize("name", ["and", "or", "xor", "not"])
+@pytest.mark.parametrize("bits", [16, 32, 64])
+def test_logic(name: str, bits: int) -> None:
+    a, b = integers(f"u{bits}", 0), integers(f"u{bits}", 1)
+    expected = {"and": a & b, "or": a | b, "xor": a ^ b, "not": ~a}[name]
+    body = f"{name}.b{bits} %d, %a0{'' if name == 'not' else ', %a1'};"
+    np.testing.assert_array_equal(run(body, f"u{bits}", (f"u{bits}", a), (f"u{bits}", b)), expected)
+
+
+@pytest.mark.parametrize(
+    "name", ["shl.b16", "shl.b32", "shl.b64", "shr.u16", "shr.s16", "shr.u32", "shr.s32", "shr.u64", "shr.s64"]
+)
+def test_shifts_by_any_amount(name: str) -> None:
+    type = name.split(".")[1].replace("b", "u")
+    a, amount = integers(type, 0), np.arange(THREADS, dtype=np.uint32) * 2
+    bits = int(type[1:])
+    expected = [
+        wrapped(int(v) << int(n) if name[2] == "l" else int(v) >> min(int(n), bits), type)
+        for v, n in zip(a, amount, strict=True)
+    ]
+    assert run(f"{name} %d, %a0, %a1;", type, (type, a), ("u32", amount)).tolist() == expected
+
+
+@pytest.mark.parametrize("type", ["u32", "s32"])
+def test_bit_fields(type: str) -> None:
+    a = integers(type, 0)
+    start, count = np.arange(THREADS, dtype=np.uint32) % 36, np.arange(THREADS, dtype=np.uint32) * 5 % 37
+    expected = []
+    for value, first, length in zip(a.view(np.uint32), start, count, strict=True):
+        field = (int(value) >> int(first)) & ((1 << int(length)) - 1)
+        sign = int(value) >> min(int(first) + int(length) - 1, 31) & 1 if length else 0
+        above = max(0, min(int(length), 32 - int(first)))
+        expected.append(wrapped(field - (sign << above) if type == "s32" else field, type))
+    found = run(f"bfe.{type} %d, %a0, %a1, %a2;", type, (type, a), ("u32", start), ("u32", count))
+    assert found.tolist() == expected
+
+
+@pytest.mark.parametrize("type", ["f16", "f16x2", "f32", "f64"])
+@pytest.mark.parametrize("name", ["add.rn", "sub.rn", "mul.rn", "neg", "abs", "min", "max"])
+def test_float_arithmetic(name: str, type: str) -> None:
+    a, b = floats(type, 0), floats(type, 3)
+    with np.errstate(all="ignore"):
+        expected = {
+            "add.rn": a + b, "sub.rn": a - b, "mul.rn": a * b, "neg": -a, "abs": np.abs(a), "min": np.fmin(a, b), "max": np.fmax(a, b),
+        }[name]  # fmt: skip
+    body = f"{name}.{type} %d, %a0{', %a1' if name not in ('neg', 'abs') else ''};"
+    np.testing.assert_array_equal(run(body, type, (type, a), (type, b)), expected)
+
+
+@pytest.mark.parametrize("type", ["f32", "f64"])
+@pytest.mark.parametrize("name", ["div.rn", "rcp.rn", "sqrt.rn"])
+def test_quotients_and_roots_are_correctly_rounded(name: str, type: str) -> None:
+    a, b = floats(type, 0), floats(type, 3)
+    with np.errstate(all="ignore"):
+        expected = {"div.rn": a / b, "rcp.rn": 1 / a, "sqrt.rn": np.sqrt(a)}[name]
+    body = f"{name}.{type} %d, %a0{', %a1' if name == 'div.rn' else ''};"
+    np.testing.assert_array_equal(run(body, type, (type, a), (type, b)), expected)
+
+
+@pytest.mark.parametrize("type", ["f16", "f16x2", "f32"])
+def test_fma_rounds_once(type: str) -> None:
+    a, b, c = (floats(type, seed) for seed in (0, 4, 7))
+    with np.errstate(all="ignore"):
+        wide = a.astype(np.longdouble) * b.astype(np.longdouble) + c.astype(np.longdouble)
+        expected = wide.astype(a.dtype)
+    np.testing.assert_array_equal(
+        run(f"fma.rn.{type} %d, %a0, %a1, %a2;", type, (type, a), (type, b), (type, c)), expected
+    )
+
+
+@pytest.mark.parametrize("type", ["f16", "f16x2", "f32"])
+@pytest.mark.parametrize("name", ["min", "max"])
+def test_nan_goes_through_min_and_max(name: str, type: str) -> None:
+    a, b = floats(type, 0), floats(type, 4)
+    expected = np.minimum(a, b) if name == "min" else np.maximum(a, b)
+    np.testing.assert_array_equal(run(f"{name}.NaN.{type} %d, %a0, %a1;", type, (type, a), (type, b)), expected)
+
+
+def test_copysign_takes_the_sign_of_its_first_operand() -> None:
+    a, b = floats("f32", 0), floats("f32", 4)
+    found = run("copysign.f32 %d, %a0, %a1;", "f32", ("f32", a), ("f32", b))
+    np.testing.assert_array_equal(found.view(np.uint32), np.copysign(b, a).view(np.uint32))
+
+
+APPROXIMATE: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "ex2.approx.f32": np.exp2, "lg2.approx.f32": np.log2, "rcp.approx.f32": lambda x: 1 / x, "rsqrt.approx.f32": lambda x: 1 / np.sqrt(x),
+    "sqrt.approx.f32": np.sqrt, "tanh.approx.f32": np.tanh,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", APPROXIMATE)
+def test_approximate_instructions_give_the_nearest_number(name: str) -> None:
+    a = floats("f32", 2)
+    with np.errstate(all="ignore"):
+        expected = APPROXIMATE[name](a.astype(np.float64)).astype(np.float32)
+    np.testing.assert_array_equal(run(f"{name} %d, %a0;", "f32", ("f32", a)), expected)
+
+
+COMPARE: dict[str, Callable[[Any, Any], Any]] = {
+    "eq": operator.eq, "ne": operator.ne, "lt": operator.lt, "le": operator.le, "gt": operator.gt, "ge": operator.ge,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("type", ["u16", "s16", "u32", "s32", "u64", "s64", "f16", "f32", "f64"])
+@pytest.mark.parametrize("name", COMPARE)
+def test_comparisons(name: str, type: str) -> None:
+    make = floats if type[0] == "f" else integers
+    a, b = make(type, 0), make(type, 1)
+    b[30:40] = a[30:40]
+    expected = COMPARE[name](a, b)
+    unordered = np.isnan(a) | np.isnan(b) if type[0] == "f" else np.zeros(THREADS, bool)
+    operands = ((type, a), (type, b))
+    np.testing.assert_array_equal(run(f"setp.{name}.{type} %q, %a0, %a1;", "pred", *operands), expected & ~unordered)
+    if type[0] == "f":
+        found = run(f"setp.{name}u.{type} %q, %a0, %a1;", "pred", *operands)
+        np.testing.assert_array_equal(found, expected | unordered)
+
+
+@pytest.mark.parametrize("joined", ["and", "or", "xor"])
+@pytest.mark.parametrize("sign", ["", "!"])
+def test_comparisons_join_a_predicate(joined: str, sign: str) -> None:
+    a, b = integers("s32", 0), integers("s32", 1)
+    flag = (a & 1 == 0) ^ (sign == "!")
+    expected = {"and": np.logical_and, "or": np.logical_or, "xor": np.logical_xor}[joined](a < b, flag)
+    body = f"and.b32 %d, %a0, 1; setp.eq.b32 %p1, %d, 0; setp.lt.{joined}.s32 %q, %a0, %a1, {sign}%p1;"
+    np.testing.assert_array_equal(run(body, "pred", ("s32", a), ("s32", b)), expected)
+
+
+@pytest.mark.parametrize("to", ["u8", "s8", "u16", "s16", "u32", "s32", "u64", "s64"])
+@pytest.mark.parametrize("source", ["u8", "s8", "u16", "s16", "u32", "s32", "u64", "s64"])
+def test_integer_conversions_cut_and_extend(source: str, to: str) -> None:
+    values = integers(source, 0)
+    found = run(f"cvt.{to}.{source} %d, %a0;", to, (source, values))
+    np.testing.assert_array_equal(found, values.astype(TYPES[to]).astype(found.dtype))
+
+
+@pytest.mark.parametrize("mode", ["rni", "rzi", "rmi", "rpi"])
+@pytest.mark.parametrize("to", ["s32", "u32", "s64", "f32"])
+def test_floats_become_whole(mode: str, to: str) -> None:
+    values = floats("f32", 0) * np.float32(3e9)
+    values[20:40] /= np.float32(1e9)
+    rounded = {"rni": np.rint, "rzi": np.trunc, "rmi": np.floor, "rpi": np.ceil}[mode](values.astype(np.float64))
+    found = run(f"cvt.{mode}.{to}.f32 %d, %a0;", to, ("f32", values))
+    if to == "f32":
+        np.testing.assert_array_equal(found, rounded.astype(np.float32))
+        return
+    limits = np.iinfo(TYPES[to])
+    expected = [
+        0 if np.isnan(v) else min(max(int(v) if np.isfinite(v) else int(np.sign(v)) << 70, limits.min), limits.max)
+        for v in rounded
+    ]
+    assert found.tolist() == expected
+
+
+@pytest.mark.parametrize(
+    "pair", ["f32.f16", "f64.f32", "rn.f16.f32", "rn.f32.f64", "rn.f32.s32", "rn.f16.u32", "rn.f64.s64", "rn.f32.u8"]
+)
+def test_conversions_to_floats(pair: str) -> None:
+    to, source = pair.split(".")[-2:]
+    values = (floats if source[0] == "f" else integers)(source, 0)
+    with np.errstate(all="ignore"):
+        expected = values.astype(TYPES[to])
+    np.testing.assert_array_equal(run(f"cvt.{pair} %d, %a0;", to, (source, values)), expected)
+
+
+def test_two_floats_become_one_register_of_halves() -> None:
+    high, low = floats("f32", 0), floats("f32", 5)
+    found = run("cvt.rn.f16x2.f32 %d, %a0, %a1;", "f16x2", ("f32", high), ("f32", low))
+    np.testing.assert_array_equal(found[::2], low.astype(np.float16))
+    np.testing.assert_array_equal(found[1::2], high.astype(np.float16))
+
+
+def test_tf32_is_rounded_to_nearest_ties_away() -> None:
+    values = np.resize(
+        np.array([1 + 2.0**-11, 1 + 2.0**-10 + 2.0**-11, -1 - 2.0**-11, 1 + 2.0**-12, np.inf, 3.0]), THREADS
+    )
+    found = run("cvt.rna.tf32.f32 %d, %a0;", "tf32", ("f32", values.astype(np.float32)))
+    expected = np.resize(np.array([1 + 2.0**-10, 1 + 2.0**-9, -1 - 2.0**-10, 1, np.inf, 3.0]), THREADS)
+    np.testing.assert_array_equal(found, expected.astype(np.float32))
+
+
+def test_moves_pack_select_and_guard() -> None:
+    a, b = integers("u32", 0), integers("u32", 1)
+    swapped = "{ .reg .b16 h0, h1; mov.b32 {h0, h1}, %a0; mov.b32 %d, {h1, h0}; }"
+    np.testing.assert_array_equal(run(swapped, "u32", ("u32", a), ("u32", b)), (a >> 16) | (a << 16))
+    chosen = "setp.lt.u32 %p1, %a0, %a1; selp.b32 %d, %a0, %a1, %p1;"
+    np.testing.assert_array_equal(run(chosen, "u32", ("u32", a), ("u32", b)), np.minimum(a, b))
+    guarded = "setp.lt.u32 %p1, %a0, %a1; mov.b32 %d, %a1; @%p1 mov.b32 %d, %a0; @!%p1 add.u32 %d, %d, 1;"
+    np.testing.assert_array_equal(run(guarded, "u32", ("u32", a), ("u32", b)), np.where(a < b, a, b + 1))
+
+
+def test_numbers_in_the_text_mean_their_bits() -> None:
+    a = floats("f32", 0)
+    np.testing.assert_array_equal(run("add.rn.f32 %d, %a0, 0f3FC00000;", "f32", ("f32", a)), a + np.float32(1.5))
+    wide = floats("f64", 0)
+    np.testing.assert_array_equal(run("mul.rn.f64 %d, %a0, 0d4004000000000000;", "f64", ("f64", wide)), wide * 2.5)
+    whole = integers("s32", 0)
+    np.testing.assert_array_equal(run("add.s32 %d, %a0, -5;", "s32", ("s32", whole)), whole - 5)
+
+
+def test_loops_with_a_different_length_in_each_thread_end_where_they_should() -> None:
+    a = np.arange(THREADS, dtype=np.uint32)[::-1].copy()
+    body = """mov.u32 %d, 0; { .reg .b32 i; mov.u32 i, 0;
+      LOOP: setp.ge.u32 %p1, i, %a0; @%p1 bra OUT; add.u32 i, i, 1; and.b32 %t, i, 1; setp.eq.b32 %p2, %t, 0; @%p2 bra LOOP;
+      add.u32 %d, %d, i; bra.uni LOOP; OUT: mov.u32 %t, %tid.x; }"""
+    expected = [sum(i for i in range(1, int(n) + 1) if i % 2) for n in a]
+    assert run(body, "u32", ("u32", a)).tolist() == expected
+
+
+REFUSED = {
+    "add.f32 %d, %a0, %a1;": "without .rn means nothing",
+    "mul.f16x2 %d, %a0, %a1;": "without .rn means nothing",
+    "add.rz.f32 %d, %a0, %a1;": "unknown modifier in add.rz.f32",
+    "add.rn.ftz.f32 %d, %a0, %a1;": "unknown modifier in add.rn.ftz.f32",
+    "frobnicate.b32 %d, %a0;": "unknown instruction frobnicate.b32",
+    "ex2.approx.ftz.f32 %d, %a0;": "unknown modifier in ex2.approx.ftz.f32",
+    "ld.global.nc.b32 %d, [%rd1];": "unknown modifier in ld.global.nc.b32",
+    "ld.volatile.global.b32 %d, [%rd1];": "unknown modifier in ld.volatile.global.b32",
+    "st.local.b32 [%rd1], %d;": "unknown modifier in st.local.b32",
+    "setp.gt.b32 %q, %a0, %a1;": "unknown comparison setp.gt.b32",
+    "cvt.rn.bf16.f32 %d, %a0;": "unknown modifier in cvt.rn.bf16.f32",
+    "add.s64 %d, %a0, %a1;": "32 bits, int64 is read",
+    "add.s32 %d, %a0;": "operands where 3 are expected",
+    "mov.b32 %d, nothing;": "unknown name nothing",
+    "bra nowhere;": "a branch to an unknown label",
+    "mov.u32 %d, %clock;": "unknown register %clock",
+    "mov.u32 missing, 0;": "a destination that is no register",
+    "wgmma.mma_async.sp.sync.aligned.m64n8k32.f32.f16.f16 {%d}, %rd1, %rd2, 1;": "unknown instruction wgmma.mma_async.sp",
+    "cp.async.bulk.tensor.2d.global.shared::cta.tile.bulk_group [%rd1, {%d, %d}], [%d];": "unknown instruction cp.async.bulk.tensor.2d.global",
+    "atom.global.add.u32 %d, [%rd1], 1;": "unknown instruction atom.global.add.u32",
+    ".loc 1 2 3;": "unknown directive .loc",
+    "mov.u32 %d, 0": "where , is expected",
+    "mov.u32 %d; ~": "not PTX",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("body", REFUSED)
+def test_what_is_not_known_is_refused_by_name(body: str) -> None:
+    a = integers("u32", 0)
+    with pytest.raises(PtxRefused) as refused:
+        run(body, "u32", ("u32", a), ("u32", a))
+    assert REFUSED[body] in str(refused.value)
+    assert "PTX line" in str(refused.value)
+    assert refused.value.exit_code == 4
