@@ -67,6 +67,10 @@ def _parse_argument(parser: AttrParser) -> IntAttr | StringAttr:
     return IntAttr(parser.parse_integer()) if text is None else StringAttr(text)
 
 
+NO_HASH = "0" * 64
+"""The hash of a weight whose values were not known when its network was imported."""
+
+
 @irdl_attr_definition
 class WeightAttr(ParametrizedAttribute):
     """A weight by reference: `#graph.weight<"conv1.weight", "sha256 hex", tensor<64x1x3x3xf32>, [steps]>`.

@@ -11,7 +11,7 @@ from xdsl.dialects.builtin import TensorType, f32
 from xdsl.ir import Block, SSAValue
 
 from stepwell.dialects import graph
-from stepwell.dialects.graph.attributes import WeightAttr
+from stepwell.dialects.graph.attributes import NO_HASH, WeightAttr
 from stepwell.dialects.numpy_types import Array
 from stepwell.frontends.builder import GraphBuilder
 from stepwell.frontends.emitter import Unsupported, set_name_hint, shape_of
@@ -20,8 +20,6 @@ from stepwell.frontends.weights import WeightStore
 Shape = Sequence[int]
 Owner = tuple[str, int]
 """A blob: the layer that holds it, and its place there."""
-NO_HASH = "0" * 64
-"""The hash of a weight whose values are not known when the network is imported."""
 
 
 class CaffeBuilder(GraphBuilder):

@@ -5,6 +5,8 @@ Everything that stands in the way is collected first and told at once. A node af
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
@@ -16,6 +18,7 @@ from xdsl.utils.exceptions import VerifyException
 from stepwell.dialects.numpy_types import Array, element_type_of
 from stepwell.frontends.builder import module_of
 from stepwell.frontends.emitter import Unsupported
+from stepwell.frontends.events import ImportEvents
 from stepwell.frontends.onnx.builder import GraphBuilder, set_name_hint, shape_of
 from stepwell.frontends.onnx.convert_movement import constant_of
 from stepwell.frontends.onnx.converters import CONVERTERS
@@ -46,15 +49,22 @@ FOLD_LIMIT = 1024
 """Most elements of all constant inputs of a node that is computed at import."""
 
 
-def import_onnx(source: ModelSource, *, shapes: Shapes | None = None, name: str = "") -> tuple[ModuleOp, WeightStore]:
+def import_onnx(
+    source: ModelSource,
+    *,
+    shapes: Shapes | None = None,
+    outputs: Sequence[str] | None = None,
+    events: ImportEvents | None = None,
+    name: str = "",
+) -> tuple[ModuleOp, WeightStore]:
     """Import a path, bytes or a ModelProto: the graph-level module and the weights that it refers to.
 
-    `shapes` gives inputs with symbolic dims their shape, `{"image": "128x1x8x8"}`; `name` says where bytes came from. Raises ModelError with every reason at once, or
+    `shapes` gives inputs with symbolic dims their shape, `{"image": "128x1x8x8"}`; `outputs` are tensors by name in place of the model's own; `events` collects what happens; `name` says where bytes came from. Raises ModelError with every reason at once, or
     UsageError when `shapes` names what is no input."""
     model, where, files = load_model(source, name)
     complaint = checker_complaint(model)
     try:
-        importer = _Importer(model, shapes or {})
+        importer = _Importer(model, shapes or {}, outputs, events or ImportEvents("ONNX"))
         importer.run()
     except (KeyError, ValueError, TypeError, AttributeError, IndexError, OverflowError) as error:
         if complaint:
@@ -77,8 +87,11 @@ def import_onnx(source: ModelSource, *, shapes: Shapes | None = None, name: str 
 class _Importer:
     """One import: `run` fills the block and the list of reasons, `module` wraps the block up."""
 
-    def __init__(self, model: onnx.ModelProto, shapes: Shapes) -> None:
-        self.model, self.graph = model, model.graph
+    def __init__(
+        self, model: onnx.ModelProto, shapes: Shapes, outputs: Sequence[str] | None, events: ImportEvents
+    ) -> None:
+        self.model, self.graph, self.events = model, model.graph, events
+        self.outputs = [entry.name for entry in self.graph.output] if outputs is None else list(outputs)
         self.opset = opset_of(model) or 0
         self.reasons: list[str] = []
         self.weights = WeightStore(origin=model.graph.name or "the model")
@@ -93,6 +106,7 @@ class _Importer:
             set_name_hint(argument, entry.name)
             argument.location = location_of([entry.name])
             self.build.values[entry.name] = argument
+            events.network_input(entry.name, argument)
 
     def _check_names(self, shapes: Shapes) -> None:
         names = [entry.name for entry in self.inputs]
@@ -169,6 +183,7 @@ class _Importer:
     def _convert(self, node: Node) -> str:
         """Convert one node; the reason when that fails."""
         self.build.node_name = node.name
+        self.events.node(node.name, node.op_type)
         try:
             if node.op_type == "Constant":
                 self.build.constants[node.outputs[0]] = constant_of(node)
@@ -183,6 +198,9 @@ class _Importer:
                     self.build.values[name] = value
                     if value.name_hint is None:
                         set_name_hint(value, name)
+                named = [(name, self.build.values[name]) for name in node.inputs if name in self.build.values]
+                self.events.inputs(node.name, node.op_type, named)
+                self.events.outputs(node.name, node.op_type, list(zip(node.outputs, results, strict=False)))
         except (Unsupported, VerifyException) as error:
             return str(error)
         unread = node.unread()
@@ -221,19 +239,21 @@ class _Importer:
         constants.update(zip(node.outputs, (np.asarray(result) for result in results)))
 
     def _check_outputs(self) -> None:
-        if not self.graph.output:
+        if not self.outputs:
             self.reasons.append("the graph has no output: mark one")
         inputs = {entry.name for entry in self.inputs}
-        for entry in self.graph.output:
-            if not self.build.known(entry.name):
-                self.reasons.append(f"output {entry.name!r} is computed by no node")
-            elif entry.name in inputs:
-                self.reasons.append(f"output {entry.name!r} is an input of the model: name it through an Identity node")
+        for name in self.outputs:
+            if not self.build.known(name):
+                self.reasons.append(f"output {name!r} is computed by no node")
+            elif name in inputs:
+                self.reasons.append(f"output {name!r} is an input of the model: name it through an Identity node")
 
     def module(self) -> ModuleOp:
         """The module: one argument per input, one result per output (also where one is listed twice), names as attributes."""
-        names = list(dict.fromkeys(entry.name for entry in self.graph.output))
+        names = list(dict.fromkeys(self.outputs))
         results = [self.build.value_named(name) for name in names]
+        for name, value in zip(names, results, strict=True):
+            self.events.output(name, value)
         inputs = [entry.name for entry in self.inputs]
         return module_of(self.block, inputs, results, names, self.graph.name)
 

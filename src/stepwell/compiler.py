@@ -15,6 +15,8 @@ from stepwell.build import build_section
 from stepwell.codegen.targets import Target
 from stepwell.driver import Driver, Observer
 from stepwell.execute import interpret as interpret_module
+from stepwell.frontends.doors import Request
+from stepwell.frontends.events import ImportEvents
 from stepwell.frontends.shapes import Shapes
 from stepwell.frontends.weights import WeightSource, WeightStore, open_weights
 from stepwell.levels import level_of, rank
@@ -39,10 +41,18 @@ PACKAGES = ("numpy", "xdsl", "llvmlite", "onnx")
 
 
 def import_model(
-    model: str | Path | bytes | onnx.ModelProto, *, weights: WeightSource | None = None, shapes: Shapes | None = None
+    model: str | Path | bytes | onnx.ModelProto,
+    weights: WeightSource | None = None,
+    outputs: Sequence[str] | None = None,
+    shapes: Shapes | None = None,
+    *,
+    events: ImportEvents | None = None,
 ) -> ModuleOp:
-    """The module of a model file (`.onnx`, `.mlir`, `.plan`) or of an ONNX model in memory. Its weights are kept with it."""
-    loaded = _load(model, weights, shapes)
+    """The module of a model file (`.onnx`, `.prototxt`, `.mlir`, `.plan`) or of an ONNX model in memory. Its weights are kept with it.
+
+    `weights`: where the model does not hold them (a `.caffemodel`, `.safetensors`, a WeightStore, "random:SEED"); `outputs`: names of tensors, in place of the
+    model's own outputs; `shapes`: by input, where the model leaves dims open; `events` collects what the import does."""
+    loaded = _load(model, Request(weights, outputs, shapes, events))
     return keep_weights(loaded.module, loaded.ctx.weights)
 
 
@@ -82,6 +92,7 @@ def interpret(
 def compile_plan(
     model: str | Path | bytes | onnx.ModelProto | ModuleOp,
     weights: WeightSource | None = None,
+    outputs: Sequence[str] | None = None,
     *,
     target: str | Sequence[str] = "auto",
     precision: str = "model",
@@ -93,7 +104,7 @@ def compile_plan(
     names = [target] if isinstance(target, str) else list(target)
     if not names:
         raise UsageError("there is no target", hint='target="cpu" or target=["cpu", "sm_90a"]')
-    loaded = _load(model, weights, shapes)
+    loaded = _load(model, Request(weights, outputs, shapes))
     targets = [_meant(name, loaded.module) for name in names]
     sections, pipelines, remarks = [], {}, []
     with _rare_collections():
@@ -110,6 +121,7 @@ def compile_plan(
 def compile(
     model: str | Path | bytes | onnx.ModelProto | ModuleOp,
     weights: WeightSource | None = None,
+    outputs: Sequence[str] | None = None,
     *,
     target: str | Sequence[str] = "auto",
     precision: str = "model",
@@ -120,8 +132,8 @@ def compile(
     """Compile a model for one target, or for several into one plan. The engine loads what fits this machine when it is first run; saving it
     needs no device.
 
-    `model`: a path (.onnx, .mlir, .plan), bytes or a ModelProto of ONNX, or a module of any level above llvm; `weights`: where the model
-    does not hold them, a `.safetensors` file, a WeightStore or "random:SEED"; `target`: auto (what the module is lowered for, else the GPU
+    `model`: a path (.onnx, .prototxt, .mlir, .plan), bytes or a ModelProto of ONNX, or a module of any level above llvm; `weights`: where the model
+    does not hold them, a `.caffemodel` or `.safetensors` file, a WeightStore or "random:SEED"; `outputs`: names of tensors in place of the model's outputs; `target`: auto (what the module is lowered for, else the GPU
     here, else the CPU), cpu, cuda, sm_90a, x86-64-v3, x86-64-v4;
     `precision`: model, fp32, tf32, fp16; `shapes`: by input, where the model leaves dims open; `pipeline`: instead of the default.
     """
@@ -130,6 +142,7 @@ def compile(
     plan = compile_plan(
         model,
         weights,
+        outputs,
         target=target,
         precision=precision,
         shapes=shapes,
@@ -139,17 +152,15 @@ def compile(
     return Engine(plan, deferred=True)
 
 
-def _load(
-    model: str | Path | bytes | onnx.ModelProto | ModuleOp, weights: WeightSource | None, shapes: Shapes | None
-) -> LoadedModule:
+def _load(model: str | Path | bytes | onnx.ModelProto | ModuleOp, request: Request) -> LoadedModule:
     if isinstance(model, ModuleOp):
-        if shapes:
-            raise UsageError("shapes are for models whose shapes are open; a module has its own")
-        store = open_weights(weights) if weights is not None else weights_of(model)
+        if request.shapes or request.outputs is not None:
+            raise UsageError("shapes and outputs are for models of other frameworks; a module has its own")
+        store = open_weights(request.weights) if request.weights is not None else weights_of(model)
         return LoadedModule(model, make_context(store))
     if isinstance(model, str | Path):
-        return read_model(model, weights=weights, shapes=shapes)
-    return read_onnx(model, weights, shapes)
+        return read_model(model, request)
+    return read_onnx(model, request)
 
 
 def _context_of(module: ModuleOp) -> StepwellContext:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from xdsl.dialects.builtin import ModuleOp, StringAttr
 
-from stepwell.frontends.shapes import Shapes, parse_shape
+from stepwell.frontends.doors import DOORS, Request, import_file
+from stepwell.frontends.shapes import parse_shape
 from stepwell.frontends.weights import WeightSource, WeightStore, open_weights
 from stepwell.runtime.errors import ModelError, UsageError
 from stepwell.runtime.plan_file import read_plan
@@ -16,10 +17,11 @@ from stepwell.source import SourceMap, parse_text, verify_text
 from stepwell.universe import make_context
 
 if TYPE_CHECKING:
-    from stepwell.frontends.onnx import ModelSource
+    import onnx
+
     from stepwell.passes import StepwellContext
 
-FORMATS = (".onnx", ".mlir", ".plan")
+FORMATS = (*DOORS, ".mlir", ".plan")
 
 
 @dataclass
@@ -60,35 +62,39 @@ def _split_shape(item: str) -> tuple[str, str]:
     return item[:at], item[at + 1 :]
 
 
-def read_model(path: str | Path, *, weights: WeightSource | None = None, shapes: Shapes | None = None) -> LoadedModule:
-    """Read a model file by its ending. Weights: those named by `weights`, else the model's own, else the file that the module's
-    `stepwell.weights` names, which lies beside it."""
-    path = Path(path)
+def read_model(path: str | Path, request: Request | None = None) -> LoadedModule:
+    """Read a model file by its ending: by a frontend, or as a module. Weights: those that `request` names, else the model's own, else the file
+    that the module's `stepwell.weights` names, which lies beside it."""
+    path, asked = Path(path), request or Request()
     if path.suffix not in FORMATS:
         raise UsageError(f"unknown kind of file '{path.suffix}'", where=str(path), hint=f"known: {', '.join(FORMATS)}")
-    if path.suffix == ".onnx":
-        return read_onnx(path, weights, shapes)
-    if shapes:
-        raise UsageError("shapes are for models whose shapes are open; this module has its own", where=str(path))
+    if path.suffix in DOORS:
+        read_bytes(path)
+        module, store = import_file(path, asked)
+        return _imported(module, store, store, path)
+    if asked.shapes or asked.outputs is not None:
+        raise UsageError(
+            "shapes and outputs are for models of other frameworks; this module has its own", where=str(path)
+        )
     if path.suffix == ".plan":
         text, name = plan_module_text(path)
-        loaded = read_mlir(text, SourceMap(name), path.parent, weights)
+        loaded = read_mlir(text, SourceMap(name), path.parent, asked.weights)
     else:
-        loaded = read_mlir(decode(read_bytes(path), str(path)), SourceMap(str(path)), path.parent, weights)
+        loaded = read_mlir(decode(read_bytes(path), str(path)), SourceMap(str(path)), path.parent, asked.weights)
     return replace(loaded, files=(path, *loaded.files))
 
 
-def read_onnx(source: ModelSource, weights: WeightSource | None = None, shapes: Shapes | None = None) -> LoadedModule:
-    """Import an ONNX model: a path, bytes or a ModelProto."""
+def read_onnx(source: onnx.ModelProto | bytes, request: Request) -> LoadedModule:
+    """Import an ONNX model in memory: bytes or a ModelProto."""
     from stepwell.frontends.onnx import import_onnx
 
-    named = (source,) if isinstance(source, str | Path) else ()
-    for path in named:
-        read_bytes(path)
-    module, store = import_onnx(source, shapes=shapes)
+    module, store = import_onnx(source, shapes=request.shapes, outputs=request.outputs, events=request.events)
+    return _imported(module, store, open_weights(request.weights) if request.weights else store)
+
+
+def _imported(module: ModuleOp, own: WeightStore, chosen: WeightStore, *files: str | Path) -> LoadedModule:
     module.verify()
-    chosen = open_weights(weights) if weights else store
-    return LoadedModule(module, make_context(chosen), (*named, *store.files, *chosen.files))
+    return LoadedModule(module, make_context(chosen), (*files, *own.files, *chosen.files))
 
 
 def read_mlir(text: str, source: SourceMap, folder: Path, weights: WeightSource | None = None) -> LoadedModule:

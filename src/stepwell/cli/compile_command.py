@@ -11,7 +11,7 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `stepwell compile`."""
-    parser.add_argument("model", type=Path, help=".onnx, or .mlir with its .safetensors")
+    parser.add_argument("model", type=Path, help=".onnx, .prototxt, or .mlir with its .safetensors")
     parser.add_argument("-o", "--output", type=Path, help="the plan file (default: the model's name with .plan)")
     parser.add_argument(
         "--target",
@@ -21,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--precision", default="model", help="model, fp32, tf32, fp16 (default: as the model says)")
     parser.add_argument("--shape", action="append", default=[], metavar="NAME:1x2x3", help="shape of a network input")
+    parser.add_argument("--outputs", metavar="NAME,..", help="tensors to compute, in place of the model's outputs")
     parser.add_argument("--weights", metavar="FILE|random:SEED", help="weights, where the model does not hold them")
     parser.add_argument("--remarks", metavar="REGEX", help="print the remarks of the passes that match")
 
@@ -30,6 +31,7 @@ def run(args: argparse.Namespace) -> int:
     from stepwell.cli.arrays import existing, writable
     from stepwell.compiler import compile_plan
     from stepwell.files import refuse_overwriting
+    from stepwell.frontends.doors import Request
     from stepwell.modules import parse_shape_options, read_model
     from stepwell.remarks import check_pattern
     from stepwell.runtime.plan_file import write_plan
@@ -39,8 +41,8 @@ def run(args: argparse.Namespace) -> int:
     output = writable(args.output or args.model.with_suffix(".plan"))
     refuse_overwriting([("-o", output)], [args.model, args.weights])
     targets = [name for word in args.target or ["auto"] for name in word.split(",")]
-    shapes = parse_shape_options(args.shape) or None
-    loaded = read_model(existing(args.model), weights=args.weights, shapes=shapes)
+    outputs = args.outputs.split(",") if args.outputs else None
+    loaded = read_model(existing(args.model), Request(args.weights, outputs, parse_shape_options(args.shape) or None))
     refuse_overwriting([("-o", output)], loaded.files)
     plan = compile_plan(loaded.module, loaded.ctx.weights, target=targets, precision=args.precision)
     write_plan(plan, output)

@@ -18,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_input(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--shape", action="append", default=[], metavar="NAME:1x2x3", help="shape of a network input")
+    group.add_argument("--outputs", metavar="NAME,..", help="tensors to compute, in place of the model's outputs")
     group.add_argument("--weights", metavar="FILE|random:SEED", help="weights, where the model does not name them")
     group.add_argument("--weights-out", metavar="FILE.safetensors", help="also write the weights that the module names")
     group.add_argument("--level", choices=LEVELS, help="check that the input is at this level")

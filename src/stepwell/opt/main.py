@@ -18,9 +18,18 @@ from xdsl.xdsl_opt_main import xDSLOptMain
 
 from stepwell.driver import Driver, Observer, is_fault, passes_of
 from stepwell.files import refuse_overwriting, write_whole
+from stepwell.frontends.doors import DOORS, Request
 from stepwell.levels import check_level, level_of, set_level
 from stepwell.lowering import lower_in_place
-from stepwell.modules import FORMATS, attach_weights, decode, parse_shape_options, plan_module_text, read_onnx
+from stepwell.modules import (
+    FORMATS,
+    attach_weights,
+    decode,
+    parse_shape_options,
+    plan_module_text,
+    read_model,
+    read_onnx,
+)
 from stepwell.observers import PrintAfterChange, Timing, TreeWriter
 from stepwell.opt.arguments import add_arguments
 from stepwell.opt.diagnostics import Diagnostic, diagnostics_of, expectations, mismatches, named_diagnostic
@@ -65,7 +74,8 @@ class StepwellOpt(xDSLOptMain):
         self.available_targets.update(installed_universe().all_targets)
 
     def register_all_frontends(self) -> None:
-        self.available_frontends.update(mlir=self.read_mlir, onnx=self.read_onnx, plan=self.read_plan)
+        imported = {ending.removeprefix("."): self.read_imported for ending in DOORS}
+        self.available_frontends.update(mlir=self.read_mlir, plan=self.read_plan, **imported)
 
     def register_all_arguments(self, arg_parser: argparse.ArgumentParser) -> None:
         super().register_all_arguments(arg_parser)
@@ -166,10 +176,12 @@ class StepwellOpt(xDSLOptMain):
         attach_weights(self.ctx, module, self.folder, self.args.weights)
         return module
 
-    def read_onnx(self, stream: IO[bytes]) -> ModuleOp:
-        """Import an ONNX model; from its path where it has one, because weights may lie beside it."""
-        source = Path(self.args.input_file) if self.args.input_file else stream.read()
-        loaded = read_onnx(source, self.args.weights, self.shapes)
+    def read_imported(self, stream: IO[bytes]) -> ModuleOp:
+        """Import a model; from its path where it has one, because weights may lie beside it. From standard input only ONNX comes."""
+        outputs = self.args.outputs.split(",") if self.args.outputs else None
+        request = Request(self.args.weights, outputs, self.shapes)
+        path = self.args.input_file
+        loaded = read_model(path, request) if path else read_onnx(stream.read(), request)
         self.ctx.weights = loaded.ctx.weights
         return loaded.module
 

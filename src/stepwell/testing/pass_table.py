@@ -20,6 +20,7 @@ from xdsl.passes import ModulePass
 
 from stepwell.cli.guard import guarded
 from stepwell.driver import Driver, Observer, passes_of
+from stepwell.frontends.doors import Request
 from stepwell.levels import level_of
 from stepwell.modules import read_model
 from stepwell.opt.main import StepwellOpt
@@ -143,7 +144,7 @@ def run_solo(model: Path, shapes: dict[str, tuple[int, ...]], rows: dict[str, Ro
     """`check_pass` for every pass, on the network as its pipeline has it there; passes of no pipeline on the network at their level."""
     at_level: dict[str, ModuleOp] = {}
     for target, precision in VARIANTS:
-        loaded = read_model(model, shapes=shapes)
+        loaded = read_model(model, Request(shapes=shapes))
         write_target(loaded.module, resolve(target))
         _check_along(pipeline(target, precision), loaded.module, loaded.ctx, rows, at_level)
     for row in rows.values():
