@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from xdsl.dialects.builtin import ModuleOp, TensorType, f16, f32
+from xdsl.dialects.builtin import ModuleOp, TensorType
 from xdsl.ir import Operation, SSAValue
 
 from stepwell.dialects import graph
@@ -23,12 +23,8 @@ from stepwell.runtime.errors import ModelError
 from stepwell.transforms.graph._values import MOVEMENT, element_of, is_constant, live_ops, shape_of
 
 CUDA_FAMILY = "sm_90a"
-CUDA_ELEMENTS = (f16, f32)
-"""Element types that kernels of sm_90a read and write."""
 CUDA_ELEMENTS_LIMIT = 2**31
 """Elements of a tensor that kernels of sm_90a index, with 32 bits."""
-CUDA_RANK = 4
-"""Dims that a kernel's result is cut into at most, neighbours that stay together counted once."""
 
 
 @dataclass(frozen=True)
@@ -114,40 +110,25 @@ def _tensor(value: SSAValue, target: str) -> Refusal | None:
     return None
 
 
-def _moved(*values: SSAValue) -> Refusal | None:
-    """Kernels of sm_90a compute and move f16 and f32 only, and have at least one element to make."""
-    for value in values:
-        if element_of(value) not in CUDA_ELEMENTS:
-            hint = "cast to f32 or f16, or compile for the CPU"
-            return Refusal(f"kernels of sm_90a do not take elements of type {element_of(value)} yet", hint)
-        if not prod(shape_of(value)):
-            return Refusal(f"{value.type} holds no element", "leave the operation out, or compile for the CPU")
-    return None
-
-
 # --- rules for kinds of ops
 
 
 def _always(op: Operation, target: str, precision: str) -> Refusal | None:
-    """Views, references and structure: nothing is computed."""
+    """Views, references and structure, and what a nest of loops takes in every form."""
     return None
 
 
-def _elementwise(op: Operation, target: str, precision: str) -> Refusal | None:
-    return _moved(*op.operands, *op.results) if target == CUDA_FAMILY else None
-
-
 RULES: Mapping[type[Operation], Rule] = {
-    graph.BinaryOp: _elementwise,
-    graph.BroadcastOp: _elementwise,
-    graph.CastOp: _elementwise,
-    graph.ConvOp: _elementwise,
+    graph.BinaryOp: _always,
+    graph.BroadcastOp: _always,
+    graph.CastOp: _always,
+    graph.ConvOp: _always,
     graph.FusionOp: _always,
-    graph.MatmulOp: _elementwise,
-    graph.PoolOp: _elementwise,
+    graph.MatmulOp: _always,
+    graph.PoolOp: _always,
     graph.ReshapeOp: _always,
-    graph.TransposeOp: _elementwise,
-    graph.UnaryOp: _elementwise,
+    graph.TransposeOp: _always,
+    graph.UnaryOp: _always,
     graph.WeightOp: _always,
     graph.YieldOp: _always,
 }

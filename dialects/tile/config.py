@@ -32,7 +32,7 @@ class Config:
     """How a kernel is scheduled. `block`: extents of the output tile, one per output dim. `k`: elements of the
     reduction per stage. `stages`: depth of the shared-memory ring. `warps`: per block, the producer's included.
     `order`: how tiles follow each other. `copy`: how operands are fetched. `mma`: the matrix instruction. `swizzle`:
-    bytes of the shared-memory swizzle, 0 without. `form`: nest computes element by element, in blocks of so many (`tile.nest`)."""
+    bytes of the shared-memory swizzle, 0 without. `form`: nest computes element by element, in blocks of so many (`tile.nest`; on sm_90a a thread for each)."""
 
     block: tuple[int, ...]
     k: int = 1
@@ -167,8 +167,8 @@ def _general(config: Config) -> Iterator[str]:
 def _nest(config: Config, target: str | None) -> Iterator[str]:
     if config != Config(block=config.block[:1], form="nest"):
         yield "form = nest takes a block of one extent, the elements of a tile, and nothing else"
-    if target is not None and target not in X86_VECTORS:
-        yield f"form = nest is lowered for the CPU and the target is {target}"
+    if target == "sm_90a" and (config.block[0] % 32 or not 32 <= config.block[0] <= 1024):
+        yield f"block = {list(config.block)}: a nest has one thread for each element of a block, 32 to 1024 in whole warps"
 
 
 def _wgmma(config: Config, facts: Facts) -> Iterator[str]:

@@ -25,7 +25,9 @@ from stepwell.dialects.warp.ops_fragment import (
     FragmentLoadRowOp,
     FragmentStoreOp,
     GatherOp,
+    LoadOp,
     SpreadOp,
+    StoreOp,
 )
 
 __all__ = [
@@ -46,8 +48,10 @@ __all__ = [
     "GridDimOp",
     "KernelOp",
     "LaunchDependentsOp",
+    "LoadOp",
     "ReturnOp",
     "SpreadOp",
+    "StoreOp",
     "ThreadIdOp",
     "WaitPredecessorOp",
     "WithinOp",
@@ -73,6 +77,8 @@ WARP = DIALECT = Dialect(
         FragmentIndexOp,
         SpreadOp,
         GatherOp,
+        LoadOp,
+        StoreOp,
     ],
     [GlobalType, FragmentAttr],
 )

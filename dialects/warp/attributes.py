@@ -5,7 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
-from xdsl.dialects.builtin import AnyFloat, Float16Type, Float32Type, IntAttr, IntegerType, StringAttr, VectorType
+from xdsl.dialects.builtin import (
+    AnyFloat,
+    Float16Type,
+    Float32Type,
+    IntAttr,
+    IntegerType,
+    StringAttr,
+    VectorType,
+    f16,
+    f32,
+    f64,
+    i1,
+    i8,
+    i16,
+    i32,
+    i64,
+)
 from xdsl.ir import Attribute, ParametrizedAttribute, TypeAttribute
 from xdsl.irdl import irdl_attr_definition
 from xdsl.parser import AttrParser
@@ -108,3 +124,5 @@ class FragmentAttr(ParametrizedAttribute):
 
 MOVABLE = (Float16Type, Float32Type)
 """Element types that fragments and gathers read and write."""
+SCALARS = (f16, f32, f64, i1, i8, i16, i32, i64)
+"""Element types that one thread reads and writes alone; an i1 takes a byte, which is 0 or 1."""

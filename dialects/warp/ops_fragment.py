@@ -19,7 +19,7 @@ from xdsl.irdl import (
 from xdsl.traits import MemoryReadEffect, MemoryWriteEffect, Pure
 from xdsl.utils.exceptions import VerifyException
 
-from stepwell.dialects.warp.attributes import MOVABLE, FragmentAttr, GlobalType, element_bytes
+from stepwell.dialects.warp.attributes import MOVABLE, SCALARS, FragmentAttr, GlobalType, element_bytes
 
 
 def _check_access(op: IRDLOperation, pointer: SSAValue, value: SSAValue, layout: FragmentAttr, access: int) -> None:
@@ -256,3 +256,48 @@ class GatherOp(IRDLOperation):
             raise VerifyException(
                 f"{self.name}: {count} loads of {width} give {count * width} elements, not {self.result.type}"
             )
+
+
+def _check_scalar(op: IRDLOperation, pointer: SSAValue, value: SSAValue) -> None:
+    element = cast(GlobalType, pointer.type).element
+    if element not in SCALARS:
+        raise VerifyException(f"{op.name}: cannot move elements of type {element}; use {', '.join(map(str, SCALARS))}")
+    if value.type != element:
+        raise VerifyException(f"{op.name}: the pointer is to {element}, but the value is {value.type}")
+
+
+@irdl_op_definition
+class LoadOp(IRDLOperation):
+    """One element for each thread: `%v = warp.load %p[%index] : !warp.global<f64> -> f64`. The index is i32 and counts elements, which exist. An
+    i1 is a byte in memory, true where it is not 0."""
+
+    name = "warp.load"
+    pointer = operand_def(base(GlobalType))
+    index = operand_def(I32)
+    result = result_def(AnyAttr())
+    assembly_format = "$pointer `[` $index `]` attr-dict `:` type($pointer) `->` type($result)"
+    traits = traits_def(MemoryReadEffect())
+
+    def __init__(self, pointer: SSAValue, index: SSAValue) -> None:
+        super().__init__(operands=[pointer, index], result_types=[cast(GlobalType, pointer.type).element])
+
+    def verify_(self) -> None:
+        _check_scalar(self, self.pointer, self.result)
+
+
+@irdl_op_definition
+class StoreOp(IRDLOperation):
+    """The mirror of `warp.load`: `warp.store %v, %p[%index] : f64, !warp.global<f64>`. Threads write different elements."""
+
+    name = "warp.store"
+    value = operand_def(AnyAttr())
+    pointer = operand_def(base(GlobalType))
+    index = operand_def(I32)
+    assembly_format = "$value `,` $pointer `[` $index `]` attr-dict `:` type($value) `,` type($pointer)"
+    traits = traits_def(MemoryWriteEffect())
+
+    def __init__(self, value: SSAValue, pointer: SSAValue, index: SSAValue) -> None:
+        super().__init__(operands=[value, pointer, index])
+
+    def verify_(self) -> None:
+        _check_scalar(self, self.pointer, self.value)

@@ -8,7 +8,7 @@ becomes, for sm_90a,
 %y = graph.fusion "conv2" (%a = %x : .., %b = %w : ..) -> (tensor<128x8x8x64xf32>)
     config #tile.config<block = [64, 64], k = 32, stages = 4, warps = 8, copy = tma_im2col, mma = wgmma_tf32, swizzle = 128> { .. }
 ```
-A config that is there already is kept when it is legal, and an error with the reason when it is not. On the CPU a fusion that has no form in
+A config that is there already is kept when it is legal, and an error with the reason when it is not. A fusion that has no form in
 tiles gets `form = nest`, which takes everything; a remark says why.
 """
 
@@ -26,7 +26,7 @@ from xdsl.dialects.linalg.ops import GenericOp
 from stepwell.dialects import graph
 from stepwell.dialects.linalg_interpreter import loop_extents
 from stepwell.dialects.tile import Config, ConfigAttr
-from stepwell.dialects.tile.config import TARGETS, X86_VECTORS, Facts, violations
+from stepwell.dialects.tile.config import TARGETS, Facts, violations
 from stepwell.dialects.tile.kernel_rules import target_of
 from stepwell.passes import Meaning, PassFailure, StepwellPass, names_of, remarks_of
 from stepwell.remarks import Remark, RemarkCollector
@@ -73,13 +73,15 @@ class ChooseConfigPass(StepwellPass):
             return self._keep(fusion, target, remarks)
         try:
             config, why, missed = self._tiles(fusion, target)
-            reason = tile_refusal(structure_of(fusion), config, target) if target in X86_VECTORS else ""
+            reason = tile_refusal(structure_of(fusion), config, target)
         except PassFailure as failure:
-            if target not in X86_VECTORS:
-                raise
             reason = failure.message
         if reason:
-            config, why, missed = nest_config(_steps(fusion)), "one element after the other", [f"no tiles: {reason}"]
+            config, why, missed = (
+                nest_config(_steps(fusion), target),
+                "one element after the other",
+                [f"no tiles: {reason}"],
+            )
         for message in missed:
             remarks.add(Remark("missed", NAME, names, message))
         remarks.add(Remark("passed", NAME, names, f"{config}: {why}"))

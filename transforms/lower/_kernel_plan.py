@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from xdsl.dialects.builtin import Float16Type, Float32Type, TensorType
 from xdsl.utils.exceptions import VerifyException
 
 from stepwell.dialects import tile
@@ -13,6 +16,7 @@ from stepwell.transforms.lower._tile_kernels import Plan, build_kernel
 from stepwell.transforms.lower._tile_operands import operands_of
 
 MAX_RANK = 4
+CUDA_WINDOW_DIMS = 2
 TABLE_ENTRIES, WINDOW_DIMS, WINDOW_STEP = 1 << 31, 3, 1 << 16
 """What the runtime accepts of a window: entries of its pointer table, spatial dims, and the largest kernel, stride, pad and dilation."""
 
@@ -44,19 +48,35 @@ def checked_kernel(plan: Plan, target: str | None) -> tile.KernelOp:
 
 
 def tile_refusal(structure: Structure, config: tile.Config, target: str) -> str:
-    """Why the fusion has no tile kernel with `config` on a CPU; empty where it has one."""
+    """Why the fusion has no tile kernel with `config` on a target; empty where it has one."""
     if not all(structure.extents):
         return "an extent is 0"
     windows = [access for access in structure.operands if access.window is not None]
-    if target in X86_VECTORS and windows and len(config.block) > 2:
+    if windows and len(config.block) > 2:
         return "a window in a result of more than rows and columns"
-    if reason := next((reason for access in windows if (reason := _window_limit(structure, access))), ""):
+    limits = (
+        (_window_limit(structure, access) for access in windows) if target in X86_VECTORS else _cuda_limits(structure)
+    )
+    if reason := next(filter(None, limits), ""):
         return reason
     try:
         checked_kernel(plan_kernel(structure, config, "kernel"), target)
     except PassFailure as failure:
         return failure.message
     return ""
+
+
+def _cuda_limits(structure: Structure) -> Iterator[str]:
+    """What kernels of sm_90a do not do with tiles: they move f16 and f32, sum in them, and slide windows over two dims."""
+    tensors = [access.value for access in structure.accesses] + list(structure.fusion.outputs)
+    roots = list(structure.root.res) if structure.root is not None else []
+    for value in (*tensors, *roots):
+        assert isinstance(value.type, TensorType)
+        if not isinstance(value.type.element_type, Float16Type | Float32Type):
+            yield f"tiles of sm_90a hold f16 and f32, not {value.type.element_type}"
+    for access in structure.operands:
+        if access.window is not None and len(access.window.slides) != CUDA_WINDOW_DIMS:
+            yield f"a window over {len(access.window.slides)} spatial dims: those of sm_90a slide over {CUDA_WINDOW_DIMS}"
 
 
 def _window_limit(structure: Structure, access: Access) -> str:

@@ -12,6 +12,7 @@ from xdsl.dialects.builtin import (
     IntegerAttr,
     UnitAttr,
     VectorType,
+    i1,
     i8,
     i32,
     i64,
@@ -166,7 +167,8 @@ def _row_step(layout: warp.FragmentAttr) -> int:
 def element_address(conv: LLVMConversion, pointer: SSAValue, index: SSAValue) -> SSAValue:
     """The address of element `index` (i32) of a global pointer."""
     element, _ = _element(pointer)
-    made = llvm.GEPOp(conv.value(pointer), [llvm.GEP_USE_SSA_VAL], element, ssa_indices=[index], result_type=GLOBAL)
+    stored = i8 if element == i1 else element
+    made = llvm.GEPOp(conv.value(pointer), [llvm.GEP_USE_SSA_VAL], stored, ssa_indices=[index], result_type=GLOBAL)
     return conv.insert(made).result
 
 
@@ -254,6 +256,25 @@ def _gather(conv: LLVMConversion, op: warp.GatherOp) -> None:
     conv.bind(op.result, shuffle(conv, loaded, loaded, list(range(count * width))) if odd else loaded)
 
 
+def _load_one(conv: LLVMConversion, op: warp.LoadOp) -> None:
+    """A bool is a byte in memory."""
+    element, address = op.result.type, element_address(conv, op.pointer, conv.value(op.index))
+    stored = i8 if element == i1 else element
+    loaded: SSAValue = conv.insert(llvm.LoadOp(address, stored, alignment=warp.element_bytes(element))).results[0]
+    if element == i1:
+        other = IntegerAttr(llvm.ICmpPredicateFlag.NE.to_int(), i64)
+        loaded = conv.insert(llvm.ICmpOp(loaded, conv.constant(0, i8), other)).res
+    conv.bind(op.result, loaded)
+
+
+def _store_one(conv: LLVMConversion, op: warp.StoreOp) -> None:
+    """A bool is a byte in memory, 0 or 1."""
+    element, value = op.value.type, conv.value(op.value)
+    address = element_address(conv, op.pointer, conv.value(op.index))
+    stored = conv.insert(llvm.ZExtOp(value, i8)).res if element == i1 else value
+    conv.insert(llvm.StoreOp(stored, address, alignment=warp.element_bytes(element)))
+
+
 TYPES: dict[type[Attribute], TypeConverter] = {warp.GlobalType: lambda conv, of: GLOBAL}
 CONVERSIONS: dict[type[Operation], Converter] = {
     warp.KernelOp: _kernel,
@@ -272,4 +293,6 @@ CONVERSIONS: dict[type[Operation], Converter] = {
     warp.FragmentIndexOp: _fragment_index,
     warp.SpreadOp: _spread,
     warp.GatherOp: _gather,
+    warp.LoadOp: _load_one,
+    warp.StoreOp: _store_one,
 }

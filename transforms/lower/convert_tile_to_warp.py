@@ -11,7 +11,7 @@ Before:                                                            After:
       tile.store %m, %y[%i, %j]                                        warp.fragment_store %m, %p1[..]
     }                                                                }
 
-Stems (few input channels), pooling, elementwise work. One block of threads computes one block of the output; a thread holds 16 bytes of columns in
+Stems (few input channels), pooling, elementwise work; a `tile.nest` becomes one thread for each element. One block of threads computes one block of the output; a thread holds 16 bytes of columns in
 each of several rows.
 """
 
@@ -30,14 +30,17 @@ from stepwell.passes import Meaning, PassFailure, StepwellPass, names_of, remark
 from stepwell.remarks import Remark
 from stepwell.transforms.lower._gpu_emitter import Emitter
 from stepwell.transforms.lower._gpu_launch import GpuKernel, LaunchSite, finish_level, launches_of, replace_kernel
+from stepwell.transforms.lower._nest_to_warp import build_nest_kernel
 from stepwell.transforms.lower._tile_to_warp_body import WarpBody
 from stepwell.transforms.lower._tile_to_warp_refs import Parameters, block_counts, choose_layout
 
 NAME = "stepwell-convert-tile-to-warp"
 
 
-def lower_kernel(kernel: tile.KernelOp, sites: list[LaunchSite]) -> GpuKernel:
+def lower_kernel(kernel: tile.KernelOp | tile.NestOp, sites: list[LaunchSite]) -> GpuKernel:
     """The kernel that does what `kernel` does; refuses with a reason what it cannot."""
+    if isinstance(kernel, tile.NestOp):
+        return build_nest_kernel(kernel, sites)
     if kernel.config.data.mma != "none":
         names = " + ".join(names_of(kernel))
         hint = "run stepwell-convert-tile-to-hopper first; mma = fma is for the CPU"
@@ -52,7 +55,7 @@ def lower_kernel(kernel: tile.KernelOp, sites: list[LaunchSite]) -> GpuKernel:
 
 @dataclass(frozen=True)
 class ConvertTileToWarp(StepwellPass):
-    """Lower every remaining `tile.kernel` and its launches; the module is at the kernel level afterwards."""
+    """Lower every remaining `tile.kernel` and every `tile.nest`, with their launches; the module is at the kernel level afterwards."""
 
     name = NAME
     level: ClassVar[str] = "plan"
@@ -60,7 +63,7 @@ class ConvertTileToWarp(StepwellPass):
     meaning: ClassVar[Meaning] = "exact"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        kernels = [k for k in op.ops if isinstance(k, tile.KernelOp)]
+        kernels = [k for k in op.ops if isinstance(k, tile.KernelOp | tile.NestOp)]
         lowered = [(kernel, lower_kernel(kernel, launches_of(op, kernel))) for kernel in kernels]
         for kernel, made in lowered:
             replace_kernel(op, kernel, made)

@@ -117,6 +117,24 @@ def _gather(threads: Threads, op: warp.GatherOp) -> None:
     threads.bind(op.results, [_load(threads, op.pointer, index, inside, width, fill)])
 
 
+def _scalar(threads: Threads, index: SSAValue) -> tuple[Array, Array]:
+    """Element offsets of the lanes, one each, and which lanes are active."""
+    return np.broadcast_to(_column(threads, index), (threads.count, 1)), threads.mask[:, None]
+
+
+def _load_one(threads: Threads, op: warp.LoadOp) -> None:
+    offsets, inside = _scalar(threads, op.index)
+    threads.bind(op.results, [_load(threads, op.pointer, offsets, inside, 1, 0)[:, 0]])
+
+
+def _store_one(threads: Threads, op: warp.StoreOp) -> None:
+    offsets, inside = _scalar(threads, op.index)
+    buffer: GlobalBuffer = threads.get(op.pointer)
+    values = np.broadcast_to(np.asarray(threads.get(op.value))[:, None], offsets.shape)
+    _check_accesses(threads, buffer, offsets, inside, 1)
+    buffer.store(offsets[inside], values[inside], threads.block.number, threads.has_waited(), threads.what())
+
+
 def _divide(threads: Threads, op: warp.DivideOp) -> None:
     n, mul, shift = (np.asarray(threads.get(v)).view(np.uint32).astype(np.uint64) for v in (op.n, op.mul, op.shift))
     if n.ndim == 2:
@@ -177,5 +195,7 @@ SIMPLE: Mapping[type[Operation], Simple] = {
     warp.FragmentIndexOp: _fragment_index,
     warp.SpreadOp: _spread,
     warp.GatherOp: _gather,
+    warp.LoadOp: _load_one,
+    warp.StoreOp: _store_one,
 }
 BLOCKING: Mapping[type[Operation], Blocking] = {warp.BarrierOp: _barrier}

@@ -138,3 +138,19 @@ warp.kernel @k() threads 128 shared 232449 {
 warp.kernel @k() threads 1024 shared 0 min_blocks 3 {
   warp.return
 }
+
+// -----
+
+warp.kernel @k(%x: !warp.global<i4>, %i: i32) threads 32 shared 0 {
+  // expected-error@+1 {{warp.load: cannot move elements of type i4; use f16, f32, f64, i1, i8, i16, i32, i64}}
+  %v = warp.load %x[%i] : !warp.global<i4> -> i4
+  warp.return
+}
+
+// -----
+
+warp.kernel @k(%x: !warp.global<f32>, %i: i32, %v: i64) threads 32 shared 0 {
+  // expected-error@+1 {{warp.store: the pointer is to f32, but the value is i64}}
+  warp.store %v, %x[%i] : i64, !warp.global<f32>
+  warp.return
+}

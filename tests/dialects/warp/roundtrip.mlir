@@ -37,6 +37,10 @@ builtin.module attributes {stepwell.level = "kernel", stepwell.target = "sm_90a"
     %v = warp.gather %x[%rows] if %mask else %fill width 1 : !warp.global<f32>, vector<2xi32>, vector<2xi1>, f32 -> vector<2xf32>
     // CHECK: warp.spread %{{.*}} "rows" <blocked 32x64 threads 256 width 4> : vector<2xf32> -> vector<8xf32>
     %s = warp.spread %v "rows" <blocked 32x64 threads 256 width 4> : vector<2xf32> -> vector<8xf32>
+    // CHECK: %[[ONE:.*]] = warp.load %{{.*}}[%{{.*}}] : !warp.global<f32> -> f32
+    %one = warp.load %x[%t] : !warp.global<f32> -> f32
+    // CHECK: warp.store %[[ONE]], %{{.*}}[%{{.*}}] : f32, !warp.global<f32>
+    warp.store %one, %x[%t] : f32, !warp.global<f32>
     // CHECK: warp.return
     warp.return
   }
