@@ -12,16 +12,20 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from xdsl.dialects.builtin import ModuleOp, TensorType
-from xdsl.ir import Operation, SSAValue
+from xdsl.dialects.builtin import ModuleOp, TensorType, f16, f32, f64, i1, i8, i16, i32, i64
+from xdsl.ir import Attribute, Block, Operation, SSAValue
 
 from stepwell.dialects import graph
+from stepwell.dialects.graph.elementwise import Elementwise, expand, has_expansion
 from stepwell.dialects.graph.interpreter import main_function
-from stepwell.dialects.numpy_types import ELEMENT_TYPE_NAMES
 from stepwell.passes import names_of
 from stepwell.runtime.errors import ModelError
-from stepwell.transforms.graph._values import MOVEMENT, element_of, is_constant, live_ops, shape_of
+from stepwell.transforms.graph._values import MOVEMENT, is_constant, live_ops
+from stepwell.transforms.lower._arith_to_llvm import CONVERSIONS
+from stepwell.transforms.tile.expand_math import EXPANSIONS
 
+LOWERED: tuple[Attribute, ...] = (f16, f32, f64, i1, i8, i16, i32, i64)
+"""Element types that kernels compute with and move, on every target."""
 CUDA_FAMILY = "sm_90a"
 CUDA_ELEMENTS_LIMIT = 2**31
 """Elements of a tensor that kernels of sm_90a index, with 32 bits."""
@@ -60,6 +64,20 @@ def refusals(module: ModuleOp, target: str, precision: str = "model") -> Iterato
             refusal = supported(inner, target, precision)
             if refusal is not None:
                 yield f"{describe(inner)}: {refusal}"
+    yield from _bindings(module, target)
+
+
+def _bindings(module: ModuleOp, target: str) -> Iterator[str]:
+    """What the network reads and returns, where no op of the network says it already."""
+    main = main_function(module)
+    last = main.body.block.last_op
+    returned = [
+        value for value in (last.operands if last is not None else ()) if not isinstance(value.owner, Operation)
+    ]
+    for value in dict.fromkeys([*(a for a in main.body.block.args if not a.uses.get_length()), *returned]):
+        refusal = _tensor(value, target)
+        if refusal is not None:
+            yield f"{value.name_hint or 'an input'} : {value.type}: {refusal}"
 
 
 def check_module(module: ModuleOp, target: str, precision: str = "model") -> None:
@@ -90,23 +108,24 @@ def _folds(op: Operation) -> bool:
 
 
 def _tensors(op: Operation, target: str) -> Refusal | None:
-    """Element types and sizes of everything that the op reads and makes."""
+    """Element types and extents of everything that the op reads and makes."""
     for value in (*op.operands, *op.results):
-        if isinstance(value.type, TensorType) and (refusal := _tensor(value, target)):
+        if refusal := _tensor(value, target):
             return refusal
     return None
 
 
 def _tensor(value: SSAValue, target: str) -> Refusal | None:
-    element, shape = element_of(value), shape_of(value)
-    if str(element) not in ELEMENT_TYPE_NAMES:
-        return Refusal(
-            f"elements of type {element} have no lowering", f"cast to one of {', '.join(ELEMENT_TYPE_NAMES)}"
-        )
-    if target != CUDA_FAMILY:
-        return None
-    if prod(shape) >= CUDA_ELEMENTS_LIMIT:
-        return Refusal(f"{value.type} has 2**31 elements or more", "kernels index with 32 bits: use a smaller batch")
+    type_ = value.type
+    if not isinstance(type_, TensorType):
+        return Refusal(f"a value of type {type_} is not lowered yet", "networks compute with tensors")
+    if type_.element_type not in LOWERED:
+        hint = f"cast to one of {', '.join(map(str, LOWERED))} outside of the network"
+        return Refusal(f"elements of type {type_.element_type} are not lowered yet", hint)
+    if not type_.has_static_shape():
+        return Refusal(f"{type_} has an extent that is no number", "give shapes when importing the model")
+    if target == CUDA_FAMILY and prod(type_.get_shape()) >= CUDA_ELEMENTS_LIMIT:
+        return Refusal(f"{type_} has 2**31 elements or more", "kernels index with 32 bits: use a smaller batch")
     return None
 
 
@@ -118,17 +137,35 @@ def _always(op: Operation, target: str, precision: str) -> Refusal | None:
     return None
 
 
+def _elementwise(op: Elementwise, target: str, precision: str) -> Refusal | None:
+    """Every scalar op that the kind expands to has an instruction, or an expansion of its own."""
+    if not has_expansion(op):
+        return Refusal("this form of it has no scalar operations", "use another kind, rounding or element type")
+    missing = next((name for name in _missing(op)), "")
+    return (
+        Refusal(f"{missing} has no instruction and no expansion", "write it with other operators") if missing else None
+    )
+
+
+def _missing(op: Elementwise) -> Iterator[str]:
+    elements = [value.type.element_type for value in op.operands if isinstance(value.type, TensorType)]
+    ops, _ = expand(op, Block(arg_types=elements).args)
+    for scalar in ops:
+        if type(scalar) not in CONVERSIONS and type(scalar) not in EXPANSIONS:
+            yield scalar.name
+
+
 RULES: Mapping[type[Operation], Rule] = {
-    graph.BinaryOp: _always,
+    graph.BinaryOp: _elementwise,
     graph.BroadcastOp: _always,
-    graph.CastOp: _always,
+    graph.CastOp: _elementwise,
     graph.ConvOp: _always,
     graph.FusionOp: _always,
     graph.MatmulOp: _always,
     graph.PoolOp: _always,
     graph.ReshapeOp: _always,
     graph.TransposeOp: _always,
-    graph.UnaryOp: _always,
+    graph.UnaryOp: _elementwise,
     graph.WeightOp: _always,
     graph.YieldOp: _always,
 }
