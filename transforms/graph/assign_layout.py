@@ -27,7 +27,7 @@ from xdsl.dialects.builtin import ModuleOp
 
 from stepwell.dialects import graph
 from stepwell.passes import Meaning, Rewriter, StepwellPass, rewrite
-from stepwell.transforms.graph._values import element_of, in_fusion, is_constant
+from stepwell.transforms.graph._values import element_of, in_fusion, is_constant, shape_of
 from stepwell.transforms.graph.cancel_transposes import CancelTransposesPass
 
 LAST = "channels_last"
@@ -78,7 +78,8 @@ def _transpose_weight(op: graph.MatmulOp, rewriter: Rewriter) -> None:
             hint="kernels read [N, K]; give the model the transposed operand",
         )
         return
-    weight = graph.TransposeOp(op.b, (1, 0))
+    rank = len(shape_of(op.b))
+    weight = graph.TransposeOp(op.b, (*range(rank - 2), rank - 1, rank - 2))
     product = graph.MatmulOp(op.a, weight, transpose_b=True, element_type=element_of(op.result))
     rewriter.replace(op, [weight, product])
     rewriter.passed("the weight is read as [N, K]")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from xdsl.dialects.builtin import TensorType, f16, f32
+from xdsl.dialects.builtin import TensorType, f16, f32, f64, i1, i8, i32
 from xdsl.ir import Attribute, SSAValue
 
 import stepwell
@@ -102,3 +102,37 @@ def test_the_simulator_runs_exponentials(network: MakeNetwork, kind: str, elemen
     (found,) = interpret(kernels, inputs, weights=case.weights).values()
     (expected,) = interpret(case.module, inputs).values()
     np.testing.assert_allclose(found.astype(float), expected.astype(float), rtol=1e-3 if element == f16 else 1e-6)
+
+
+NESTS: dict[str, tuple[Callable[..., list[Any]], list[TensorType[Attribute]]]] = {
+    "integers": (lambda x, y: [graph.BinaryOp(x, y, kind="div")], [TensorType(i32, (5,)), TensorType(i32, (5,))]),
+    "bytes": (lambda x: [graph.TransposeOp(x, (1, 0))], [TensorType(i8, (5, 9))]),
+    "bools": (lambda x: [graph.CastOp(x, f16)], [TensorType(i1, (33,))]),
+    "to bools": (lambda x: [graph.CastOp(x, i1)], [TensorType(f64, (3, 11))]),
+    "doubles": (lambda x: [graph.UnaryOp(x, kind="tanh")], [TensorType(f64, (7,))]),
+    "product of doubles": (lambda a, b: [graph.MatmulOp(a, b)], [TensorType(f64, (3, 4)), TensorType(f64, (4, 5))]),
+    "no elements": (lambda x: [graph.UnaryOp(x, kind="relu")], [TensorType(f32, (0, 4))]),
+    "an empty sum": (lambda a, b: [graph.MatmulOp(a, b)], [TensorType(f16, (3, 0)), TensorType(f16, (0, 5))]),
+    "line": (
+        lambda x: [graph.PoolOp(x, kind="average", kernel=[3], strides=[2], pads=[1, 1])],
+        [TensorType(f32, (2, 3, 9))],
+    ),
+    "volume": (
+        lambda x, w: [graph.ConvOp(x, w, strides=[1] * 3, pads=[1] * 6, dilations=[1] * 3)],
+        [TensorType(f32, (1, 2, 3, 4, 3)), TensorType(f32, (3, 2, 3, 3, 3))],
+    ),
+    "groups": (
+        lambda x, w: [graph.ConvOp(x, w, strides=[1, 1], pads=[1] * 4, dilations=[1, 1], groups=2)],
+        [TensorType(f16, (1, 4, 5, 5)), TensorType(f16, (6, 2, 3, 3))],
+    ),
+    "five groups of dims": (
+        lambda x: [graph.TransposeOp(x, (4, 2, 0, 3, 1))],
+        [TensorType(f32, (2, 3, 2, 2, 3))],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NESTS)
+def test_what_has_no_tiles_is_a_nest(network: MakeNetwork, name: str) -> None:
+    """One thread for each element: element types, ranks, windows and extents that tiles of sm_90a do not have."""
+    assert "wgmma" not in ptx_of(network(NESTS[name][0], *NESTS[name][1]))
