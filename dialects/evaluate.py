@@ -25,6 +25,7 @@ from xdsl.traits import IsTerminator
 
 from stepwell.dialects import approximate, conversions, llvm_extra, numerics
 from stepwell.dialects.numpy_types import Array, numpy_dtype
+from stepwell.dialects.op_interfaces import run_by_trait
 from stepwell.runtime.errors import StepwellError
 
 Function = Callable[..., Any]
@@ -242,9 +243,13 @@ def _compute(op: Operation, operands: Sequence[Any]) -> tuple[Any, ...]:
 
 
 def evaluate(op: Operation, operands: Sequence[Operand]) -> tuple[Array, ...]:
-    """The results of one arith or math op. Operands are arrays of the dtypes that their types say; they broadcast.
+    """The results of one arith or math op, or of one that brings its own interpreter. Operands are arrays of the dtypes that their types say; they
+    broadcast.
 
     Raises UnsupportedOp for other ops and for element types that NumPy lacks."""
+    own = run_by_trait(op, [np.asarray(operand) for operand in operands])
+    if own is not None:
+        return own
     try:
         dtypes = [numpy_dtype(result.type) for result in op.results]
     except TypeError as error:

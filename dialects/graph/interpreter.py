@@ -28,6 +28,7 @@ from stepwell.dialects.graph.interpretation import Results, RunOp, Settings, Tab
 from stepwell.dialects.graph.interpreter_elementwise import ORACLE
 from stepwell.dialects.graph.ops_fusion import FusionOp, YieldOp
 from stepwell.dialects.numpy_types import Array, numpy_dtype
+from stepwell.dialects.op_interfaces import run_by_trait
 from stepwell.runtime.errors import ModelError, UsageError
 
 __all__ = [
@@ -136,7 +137,10 @@ def _run_block(block: Block, arguments: Sequence[Array], settings: Settings) -> 
 def _run(op: Operation, operands: Sequence[Array], settings: Settings) -> Results:
     run = TABLE.get(type(op))
     if run is None:
-        raise UnsupportedOp(op, "the graph interpreter does not know this op")
+        results = run_by_trait(op, operands, float64=settings.float64)
+        if results is None:
+            raise UnsupportedOp(op, "the graph interpreter does not know this op")
+        return results
     with np.errstate(all="ignore"):
         return run(op, operands, settings)
 

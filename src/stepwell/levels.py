@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from xdsl.dialects.builtin import ModuleOp, StringAttr, UnregisteredOp
 from xdsl.ir import Operation
 
+from stepwell.dialects.op_interfaces import AtLevels
 from stepwell.locations import names_of
 from stepwell.runtime.errors import ModelError, UsageError
 
@@ -72,12 +73,25 @@ def dialect_counts(module: ModuleOp) -> Counter[str]:
 
 
 def strangers(module: ModuleOp, *levels: str) -> Iterable[Operation]:
-    """The ops of `module` that none of `levels` allows."""
+    """The ops of `module` that none of `levels` allows: neither its table nor the op's own trait `AtLevels`. UsageError for a trait that names a
+    level which there is not."""
     allowed = frozenset().union(*(ALLOWED[level] for level in levels))
     for op in module.walk():
         name = op_name(op)
-        if name not in allowed and name.partition(".")[0] not in allowed:
-            yield op
+        if name in allowed or name.partition(".")[0] in allowed or not set(levels).isdisjoint(levels_of_op(op)):
+            continue
+        yield op
+
+
+def levels_of_op(op: Operation) -> tuple[str, ...]:
+    """The levels that the op's class says it may stand at."""
+    trait = op.get_trait(AtLevels)
+    if trait is None:
+        return ()
+    unknown = [level for level in trait.levels if level not in LEVELS]
+    if unknown:
+        raise UsageError(f"'{unknown[0]}' is no level", where=op.name, hint=f"levels: {', '.join(LEVELS)}")
+    return trait.levels
 
 
 def check_level(module: ModuleOp, level: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from xdsl.ir import Dialect
 from xdsl.passes import ModulePass
-from xdsl.universe import Universe
+from xdsl.universe import XDSL_UNIVERSE, Universe
 from xdsl.utils.target import Target
 
 if TYPE_CHECKING:
@@ -59,12 +59,14 @@ UNIVERSE = Universe(
 
 
 def installed_universe() -> Universe:
-    """xDSL's, ours and those of installed plugins; ours also where the package is only on the path."""
-    found = Universe.get_multiverse()
+    """xDSL's, ours and those of installed plugins (`stepwell.plugins`); ours also where the package is only on the path."""
+    from stepwell.plugins import installed_plugins
+
+    universes = [XDSL_UNIVERSE, UNIVERSE, *(plugin.universe for plugin in installed_plugins())]
     return Universe(
-        all_dialects={**UNIVERSE.all_dialects, **found.all_dialects},
-        all_passes={**UNIVERSE.all_passes, **found.all_passes},
-        all_targets={**UNIVERSE.all_targets, **found.all_targets},
+        all_dialects={name: make for universe in universes for name, make in universe.all_dialects.items()},
+        all_passes={name: make for universe in universes for name, make in universe.all_passes.items()},
+        all_targets={name: make for universe in universes for name, make in universe.all_targets.items()},
     )
 
 

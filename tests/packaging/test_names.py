@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 from xdsl.passes import ModulePass
-from xdsl.universe import XDSL_UNIVERSE, Universe
+from xdsl.universe import XDSL_UNIVERSE
 
 from stepwell.levels import LEVELS
 from stepwell.passes import StepwellPass
-from stepwell.universe import UNIVERSE, pass_modules
+from stepwell.universe import UNIVERSE, installed_universe, pass_modules
 
 MLIR_PASS_STEMS = """
 affine-data-copy-generate affine-expand-index-ops affine-loop-fusion affine-loop-invariant-code-motion affine-loop-normalize
@@ -41,10 +41,11 @@ transform-interpreter view-op-graph xegpu-fold-alias-ops
 
 
 def test_xdsl_and_ours_load_together() -> None:
-    universe = Universe.get_multiverse()
+    universe = installed_universe()
     assert set(UNIVERSE.all_passes) <= set(universe.all_passes)
     assert set(UNIVERSE.all_dialects) <= set(universe.all_dialects)
-    assert not set(UNIVERSE.all_targets) & set(XDSL_UNIVERSE.all_targets)
+    for attribute in ("all_dialects", "all_passes", "all_targets"):
+        assert not set(getattr(UNIVERSE, attribute)) & set(getattr(XDSL_UNIVERSE, attribute))
 
 
 def test_no_name_of_mlir_opt_is_taken() -> None:

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from xdsl.passes import ModulePass, get_pass_option_infos
 
 from stepwell.passes import StepwellPass
+from stepwell.plugins import installed_plugins, plugin_of_pass
+from stepwell.runtime.errors import UsageError
 from stepwell.universe import find_pass, pass_modules
 
 
@@ -24,27 +26,40 @@ def _documentation(pass_class: type[ModulePass]) -> str:
 
 
 def list_passes(names: Iterable[str]) -> str:
-    """One line a pass: ours with level, meaning and summary, the others by name."""
-    ours = pass_modules()
-    lines = []
-    for name in sorted(ours):
+    """One line a pass: ours and those of plugins with level, meaning and summary, then xDSL's by name."""
+    ours = list(pass_modules())
+    lines = [_line(name) for name in sorted(ours)]
+    listed = set(ours)
+    for plugin in installed_plugins():
+        theirs = sorted(plugin.universe.all_passes)
+        listed |= set(theirs)
+        lines += ["", f"from {plugin}:", *map(_line, theirs)] if theirs else []
+    others = sorted(set(names) - listed)
+    return "\n".join([*lines, "", "from xDSL:", *(f"  {name}" for name in others)]) + "\n"
+
+
+def _line(name: str) -> str:
+    try:
         pass_class = find_pass(name)
-        kind = f"{pass_class.level}, {pass_class.meaning}" if issubclass(pass_class, StepwellPass) else "?"
-        lines.append(f"{name:36} [{kind}] {summary(pass_class)}")
-    others = sorted(set(names) - set(ours))
-    return "\n".join([*lines, "", "from xDSL and plugins:", *(f"  {name}" for name in others)]) + "\n"
+    except UsageError as error:  # a plugin whose list of passes loads, and the pass does not
+        return f"{name:36} [?] {error.message}"
+    kind = f"{pass_class.level}, {pass_class.meaning}" if issubclass(pass_class, StepwellPass) else "?"
+    return f"{name:36} [{kind}] {summary(pass_class)}".rstrip()
 
 
 def help_pass(name: str) -> str:
     """Everything there is to say of one pass."""
     pass_class = find_pass(name)
+    plugin = plugin_of_pass(name)
     lines = [name]
     if issubclass(pass_class, StepwellPass):
         bound = f" (rtol {pass_class.rtol:g})" if pass_class.rtol else ""
         lines.append(f"  level: {pass_class.level}\n  meaning: {pass_class.meaning}{bound}")
+    if plugin is not None:
+        lines.append(f"  from: {plugin}")
     for option in get_pass_option_infos(pass_class):
         default = f", default {option.default_value}" if option.default_value is not None else ", required"
         lines.append(f"  option {option.name.replace('_', '-')}: {option.expected_type}{default}")
-    page = inspect.getdoc(inspect.getmodule(pass_class)) if name in pass_modules() else ""
+    page = inspect.getdoc(inspect.getmodule(pass_class)) if plugin is not None or name in pass_modules() else ""
     texts = dict.fromkeys(text for text in (_documentation(pass_class), page or "") if text)
     return "\n".join([*lines, "", *texts]) + "\n"

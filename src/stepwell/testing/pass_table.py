@@ -26,9 +26,10 @@ from stepwell.modules import read_model
 from stepwell.opt.main import StepwellOpt
 from stepwell.passes import StepwellContext, StepwellPass
 from stepwell.pipeline_value import Pipeline, pipeline
+from stepwell.plugins import installed_plugins, plugin_of_pass
 from stepwell.printing import module_text
 from stepwell.remarks import RemarkCollector
-from stepwell.runtime.errors import StepwellError
+from stepwell.runtime.errors import StepwellError, UsageError
 from stepwell.target import resolve, write_target
 from stepwell.testing.check_pass import check_pass
 from stepwell.testing.run_line import RunLineError, commands, execute, run_lines
@@ -170,7 +171,7 @@ def _check_one(pass_: ModulePass, module: ModuleOp, ctx: StepwellContext, row: R
         pass_.apply(ctx, copy)
         row.solo_ms = 1e3 * (time.perf_counter() - begun)
         (report,) = check_pass(pass_, module, ctx)
-    except (AssertionError, StepwellError) as error:
+    except Exception as error:  # noqa: BLE001 - a fault of a plugin's pass is one of its row
         row.faults.append(str(error))
         return
     row.properties = report.properties
@@ -184,17 +185,32 @@ def table_text(rows: Iterable[Row]) -> str:
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines)
 
 
+def passes_of_plugin(name: str) -> list[str]:
+    """The names of the passes that the installed plugin called `name` brings; UsageError where there is none."""
+    plugins = {plugin.name: plugin for plugin in installed_plugins()}
+    if name not in plugins:
+        raise UsageError(f"there is no plugin '{name}'", hint=f"installed: {', '.join(plugins) or 'none'}")
+    found = plugins[name].universe.all_passes
+    return sorted(one for one in found if issubclass(find_pass(one), StepwellPass))
+
+
 def main(argv: list[str] | None = None) -> int:
-    """Print the table; 1 when a cell is empty, a RUN line fails or a property does not hold."""
+    """Print the table; 1 when a cell is empty, a RUN line fails or a property does not hold. Passes of plugins are listed behind ours, with
+    what is known of them; `--plugin` judges those of one plugin by its own tests."""
     parser = argparse.ArgumentParser(prog="pass_table", description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--tests", type=Path, default=Path("tests"))
     parser.add_argument("--model", type=Path, default=Path("examples/digits/digits.onnx"))
+    parser.add_argument("--plugin", metavar="NAME", help="judge the passes of this plugin, not ours")
     args = parser.parse_args(argv)
-    rows = {name: Row(name) for name in pass_modules()}
+    judged = passes_of_plugin(args.plugin) if args.plugin else list(pass_modules())
+    others = [] if args.plugin else [name for plugin in installed_plugins() for name in passes_of_plugin(plugin.name)]
+    rows = {name: Row(name) for name in [*judged, *others]}
     problems = run_ir_tests(args.tests, rows)
     run_solo(args.model, {"image": (2, 1, 8, 8)}, rows)
     print(table_text(rows.values()))
-    problems += [problem for row in rows.values() for problem in row.problems()]
+    for name in others:
+        print(f"{name} is of {plugin_of_pass(name)}; it is judged by its own tests: --plugin NAME --tests FOLDER")
+    problems += [problem for name in judged for problem in rows[name].problems()]
     for problem in problems:
         print(f"error: {problem}", file=sys.stderr)
     return int(bool(problems))
