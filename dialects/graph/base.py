@@ -149,3 +149,18 @@ def word(name: str) -> Any:
 def _text(attribute: Attribute) -> str:
     data = attribute.data  # type: ignore[attr-defined]
     return data if type(data) is str else data.value
+
+
+def floats_def(name: str) -> Any:
+    """An array of floats, kept as f64."""
+    return prop_def(DenseArrayBase.constr(F64()), prop_name=name)
+
+
+def text_def(name: str) -> Any:
+    """A string."""
+    return prop_def(StringAttr, prop_name=name)
+
+
+def floats_attr(values: Sequence[float]) -> DenseArrayBase[F64]:
+    """A property that holds these floats."""
+    return DenseArrayBase.from_list(F64(), [float(value) for value in values])

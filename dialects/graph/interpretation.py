@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import ml_dtypes
@@ -31,6 +31,9 @@ class Weights(Protocol):
 RunOp = Callable[[Operation, Sequence[Array]], Results | None]
 """Runs an op of another dialect, or returns None to leave it to the graph interpreter."""
 
+Exchange = Callable[[Any, Array], Array]
+"""Runs a graph.collective of several ranks: the op and this rank's operand."""
+
 NARROW = tuple(
     np.dtype(kind) for kind in (np.float16, ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn, ml_dtypes.float8_e5m2)
 )
@@ -39,12 +42,13 @@ NARROW = tuple(
 
 @dataclass(frozen=True)
 class Settings:
-    """How to run: where weights come from, whether floats are float64, who runs ops of other dialects, and the value of each symbolic
-    extent that has been met."""
+    """How to run: where weights come from, whether floats are float64, who runs ops of other dialects, how ranks exchange tensors,
+    and the value of each symbolic extent that has been met."""
 
     weights: Weights | None = None
     float64: bool = False
     run_op: RunOp | None = None
+    exchange: Exchange | None = None
     extents: dict[str, int] = field(default_factory=dict)
 
     def element(self, type: Attribute) -> Attribute:
@@ -83,6 +87,10 @@ class Settings:
                 raise ModelError(
                     f'the extent "{extent.symbol}" is {self.extents[extent.symbol]} in one place and {count} in another'
                 )
+
+    def inside(self) -> Settings:
+        """The same for one run of a region: symbols that it defines end with it."""
+        return replace(self, extents=dict(self.extents))
 
     def rounded(self, array: Array, type: Attribute) -> Array:
         """A float result rounded once to the dtype of its tensor type."""

@@ -7,7 +7,8 @@ through `run_graph_op`, and whole modules through `interpret` with a `run_op` of
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import ChainMap
+from collections.abc import Mapping, MutableMapping, Sequence
 
 import numpy as np
 from xdsl.dialects import func
@@ -18,14 +19,18 @@ from stepwell.dialects.evaluate import UnsupportedOp
 from stepwell.dialects.graph import (
     checks,
     interpreter_contraction,
+    interpreter_counted,
     interpreter_elementwise,
     interpreter_movement,
+    interpreter_recurrent,
     interpreter_reduction,
+    interpreter_resize,
     interpreter_transform,
 )
 from stepwell.dialects.graph.extents import Extent
 from stepwell.dialects.graph.interpretation import Results, RunOp, Settings, Table, Weights
 from stepwell.dialects.graph.interpreter_elementwise import ORACLE
+from stepwell.dialects.graph.ops_control import IfOp, LoopOp
 from stepwell.dialects.graph.ops_fusion import FusionOp, YieldOp
 from stepwell.dialects.numpy_types import Array, numpy_dtype
 from stepwell.dialects.op_interfaces import run_by_trait
@@ -42,6 +47,10 @@ __all__ = [
     "result_names",
     "run_graph_op",
 ]
+
+
+Values = MutableMapping[SSAValue, Array]
+"""The arrays of values that ops see."""
 
 
 def run_graph_op(
@@ -120,21 +129,29 @@ def _checked(name: str, argument: SSAValue, inputs: Mapping[str, Array], setting
     return array.astype(settings.dtype(argument.type), copy=False)
 
 
-def _run_block(block: Block, arguments: Sequence[Array], settings: Settings) -> Results:
-    values: dict[SSAValue, Array] = dict(zip(block.args, arguments, strict=True))
+def _run_block(block: Block, arguments: Sequence[Array], settings: Settings, outer: Values | None = None) -> Results:
+    values = ChainMap[SSAValue, Array](
+        dict(zip(block.args, arguments, strict=True)), outer if outer is not None else {}
+    )
     for op in block.ops:
         operands = [values[operand] for operand in op.operands]
         if isinstance(op, func.ReturnOp | YieldOp):
             return tuple(operands)
         results = settings.run_op(op, operands) if settings.run_op is not None else None
-        made = _run(op, operands, settings) if results is None else results
+        made = _run(op, operands, settings, values) if results is None else results
         for result, array in zip(op.results, made, strict=True):
             settings.bind(result, array)
             values[result] = array
     raise ModelError("a body ends without a terminator", hint="end it in func.return or graph.yield")
 
 
-def _run(op: Operation, operands: Sequence[Array], settings: Settings) -> Results:
+def _run(op: Operation, operands: Sequence[Array], settings: Settings, outer: Values | None = None) -> Results:
+    """One op; `outer` are the values that its regions see."""
+    if isinstance(op, IfOp):
+        region = op.then_region if operands[0] else op.else_region
+        return _run_block(region.block, (), settings.inside(), outer)
+    if isinstance(op, LoopOp):
+        return _loop(op, operands, settings, outer)
     run = TABLE.get(type(op))
     if run is None:
         results = run_by_trait(op, operands, float64=settings.float64)
@@ -143,6 +160,32 @@ def _run(op: Operation, operands: Sequence[Array], settings: Settings) -> Result
         return results
     with np.errstate(all="ignore"):
         return run(op, operands, settings)
+
+
+def _loop(op: LoopOp, operands: Sequence[Array], settings: Settings, outer: Values | None) -> Results:
+    leading = iter(operands)
+    trips = int(next(leading)) if op.trip is not None else None
+    going = bool(next(leading)) if op.condition is not None else True
+    carried = tuple(leading)
+    limit = op.bound if trips is None and not op.leading else trips
+    slices: list[Results] = []
+    while going and (limit is None or len(slices) < limit):
+        if op.bound is not None and len(slices) == op.bound:
+            raise ModelError(f"the loop goes on after {op.bound} iterations", where=op.name, hint="raise its bound")
+        iteration = np.asarray(len(slices), np.int64)
+        made = _run_block(op.body.block, (iteration, *carried), settings.inside(), outer)
+        going = bool(made[0]) if op.leading else True
+        carried = made[op.leading : op.leading + len(carried)]
+        slices.append(made[op.leading + len(carried) :])
+    return (*carried, *(_stacked(op, slices, place, settings) for place in range(len(op.results) - len(carried))))
+
+
+def _stacked(op: LoopOp, slices: Sequence[Results], place: int, settings: Settings) -> Array:
+    type = op.results[len(op.carried) + place].type
+    if slices:
+        return np.stack([results[place] for results in slices])
+    shape = checks.tensor(type, "a stacked result").shape[1:]
+    return np.zeros((0, *map(int, shape)), settings.dtype(type))
 
 
 def _fusion(op: FusionOp, operands: Sequence[Array], settings: Settings) -> Results:
@@ -156,5 +199,8 @@ TABLE: Table = {
     **interpreter_contraction.TABLE,
     **interpreter_reduction.TABLE,
     **interpreter_transform.TABLE,
+    **interpreter_resize.TABLE,
+    **interpreter_recurrent.TABLE,
+    **interpreter_counted.TABLE,
 }
 """Which function runs which op."""

@@ -9,6 +9,7 @@ import numpy as np
 from stepwell.dialects.graph import windows
 from stepwell.dialects.graph.interpretation import Results, Settings, Table, accumulator
 from stepwell.dialects.graph.ops_contraction import ConvOp, MatmulOp
+from stepwell.dialects.graph.ops_transposed import ConvTransposeOp
 from stepwell.dialects.graph.ops_window import ArgPoolOp, Pooling, PoolOp
 from stepwell.dialects.numpy_types import Array
 
@@ -34,6 +35,13 @@ def _conv(op: ConvOp, operands: Sequence[Array], settings: Settings) -> Results:
     out = spatial(settings.shape(op.result.type), op.layout)
     rank = len(op.strides)
     made = windows.convolve(x, filter, op.strides, op.pads[:rank], op.dilations, op.groups, out)
+    return (settings.rounded(as_layout(made, op.layout), op.result.type),)
+
+
+def _conv_transpose(op: ConvTransposeOp, operands: Sequence[Array], settings: Settings) -> Results:
+    dtype = accumulator(settings.dtype(op.result.type))
+    x, filter = (channels_last(array, op.layout).astype(dtype, copy=False) for array in operands)
+    made = windows.convolve_transposed(x, filter, op.strides, op.pads, op.dilations, op.groups, op.extents)
     return (settings.rounded(as_layout(made, op.layout), op.result.type),)
 
 
@@ -68,4 +76,4 @@ def _arg_pool(op: ArgPoolOp, operands: Sequence[Array], settings: Settings) -> R
     return as_layout(values, op.layout), as_layout(positions, op.layout)
 
 
-TABLE: Table = {ConvOp: _conv, MatmulOp: _matmul, PoolOp: _pool, ArgPoolOp: _arg_pool}
+TABLE: Table = {ConvOp: _conv, ConvTransposeOp: _conv_transpose, MatmulOp: _matmul, PoolOp: _pool, ArgPoolOp: _arg_pool}

@@ -140,15 +140,22 @@ def _parse_binding(parser: Parser) -> tuple[Parser.Argument, SSAValue]:
 
 @irdl_op_definition
 class YieldOp(IRDLOperation):
-    """The results of a fusion: `graph.yield %r : tensor<4xf32>`."""
+    """Ends a region and gives its values: the results of a fusion or of a branch, what a loop's body hands on: `graph.yield %r : tensor<4xf32>`."""
 
     name = "graph.yield"
 
     values = var_operand_def()
 
-    traits = lazy_traits_def(lambda: (IsTerminator(), HasParent(FusionOp), Pure()))
+    traits = lazy_traits_def(lambda: (IsTerminator(), HasParent(FusionOp, *_regions()), Pure()))
 
     assembly_format = "attr-dict ($values^ `:` type($values))?"
 
     def __init__(self, *values: SSAValue | Operation) -> None:
         super().__init__(operands=[values])
+
+
+def _regions() -> tuple[type[Operation], ...]:
+    """The other ops whose regions end in graph.yield; they are defined on top of this file."""
+    from stepwell.dialects.graph.ops_control import IfOp, LoopOp
+
+    return IfOp, LoopOp

@@ -7,6 +7,7 @@ result's type, so sums of small integers are exact.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,31 @@ def convolve(x: Array, filter: Array, strides: Ints, begins: Ints, dilations: In
         columns = filter[group * outputs : (group + 1) * outputs].reshape(outputs, -1).T
         results.append(rows @ columns)
     return np.concatenate(results, axis=-1).reshape(x.shape[0], *out, filter.shape[0])
+
+
+def convolve_transposed(
+    x: Array, filter: Array, strides: Ints, pads: Ints, dilations: Ints, groups: int, out: Ints
+) -> Array:
+    """x [N,*,C] with filter [C,*,K/groups]: [N,*out,K]. One product gives every element's multiples of the filter; tap by tap they are added
+    into the plane, of which the pads are cut off."""
+    spatial, kernel, rank = x.shape[1:-1], filter.shape[1:-1], len(strides)
+    per_group, inner = filter.shape[-1], filter.shape[0] // groups
+    spans = [(spatial[d] - 1) * strides[d] + (kernel[d] - 1) * dilations[d] + 1 for d in range(rank)]
+    extents = [max(spans[d], pads[d] + out[d]) for d in range(rank)]
+    plane = np.zeros((x.shape[0], *extents, per_group * groups), x.dtype)
+    for group in range(groups):
+        part, channels = slice(group * inner, (group + 1) * inner), slice(group * per_group, (group + 1) * per_group)
+        rows = np.ascontiguousarray(x[..., part]).reshape(-1, inner)
+        spread = rows @ filter[part].reshape(inner, prod(kernel) * per_group)
+        spread = spread.reshape(x.shape[0], *spatial, *kernel, per_group)
+        for tap in np.ndindex(*kernel):
+            begins = [tap[d] * dilations[d] for d in range(rank)]
+            where = tuple(
+                slice(begins[d], begins[d] + (spatial[d] - 1) * strides[d] + 1, strides[d]) for d in range(rank)
+            )
+            plane[(slice(None), *where, channels)] += spread[(slice(None), *(slice(None),) * rank, *tap)]
+    cut = tuple(slice(pads[d], pads[d] + out[d]) for d in range(rank))
+    return np.ascontiguousarray(plane[(slice(None), *cut)])
 
 
 def _taps(x: Array, kernel: Ints, strides: Ints, pads: Ints, dilations: Ints, out: Ints, fill: Any) -> Array:

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from xdsl.dialects import func
 from xdsl.dialects.builtin import ArrayAttr, DictionaryAttr, ModuleOp, StringAttr, TensorType
 from xdsl.ir import Attribute
+from xdsl.utils.exceptions import VerifyException
 
-from stepwell.dialects.numpy_types import numpy_dtype
+from stepwell.dialects.graph.extents import Extent, shape_of
+from stepwell.dialects.numpy_types import is_float_dtype, numpy_dtype
 from stepwell.dialects.plan import BindingOp, ProgramOp
 from stepwell.runtime.errors import ModelError, UsageError
 
@@ -30,6 +32,15 @@ class Port:
     def __str__(self) -> str:
         return f"{self.name}: {'x'.join(map(str, self.shape))}x{self.dtype}"
 
+    def takes(self, array: Array) -> bool:
+        """Whether the array has this element type and shape; a symbolic extent takes any number within its bounds."""
+        if array.dtype != self.dtype or array.ndim != len(self.shape):
+            return False
+        return all(
+            extent.low * extent.factor <= actual <= int(extent) if isinstance(extent, Extent) else actual == extent
+            for actual, extent in zip(array.shape, self.shape, strict=True)
+        )
+
 
 @dataclass(frozen=True)
 class Signature:
@@ -45,22 +56,23 @@ class Signature:
         reasons += [f"there is no input '{name}'" for name in inputs if name not in wanted]
         for name, array in inputs.items():
             port = wanted.get(name)
-            if port and (array.shape, array.dtype) != (port.shape, port.dtype):
+            if port and not port.takes(array):
                 got = Port(name, array.shape, array.dtype)
                 reasons.append(f"input {got} should be {port}")
         if reasons:
             raise UsageError("; ".join(reasons), hint=f"inputs: {', '.join(map(str, self.inputs))}")
 
     def random_inputs(self, seed: int = 0) -> dict[str, Array]:
-        """Inputs by a seed: normally distributed floats, integers in [-8, 8)."""
+        """Inputs by a seed: normally distributed floats, integers in [-8, 8); symbolic extents at their bounds."""
         generator = np.random.default_rng(seed)
         return {port.name: _random(generator, port) for port in self.inputs}
 
 
 def _random(generator: np.random.Generator, port: Port) -> Array:
-    if port.dtype.kind == "f":
-        return generator.standard_normal(port.shape).astype(port.dtype)
-    return generator.integers(-8 if port.dtype.kind == "i" else 0, 8, port.shape).astype(port.dtype)
+    shape = [int(extent) for extent in port.shape]
+    if is_float_dtype(port.dtype):
+        return generator.standard_normal(shape).astype(port.dtype)
+    return generator.integers(-8 if port.dtype.kind == "i" else 0, 8, shape).astype(port.dtype)
 
 
 def signature_of(module: ModuleOp) -> Signature:
@@ -110,7 +122,11 @@ def _ports(types: Iterable[Attribute], attributes: ArrayAttr[DictionaryAttr] | N
             raise ModelError(f"{prefix} {position} of the network is no tensor but {kind}")
         named = attributes.data[position].data.get("stepwell.name") if attributes else None
         name = named.data if isinstance(named, StringAttr) else f"{prefix}{position}"
-        yield _port(name, kind.get_shape(), kind.element_type)
+        try:
+            shape = shape_of(kind)
+        except VerifyException as error:
+            raise ModelError(f"{prefix} {position} of the network: {error}") from None
+        yield _port(name, shape, kind.element_type)
 
 
 def _port(name: str, shape: Iterable[int], element: Attribute) -> Port:

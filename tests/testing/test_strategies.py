@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from stepwell.codegen.layouts import Fragment, Layout, Swizzle
 from stepwell.dialects import graph
+from stepwell.dialects.graph.extents import shape_of as extents_of
 from stepwell.dialects.graph.interpreter import interpret
-from stepwell.dialects.numpy_types import tensor_type_of
+from stepwell.dialects.numpy_types import element_type_of
 from stepwell.dialects.tile.config import TARGETS, Config, violations
 from stepwell.printing import module_text
 from stepwell.source import SourceMap, parse_text
@@ -33,7 +34,7 @@ from stepwell.testing.strategies.op_parameters import COVERED
 from stepwell.transforms.lower._graph_ops_to_linalg import CONVERSIONS
 from stepwell.transforms.plan import _offsets
 
-STRUCTURE = {"graph.fusion", "graph.weight", "graph.yield"}
+STRUCTURE = {"graph.custom", "graph.fusion", "graph.if", "graph.loop", "graph.weight", "graph.yield"}
 
 
 def run(case: GeneratedGraph, *, float64: bool = False, seed: int = 0) -> dict[str, np.ndarray]:
@@ -98,7 +99,9 @@ def test_ops_with_generated_parameters_verify_and_run(name: str) -> None:
         results = run(case).values()
         (op,) = [op for op in case.module.walk() if op.name == name]
         for array, value in zip(results, op.results, strict=True):
-            assert tensor_type_of(array) == value.type
+            assert element_type_of(array.dtype) == value.type.element_type  # type: ignore[attr-defined]
+            for actual, extent in zip(array.shape, extents_of(value.type), strict=True):  # type: ignore[arg-type]
+                assert actual <= extent if isinstance(extent, graph.Extent) else actual == extent
 
     check()
 

@@ -47,12 +47,13 @@ def results_of(op: str) -> int:
     return made.count("tensor<") if made.startswith("(") else 1
 
 
-FILE = Path(__file__).with_name("roundtrip.mlir")
+FILES = [Path(__file__).with_name(f"{name}.mlir") for name in ("roundtrip", "roundtrip_models")]
 
 
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 @pytest.mark.parametrize("generic", [False, True])
-def test_custom_syntax_is_printed_as_written(generic: bool) -> None:
-    written = FILE.read_text(encoding="utf-8").partition("\n\n")[2]
+def test_custom_syntax_is_printed_as_written(file: Path, generic: bool) -> None:
+    written = file.read_text(encoding="utf-8").partition("\n\n")[2]
     module = parse_text(make_context(), written, SourceMap("test"))
     module.verify()
     text = module_text(module, generic=generic)

@@ -15,6 +15,7 @@ from stepwell.dialects.graph.ops_elementwise import binary_elements, unary_eleme
 from stepwell.passes import location_of
 from stepwell.testing.strategies.network import GeneratedGraph, close_network
 from stepwell.testing.strategies.op_data import DATA
+from stepwell.testing.strategies.op_models import MODELS
 from stepwell.testing.strategies.op_numbers import NUMBERS
 from stepwell.testing.strategies.parameters import OpParameters
 from stepwell.testing.strategies.shapes import (
@@ -154,6 +155,7 @@ _PARAMETERS: dict[str, Callable[[], SearchStrategy[OpParameters]]] = {
     "graph.unary": _unary,
     **DATA,
     **NUMBERS,
+    **MODELS,
 }
 
 COVERED = frozenset(_PARAMETERS)
