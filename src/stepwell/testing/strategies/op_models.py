@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 from xdsl.dialects.builtin import TensorType, f32, i1, i64
-from xdsl.ir import Attribute
+from xdsl.ir import Attribute, Operation
 
 from stepwell.dialects import graph
 from stepwell.dialects.graph.checks import ANY, NUMBERS
@@ -96,7 +96,8 @@ def _roi_pool(draw: DrawFn) -> OpParameters:
 
 @st.composite
 def _recurrent(draw: DrawFn, kind: str) -> OpParameters:
-    op, gates, functions = {"rnn": (graph.RnnOp, 1, 1), "gru": (graph.GruOp, 3, 2), "lstm": (graph.LstmOp, 4, 3)}[kind]
+    ops: dict[str, type[Operation]] = {"rnn": graph.RnnOp, "gru": graph.GruOp, "lstm": graph.LstmOp}
+    gates, functions = {"rnn": (1, 1), "gru": (3, 2), "lstm": (4, 3)}[kind]
     steps, rows, hidden = draw(few), draw(few), draw(few)
     projected = kind == "lstm" and draw(st.booleans())
     width = draw(few) if projected else hidden
@@ -117,7 +118,7 @@ def _recurrent(draw: DrawFn, kind: str) -> OpParameters:
         types += [TensorType(i64, (rows,)), tensor(3 * hidden), tensor(width, hidden)]
     elif draw(st.booleans()):
         types.append(TensorType(i64, (rows,)))
-    return OpParameters(op, tuple(types), arguments)
+    return OpParameters(ops[kind], tuple(types), arguments)
 
 
 @st.composite
