@@ -55,6 +55,28 @@ tile.kernel @product(%x: !tile.ref<3x{element}, {access}>, %w: !tile.ref<3x{elem
 }}"""
 
 
+def relu_text(level: str, rank: int) -> str:
+    """Elementwise work on tensors of any rank."""
+    indices = ", ".join(f"%i{d}" for d in range(rank))
+    block = ", ".join(["1"] * (rank - 2) + ["4", "16"])
+    dims, full = f"dims = [{rank - 2}, {rank - 1}]", "!tile.tile<4x16xf32, regs>"
+    return f"""
+builtin.module attributes {{stepwell.target = "cpu", stepwell.cpu = "{level}"}} {{
+tile.kernel @relu(%x: !tile.ref<{rank}xf32, plain>) -> (%y: !tile.ref<{rank}xf32, plain>) config #tile.config<block = [{block}]> {{
+  tile.wait_predecessor
+  tile.for_tiles ({indices}) of %y block [{block}] {{
+    %a = tile.load %x[{indices}] {dims} : {full}
+    %o = tile.map (%p = %a) {{
+      %zero = arith.constant 0.0 : f32
+      %m = arith.maximumf %p, %zero : f32
+      tile.yield %m
+    }} : {full}
+    tile.store %o, %y[{indices}] {dims}
+  }}
+}}
+}}"""
+
+
 def pool_text(level: str, rows: int = 4, columns: int = 16) -> str:
     """A max pool over the taps of a window."""
     full = f"!tile.tile<{rows}x{columns}xf32, regs>"

@@ -14,15 +14,19 @@ from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.parser import Parser
 
 from stepwell.codegen.objects import compile_module
 from stepwell.codegen.targets import CPU_LEVELS
 from stepwell.dialects import tile
+from stepwell.dialects.numpy_types import numpy_dtype
+from stepwell.dialects.plan import row_major
 from stepwell.dialects.tile.refs import Window
 from stepwell.passes import StepwellContext
 from stepwell.runtime.elf import Image
+from stepwell.transforms.lower._tile_to_cpu_body import tile_counts
 from stepwell.transforms.lower.convert_kernel_to_llvm import ConvertKernelToLLVM
 from stepwell.transforms.lower.convert_scf_to_cf import ConvertScfToCf
 from stepwell.transforms.lower.convert_tile_to_cpu import ConvertTileToCPU
@@ -34,7 +38,8 @@ GUARD = 64
 
 Inputs = Sequence[np.ndarray | Window]
 Shapes = Sequence[tuple[int, ...]]
-Guarded = tuple[np.ndarray, tuple[int, ...], int]
+Guarded = tuple[np.ndarray, tuple[int, ...], tuple[int, ...]]
+"""Memory with guards around it, shape and element strides of the output inside."""
 _ENTRY = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
 
 
@@ -53,8 +58,7 @@ class Call:
         address = self.record.ctypes.data
         for first, last in self.ranges:
             self.entry(address, first, last)
-        memory, shape, stride = self.outputs[0]
-        return memory[GUARD : GUARD + shape[0] * stride].reshape(shape[0], stride)[:, : shape[1]]
+        return inside(*self.outputs[0])
 
 
 @dataclass(frozen=True)
@@ -66,14 +70,15 @@ class Native:
     data: bytes
 
     def run(self, inputs: Inputs, shapes: Shapes, *, group: int = 7, pieces: Sequence[int] = (),
-            strides: dict[int, int] | None = None) -> list[np.ndarray]:  # fmt: skip
-        """Outputs of these shapes. `pieces`: tile numbers to cut the walk at; `strides`: row stride of an output, by number."""
+            strides: dict[int, Sequence[int]] | None = None) -> list[np.ndarray]:  # fmt: skip
+        """Outputs of these shapes. `pieces`: tile numbers to cut the walk at; `strides`: element strides of an output's dims but the last, by
+        number."""
         call = self.prepare(inputs, shapes, group=group, pieces=pieces, strides=strides)
         call()
         return [checked(*output) for output in call.outputs]
 
     def prepare(self, inputs: Inputs, shapes: Shapes, *, group: int = 7, pieces: Sequence[int] = (),
-                strides: dict[int, int] | None = None) -> Call:  # fmt: skip
+                strides: dict[int, Sequence[int]] | None = None) -> Call:  # fmt: skip
         """Everything that happens once: records, pointer tables and outputs."""
         keep: list[np.ndarray] = []
         slots: list[int] = []
@@ -82,13 +87,13 @@ class Native:
             slots += self._input(ref.type, value, keep)
         outputs: list[Guarded] = []
         for number, (ref, shape) in enumerate(zip(self.kernel.outputs, shapes, strict=True)):
-            stride = (strides or {}).get(number, shape[1])
             assert isinstance(ref.type, tile.RefType)
-            memory: np.ndarray = np.full(GUARD + shape[0] * stride + GUARD, np.nan, dtype_of(ref.type))
-            outputs.append((memory, shape, stride))
-            slots += [memory.ctypes.data + GUARD * memory.itemsize, *shape, stride]
-        rows, columns = self.kernel.config.data.block
-        tiles = -(-shapes[0][0] // rows) * -(-shapes[0][1] // columns)
+            steps = (*(strides or {}).get(number, row_major(shape)[:-1]), 1)
+            memory = poisoned(2 * GUARD + 1 + sum((e - 1) * step for e, step in zip(shape, steps)), ref.type)
+            outputs.append((memory, shape, steps))
+            slots += [memory.ctypes.data + GUARD * memory.itemsize, *shape, *steps[:-1]]
+        rows, columns = tile_counts(shapes[0], self.kernel.config.data.block)
+        tiles = rows * columns
         cuts = [0, *sorted(min(p, tiles) for p in pieces), tiles]
         entry = _ENTRY(self.image.address(self.kernel.sym_name.data))
         return Call(entry, np.array([*slots, group], np.int64), list(pairwise(cuts)), outputs, keep)
@@ -106,9 +111,10 @@ class Native:
         return [held.ctypes.data, *value.shape, *strides]
 
 
-def dtype_of(ref: tile.RefType) -> type:
-    """NumPy's type of a ref's elements."""
-    return {"f32": np.float32, "f16": np.float16}[str(ref.element_type)]
+def poisoned(count: int, ref: tile.RefType) -> np.ndarray:
+    """Memory for so many elements whose bytes are all 0xFF: NaN as a float."""
+    dtype = numpy_dtype(ref.element_type)
+    return np.full(count * dtype.itemsize, 0xFF, np.uint8).view(dtype)
 
 
 def aligned(value: np.ndarray) -> np.ndarray:
@@ -120,11 +126,17 @@ def aligned(value: np.ndarray) -> np.ndarray:
     return held
 
 
-def checked(memory: np.ndarray, shape: tuple[int, ...], stride: int) -> np.ndarray:
-    """The output out of its guard bands, which must be untouched."""
-    inner = memory[GUARD:-GUARD].reshape(shape[0], stride)
-    assert np.isnan(memory[:GUARD]).all() and np.isnan(memory[-GUARD:]).all() and np.isnan(inner[:, shape[1] :]).all()
-    return inner[:, : shape[1]].copy()
+def inside(memory: np.ndarray, shape: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray:
+    """The output between its guards."""
+    return as_strided(memory[GUARD:], shape, [step * memory.itemsize for step in strides])
+
+
+def checked(memory: np.ndarray, shape: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray:
+    """A copy of the output; the guards and what lies between its rows must be untouched."""
+    free = np.ones(memory.size, bool)
+    as_strided(free[GUARD:], shape, strides)[...] = False
+    assert (memory[free].view(np.uint8) == 0xFF).all()
+    return inside(memory, shape, strides).copy()
 
 
 def pointer_table(window: Window, rows: int, keep: list[np.ndarray]) -> np.ndarray:

@@ -16,7 +16,7 @@ from stepwell.codegen.targets import CPU_LEVELS, supports
 from stepwell.dialects.tile.interpreter import run_kernel
 from stepwell.dialects.tile.refs import Window
 from stepwell.passes import names_of
-from stepwell.testing.cpu_kernels import map_text, narrow_text, pool_text, product_text
+from stepwell.testing.cpu_kernels import map_text, narrow_text, pool_text, product_text, relu_text
 from stepwell.testing.native import Native, compiled, lowered, panels
 
 LEVELS = [
@@ -94,7 +94,18 @@ def test_output_with_strides(level: str) -> None:
     rng = np.random.default_rng(1)
     w = panels(integers(rng, (70, 1, 5)), CPU_LEVELS[level].block[1])
     inputs = [integers(rng, (15, 1, 5)), w, integers(rng, (70,)), integers(rng, (15, 70))]
-    agree(compiled(product_text(level, access="plain")), inputs, [(15, 70)], strides={0: 101})
+    agree(compiled(product_text(level, access="plain")), inputs, [(15, 70)], strides={0: [101]})
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize(
+    ("shape", "strides"),
+    [((4, 5, 7), (100, 11)), ((4, 5, 7), (11, 200)), ((3, 5, 40), (1000, 41)), ((2, 3, 4, 5), (200, 60, 7))],
+)
+def test_output_with_strides_of_any_rank(level: str, shape: tuple[int, ...], strides: tuple[int, ...]) -> None:
+    """Every row where its strides say, in any order of the dims, and nothing beside it."""
+    x = integers(np.random.default_rng(1), shape)
+    agree(compiled(relu_text(level, len(shape))), [x], [shape], strides={0: strides})
 
 
 @pytest.mark.parametrize("level", LEVELS)
