@@ -28,6 +28,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 SCHEMA = 1
+MAX_BYTES = 1 << 42
+"""The largest tensor, arena and offset of a plan, in bytes: four tebibytes."""
 VALUE_KINDS = ("i1", "i8", "i16", "i32", "i64", "f32", "f64")
 DTYPES = {
     "f64": "float64",

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from stepwell.runtime.errors import PlanError
 from stepwell.runtime.program import (
     DTYPES,
+    MAX_BYTES,
     SCHEMA,
     VALUE_KINDS,
     Argument,
@@ -23,8 +24,6 @@ from stepwell.runtime.program import (
     Window,
     dtype_of,
 )  # fmt: skip
-
-MAX_BYTES = 1 << 42
 
 
 def read_program(data: object, where: str = "program.json") -> Program:

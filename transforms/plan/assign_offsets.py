@@ -12,7 +12,7 @@ After:
       %b = plan.slice at 0 live [2, 3] : !plan.buffer<8192x64xf32>
 
 Slices whose lifetimes meet never overlap; best fit, see `_offsets.py`. Constants lie one behind the other, and those
-with the same content (stored hash and recipe, or literal) share their bytes. An arena over `limit` bytes is refused.
+with the same content (stored hash and recipe, or literal) share their bytes. An arena over `limit` bytes, or over the four tebibytes of a plan, is refused.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from stepwell.dialects import graph, plan
 from stepwell.passes import Meaning, StepwellPass, remarks_of
 from stepwell.remarks import Remark
 from stepwell.runtime.errors import MemoryLimitError
+from stepwell.runtime.program import MAX_BYTES
 from stepwell.transforms.plan._memory_report import memory_report
 from stepwell.transforms.plan._offsets import aligned, assign, total
 
@@ -52,9 +53,10 @@ class AssignOffsetsPass(StepwellPass):
         lifetimes, sizes = [op.lifetime for op in slices], [op.type.size_in_bytes() for op in slices]
         offsets = assign(lifetimes, sizes, plan.ALIGNMENT)
         arena = total(offsets, sizes, plan.ALIGNMENT)
-        if self.limit is not None and arena > self.limit:
+        limit = MAX_BYTES if self.limit is None else min(self.limit, MAX_BYTES)
+        if arena > limit:
             raise MemoryLimitError(
-                f"the arena takes {arena} bytes, more than the limit of {self.limit}",
+                f"the arena takes {arena} bytes, more than the limit of {limit}",
                 where=self.name,
                 hint="a smaller batch, or a larger limit (compile --workspace)",
             )
