@@ -18,8 +18,10 @@ from xdsl.ir import Attribute, Block, Operation, SSAValue
 from stepwell.dialects import graph
 from stepwell.dialects.graph.elementwise import Elementwise, expand, has_expansion
 from stepwell.dialects.graph.interpreter import main_function
+from stepwell.dialects.numpy_types import numpy_dtype
 from stepwell.passes import names_of
 from stepwell.runtime.errors import ModelError
+from stepwell.runtime.program import MAX_BYTES
 from stepwell.transforms.graph._values import MOVEMENT, is_constant, live_ops
 from stepwell.transforms.lower._arith_to_llvm import CONVERSIONS
 from stepwell.transforms.tile.expand_math import EXPANSIONS
@@ -124,6 +126,9 @@ def _tensor(value: SSAValue, target: str) -> Refusal | None:
         return Refusal(f"elements of type {type_.element_type} are not lowered yet", hint)
     if not type_.has_static_shape():
         return Refusal(f"{type_} has an extent that is no number", "give shapes when importing the model")
+    size = prod(type_.get_shape()) * numpy_dtype(type_).itemsize
+    if size > MAX_BYTES:
+        return Refusal(f"{type_} takes {size} bytes, a plan holds at most {MAX_BYTES}", "use a smaller batch")
     if target == CUDA_FAMILY and prod(type_.get_shape()) >= CUDA_ELEMENTS_LIMIT:
         return Refusal(f"{type_} has 2**31 elements or more", "kernels index with 32 bits: use a smaller batch")
     return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from stepwell.dialects import graph
 from stepwell.driver import Observer
 from stepwell.modules import keep_weights
 from stepwell.printing import module_text
-from stepwell.runtime.errors import ModelError
+from stepwell.runtime.errors import MemoryLimitError, ModelError
 from stepwell.testing.run_line import call
 from stepwell.testing.strategies import GeneratedGraph
 from stepwell.transforms.legality import RULES, supported
@@ -118,3 +119,27 @@ def test_an_inserted_pass_may_rewrite_what_no_lowering_takes(network: MakeNetwor
     module = keep_weights(case.module, case.weights)
     stepwell.lower(module, to="linalg", target="sm_90a", pipeline=steps, observers=[recorder])
     assert recorder.names.count("graph-remove-dead") == recorder.names.count("canonicalize") == 1
+
+
+@pytest.mark.parametrize("shape", [(2**31, 2**31), (2**62, 4), (2**40 + 1,)])
+def test_sizes_beyond_a_plan_are_refused_before_memory_is_planned(network: MakeNetwork, shape: tuple[int, ...]) -> None:
+    """Products of extents past 2**63 too, which would wrap."""
+    module = network(lambda x: [graph.UnaryOp(x, kind="relu")], TensorType(f32, shape)).module
+    recorder = Recorder()
+    with pytest.raises(ModelError, match=f"takes {4 * prod(shape)} bytes, a plan holds at most {2**42}") as caught:
+        stepwell.compile_plan(module, target="x86-64-v3", observers=[recorder])
+    assert caught.value.exit_code == 3 and not recorder.names
+
+
+def test_an_arena_beyond_a_plan_is_refused(network: MakeNetwork) -> None:
+    """Each tensor fits, two at a time do not."""
+
+    def ops(x: SSAValue) -> list[object]:
+        made: list[IRDLOperation] = [graph.TransposeOp(x, (1, 0))]
+        for _ in range(3):
+            made.append(graph.UnaryOp(made[-1].results[0], kind="exp"))
+        return [*made, graph.BinaryOp(made[-1].results[0], made[0].results[0], kind="add")]
+
+    module = network(ops, TensorType(f32, (2**20, 2**20))).module
+    with pytest.raises(MemoryLimitError, match=f"more than the limit of {2**42}"):
+        stepwell.compile_plan(module, target="x86-64-v3")
