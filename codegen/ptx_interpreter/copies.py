@@ -52,7 +52,7 @@ def copy_tensor(code: Code, instruction: Instruction) -> Step:
     taps = _vector(code, instruction, offsets[0], "u16") if offsets else []
     if len(coordinates) != rank:
         raise instruction.refuse(f"{len(coordinates)} coordinates where {rank} are expected")
-    what = f"`{instruction.name}`"
+    what = f"`{instruction.name}` (PTX line {instruction.line})"
 
     def run(bundle: Bundle, mask: Mask) -> None:
         threads, numbers = bundle.threads, bundle.active(mask)

@@ -28,11 +28,13 @@ from stepwell.runtime.program_reader import read_program
 
 @dataclass(frozen=True)
 class Extent:
-    """The memory behind one launch argument: a name for messages, bytes and element type."""
+    """The memory behind one launch argument: a name for messages, bytes from its first to its last element, element type, and of a strided view the flags of
+    the elements that it names."""
 
     name: str
     bytes: int
     dtype: np.dtype[Any]
+    elements: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,7 @@ class _Run:
         if place.offset + extent.bytes > len(memory.bytes):
             raise PlanError(f"{extent.name} ends outside of its memory")
         count = extent.bytes // extent.dtype.itemsize
-        return GlobalBuffer(extent.name, memory, place.offset, count, extent.dtype, constant)
+        return GlobalBuffer(extent.name, memory, place.offset, count, extent.dtype, constant, extent.elements)
 
     def release(self, parts: Sequence[tuple[int, int]]) -> None:
         """Parts of the arena whose life has ended are poisoned."""

@@ -103,7 +103,7 @@ def simulate_kernel(
 def check_complete(report: Report, outputs: Sequence[GlobalBuffer]) -> None:
     """After all blocks have run, every element of every output must be written."""
     for buffer in outputs:
-        missing = ~buffer.written()
+        missing = buffer.missing()
         if missing.any():
             raise WriteTwiceFault(
                 f"{int(missing.sum())} of {buffer.count} elements of {buffer.name} are not written, first {int(np.argmax(missing))}",

@@ -7,6 +7,7 @@ barrier are reported, although hardware orders them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -163,6 +164,18 @@ class SharedMemory:
         return (units.start + position if isinstance(units, slice) else int(units[position])) * GRANULE
 
 
+def strided_elements(shape: Sequence[int], strides: Sequence[int]) -> NDArray[np.bool_] | None:
+    """Flags of the elements that a strided view names, from its first to its last; None where they are all."""
+    if 0 in shape:
+        return None
+    places = np.zeros((), np.int64)
+    for extent, stride in zip(shape, strides, strict=True):
+        places = places[..., None] + np.arange(extent) * stride
+    flags = np.zeros(int(places.max()) + 1, bool)
+    flags[places] = True
+    return None if flags.all() else flags
+
+
 @dataclass
 class GlobalMemory:
     """One allocation of global memory: its bytes and, at the first byte of each element, whether it was written and by which block of this launch."""
@@ -181,7 +194,8 @@ class GlobalMemory:
 
 @dataclass
 class GlobalBuffer:
-    """A typed range of global memory that a kernel gets a pointer to. `constant` ones may be read before `wait_predecessor` and never written."""
+    """A typed range of global memory that a kernel gets a pointer to. `constant` ones may be read before `wait_predecessor` and never written. Of a strided
+    view, `elements` are flags of those that it names (None: all); what lies between them belongs to others."""
 
     name: str
     memory: GlobalMemory
@@ -189,6 +203,7 @@ class GlobalBuffer:
     count: int
     dtype: np.dtype[Any]
     constant: bool = False
+    elements: NDArray[np.bool_] | None = None
 
     @staticmethod
     def of_array(name: str, array: Array, *, constant: bool = False) -> GlobalBuffer:
@@ -212,6 +227,10 @@ class GlobalBuffer:
         """Which elements this launch wrote."""
         return self.memory.writer[self._first_bytes()] != NOBODY
 
+    def missing(self) -> NDArray[np.bool_]:
+        """Which elements this launch did not write and should."""
+        return ~self.written() if self.elements is None else self.elements & ~self.written()
+
     def load(self, index: Array, waited: bool, what: str) -> Array:
         """Elements at `index` (any shape). `waited`: whether the reader's predecessors are known to be done."""
         flat = self._check(index, waited, what)
@@ -229,6 +248,10 @@ class GlobalBuffer:
         if self.constant:
             raise WriteTwiceFault(f"{what} writes {self.name}, which is constant")
         flat = self._check(index, waited, what)
+        if self.elements is not None and not self.elements[index].all():
+            raise OutOfBoundsFault(
+                f"{what} writes {self.name} at element {self._bad(index, ~self.elements[index])}, which lies between those of the view"
+            )
         again = self.memory.writer[flat] != NOBODY
         if again.any():
             first = int(self.memory.writer[flat].reshape(-1)[np.argmax(again)])

@@ -16,7 +16,7 @@ from xdsl.traits import SymbolTable
 from stepwell.dialects import plan, warp
 from stepwell.dialects.hopper.simulator.faults import Fault, UninitialisedFault
 from stepwell.dialects.hopper.simulator.launch import Argument, Blocks, Report, check_complete, simulate_kernel
-from stepwell.dialects.hopper.simulator.memory import POISON, Array, GlobalBuffer, GlobalMemory
+from stepwell.dialects.hopper.simulator.memory import POISON, Array, GlobalBuffer, GlobalMemory, strided_elements
 from stepwell.dialects.hopper.simulator.tma import Im2col, TensorMap
 from stepwell.dialects.numpy_types import numpy_dtype
 from stepwell.runtime.errors import UsageError
@@ -145,7 +145,8 @@ class _Run:
         size = source.dtype.itemsize
         offset = source.offset + op.element_offset * size
         count = result.size_in_bytes() // size
-        return GlobalBuffer(source.name, source.memory, offset, count, source.dtype, source.constant)
+        elements = strided_elements(result.get_shape(), result.get_strides())
+        return GlobalBuffer(source.name, source.memory, offset, count, source.dtype, source.constant, elements)
 
     def _launch(self, op: plan.LaunchOp) -> None:
         kernel = SymbolTable.lookup_symbol(self.module, op.kernel)

@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--profile", action="store_true", help="print the time of each launch")
     parser.add_argument("--on", choices=("machine", "ptx"), default="machine", help=_ON)
     parser.add_argument(
-        "--seed", type=int, default=0, help="with --on ptx: the order of warps, copies and waits (default: 0)"
+        "--seed", type=int, help="with --on ptx: choose the order of warps, copies and waits (default: 0)"
     )
 
 
@@ -46,9 +46,10 @@ def run(args: argparse.Namespace) -> int:
         writable(args.output)
         refuse_overwriting([("--output", args.output)], [args.plan, *(file for _, file in input_files(args.input))])
     if args.on == "ptx":
-        outputs = _run_ptx(args)
-        _show(args, outputs)
+        _show(args, _run_ptx(args))
         return 0
+    if args.seed is not None:
+        raise UsageError("the machine chooses the order by itself", where="--seed", hint="say --on ptx too")
     with load(existing(args.plan), args.target, args.threads) as engine:
         names = [binding.name for binding in engine.bindings if binding.is_input]
         refuse_overwriting([("--output", args.output)], [file for _, file in input_files(args.input, names)])
@@ -75,22 +76,26 @@ def _show(args: argparse.Namespace, outputs: dict[str, np.ndarray]) -> None:
 def _run_ptx(args: argparse.Namespace) -> dict[str, np.ndarray]:
     """The outputs of the plan's PTX on the interpreter; a line for each launch."""
     from stepwell.bench_report import random_arrays
-    from stepwell.cli.arrays import existing, read_inputs
+    from stepwell.cli.arrays import existing, input_files, read_inputs
+    from stepwell.files import refuse_overwriting
     from stepwell.runtime.errors import UsageError
     from stepwell.runtime.plan_file import read_plan
     from stepwell.runtime.program_reader import read_program
     from stepwell.testing.ptx import find_section, run_plan
 
     if args.profile or args.threads is not None:
-        raise UsageError("--profile and --threads mean nothing with --on ptx")
+        raise UsageError("--profile and --threads mean nothing on the PTX interpreter", where="--on ptx")
+    seed = 0 if args.seed is None else args.seed
+    if seed < 0:
+        raise UsageError(f"seed {seed} is negative", where="--seed", hint="give 0 or more")
     plan = read_plan(existing(args.plan))
     section = find_section(plan, None if args.target in ("auto", "cuda") else args.target)
     bindings = read_program(section.program).bindings
-    if args.random is None:
-        inputs = read_inputs(args.input, [binding.name for binding in bindings if binding.is_input])
-    else:
-        inputs = random_arrays(bindings, args.random)
-    report = run_plan(plan, inputs, section=section.name, seed=args.seed)
+    names = [binding.name for binding in bindings if binding.is_input]
+    refuse_overwriting([("--output", args.output)], [file for _, file in input_files(args.input, names)])
+    given = args.random is not None
+    inputs = random_arrays(bindings, args.random) if given else read_inputs(args.input, names)
+    report = run_plan(plan, inputs, section=section.name, seed=seed)
     print(f"section {section.name} on the PTX interpreter")
     for launch in report.launches:
         print(f"  {launch}")

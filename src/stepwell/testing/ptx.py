@@ -27,6 +27,7 @@ from stepwell.codegen.targets import SM_90A
 from stepwell.dialects import plan as plan_dialect
 from stepwell.dialects.hopper.simulator.faults import Fault
 from stepwell.dialects.hopper.simulator.launch import Blocks
+from stepwell.dialects.hopper.simulator.memory import strided_elements
 from stepwell.dialects.numpy_types import numpy_dtype
 from stepwell.driver import Driver
 from stepwell.modules import weights_of
@@ -117,7 +118,8 @@ def _extent(value: SSAValue) -> Extent | None:
     if not isinstance(source.type, plan_dialect.BufferType):
         return None
     name = f"%{source.name_hint}" if source.name_hint else "a constant or slice"
-    return Extent(name, _bytes(source), np.dtype(numpy_dtype(source.type.element_type)))
+    elements = strided_elements(source.type.get_shape(), source.type.get_strides())
+    return Extent(name, _bytes(source), np.dtype(numpy_dtype(source.type.element_type)), elements)
 
 
 def _bytes(value: SSAValue) -> int:

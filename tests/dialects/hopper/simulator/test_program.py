@@ -9,16 +9,22 @@ import numpy as np
 import pytest
 from xdsl.dialects.builtin import DenseArrayBase, ModuleOp, i64
 
-from stepwell.dialects import plan
+from stepwell.dialects import plan, warp
 from stepwell.dialects.graph import StepAttr
 from stepwell.dialects.hopper.simulator import (
     Fault,
+    GlobalBuffer,
+    OutOfBoundsFault,
     PredecessorFault,
+    Report,
     UninitialisedFault,
     WriteTwiceFault,
+    check_complete,
+    simulate_kernel,
     simulate_program,
 )
-from stepwell.dialects.hopper.simulator.memory import Array
+from stepwell.dialects.hopper.simulator.launch import Argument
+from stepwell.dialects.hopper.simulator.memory import Array, strided_elements
 from stepwell.frontends.weights import WeightStore
 from stepwell.runtime.errors import UsageError
 
@@ -128,3 +134,26 @@ def test_bindings_are_not_constants(parse: Parse, network: Network) -> None:
     module = parse(text.replace("warp.wait_predecessor\n        scf.for", "scf.for"))
     with pytest.raises(PredecessorFault, match=r"step 0, @gemm, .* of image issued by producer"):
         simulate_program(module, {"image": image}, store)
+
+
+@pytest.mark.parametrize("stride", [96, 64, 100])
+def test_a_strided_output_is_complete_when_its_own_elements_are_written(parse: Parse, stride: int) -> None:
+    """Rows of 64 elements, 96 from each other: the gaps belong to others, and whoever writes there is told."""
+    text = HALVE.replace("%n: i32)", "%n: i32, %ld: i32)").replace("%y[%r, %c0] stride %n", "%y[%r, %c0] stride %ld")
+    kernel = next(op for op in parse(f"builtin.module {{{text}}}").ops if isinstance(op, warp.KernelOp))
+    x = np.random.default_rng(0).integers(-8, 8, (100, 64)).astype(np.float32)
+    elements = strided_elements((100, 64), (96, 1))
+    assert elements is not None and elements.sum() == 6400
+    y = GlobalBuffer.poisoned("y", 99 * 96 + 64, np.float16)
+    y.elements = elements
+    arguments: list[Argument] = [GlobalBuffer.of_array("x", x), y, 100, 64, stride]
+    if stride != 96:
+        with pytest.raises(OutOfBoundsFault, match="lies between those of the view"):
+            simulate_kernel(kernel, arguments, 13)
+        return
+    check_complete(simulate_kernel(kernel, arguments, 13), [y])
+    np.testing.assert_array_equal(y.values()[elements].reshape(100, 64), x / 2)
+    assert strided_elements((100, 64), (64, 1)) is None
+    y.memory.writer[y.memory.writer == 12] = -1
+    with pytest.raises(WriteTwiceFault, match="256 of 9568 elements"):
+        check_complete(Report("halve", 13, ()), [y])
