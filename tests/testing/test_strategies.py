@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from xdsl.dialects.builtin import ModuleOp, TensorType, bf16, f16, f32, f64, i1, i8, i16, i32, i64
+from xdsl.ir import Block, Operation, SSAValue
 
 from stepwell.codegen.layouts import Fragment, Layout, Swizzle
 from stepwell.dialects import graph
@@ -13,7 +18,9 @@ from stepwell.dialects.graph.extents import shape_of as extents_of
 from stepwell.dialects.graph.interpreter import interpret
 from stepwell.dialects.numpy_types import element_type_of
 from stepwell.dialects.tile.config import TARGETS, Config, violations
+from stepwell.frontends.weights import WeightStore
 from stepwell.printing import module_text
+from stepwell.signature import signature_of
 from stepwell.source import SourceMap, parse_text
 from stepwell.testing.strategies import (
     GeneratedGraph,
@@ -30,7 +37,9 @@ from stepwell.testing.strategies import (
     tile_configs,
 )
 from stepwell.testing.strategies.graphs import STEPS
+from stepwell.testing.strategies.network import close_network
 from stepwell.testing.strategies.op_parameters import COVERED
+from stepwell.testing.strategies.patterns import PATTERNS
 from stepwell.transforms.lower._graph_ops_to_linalg import CONVERSIONS
 from stepwell.transforms.plan import _offsets
 
@@ -162,3 +171,100 @@ def test_the_planner_loses_no_value(problem: MemoryProblem, alignment: int) -> N
     assert_keeps_values(problem, offsets, total, alignment)
     assert _offsets.lower_bound(problem.lifetimes, problem.sizes, alignment) <= total
     assert total <= sum(_offsets.aligned(size, alignment) for size in problem.sizes)
+
+
+# --- patterns
+
+
+@pytest.mark.parametrize("name", sorted(PATTERNS))
+def test_patterns_are_planted(name: str) -> None:
+    """Each is found, by the ops that it makes, in many networks of default strategies; the pass or shape that looks for it says which."""
+    found = 0
+
+    @settings(max_examples=60)
+    @given(graphs(4, steps=("pattern", "unary", "conv"), patterns=(name,)))
+    def collect(case: GeneratedGraph) -> None:
+        nonlocal found
+        case.module.verify()
+        found += MARKS[name](case.module)
+
+    collect()
+    assert found >= 5, f"{name} in {found} of 60 networks"
+
+
+def test_swish_is_in_networks_of_the_default_strategy() -> None:
+    found = 0
+
+    @settings(max_examples=200)
+    @given(graphs(8))
+    def collect(case: GeneratedGraph) -> None:
+        nonlocal found
+        found += MARKS["swish"](case.module)
+
+    collect()
+    assert found >= 5, f"sigmoid(x) * x in {found} of 200 networks"
+
+
+def made_by(value: SSAValue, kind: type[Operation]) -> Operation | None:
+    return value.owner if isinstance(value.owner, kind) else None
+
+
+def any_op(kind: type[Operation], holds: Callable[[Any], bool]) -> Callable[[ModuleOp], bool]:
+    return lambda module: any(isinstance(op, kind) and holds(op) for op in module.walk())
+
+
+def is_swish(op: graph.BinaryOp) -> bool:
+    sides = (op.operands[0], op.operands[1])
+    gates = [made_by(side, graph.UnaryOp) for side in sides]
+    return op.kind == "mul" and any(
+        isinstance(gate, graph.UnaryOp) and gate.kind == "sigmoid" and gate.operand is other
+        for gate, other in zip(gates, reversed(sides), strict=True)
+    )
+
+
+def depth(value: SSAValue, *kinds: type[Operation]) -> bool:
+    """Whether the value comes through ops of these kinds, the last first, by their first operands."""
+    for kind in kinds:
+        op = made_by(value, kind)
+        if op is None:
+            return False
+        value = op.operands[0]
+    return True
+
+
+Contraction = (graph.ConvOp, graph.MatmulOp)
+MARKS: dict[str, Callable[[ModuleOp], bool]] = {
+    "swish": any_op(graph.BinaryOp, is_swish),
+    "epilogue": any_op(graph.UnaryOp, lambda op: op.kind == "relu" and (
+        depth(op.operand, graph.BinaryOp, graph.ConvOp) or depth(op.operand, graph.BinaryOp, graph.BinaryOp, graph.ConvOp))),
+    "batch_norm": any_op(graph.BinaryOp, lambda op: op.kind == "add" and depth(op.operands[0], graph.BinaryOp, graph.ConvOp)),
+    "inverse_transposes": any_op(graph.TransposeOp, lambda op: depth(op.operand, graph.TransposeOp) or depth(op.operand, graph.BinaryOp, graph.TransposeOp)),
+    "transposed_operands": any_op(graph.BinaryOp, lambda op: all(made_by(side, graph.TransposeOp) for side in op.operands)),
+    "flattened_product": any_op(graph.MatmulOp, lambda op: depth(op.a, graph.ReshapeOp, graph.TransposeOp)),
+    "shared_operand": any_op(graph.BinaryOp, lambda op: op.operands[0] is op.operands[1] or op.operands[1] in getattr(op.operands[0].owner, "operands", ())),
+    "second_consumer": any_op(graph.BinaryOp, lambda op: op.operands[0] in getattr(op.operands[1].owner, "operands", ())),
+    "weight_chain": any_op(graph.TransposeOp, lambda op: made_by(op.operand, graph.WeightOp) is not None),
+    "neutral": any_op(graph.ReshapeOp, lambda op: op.operand.type == op.result.type or depth(op.operand, graph.ReshapeOp)),
+    "casts": any_op(graph.UnaryOp, lambda op: depth(op.operand, graph.CastOp, graph.CastOp)),
+}  # fmt: skip
+
+
+ELEMENTS = (f16, bf16, f32, f64, i1, i8, i16, i32, i64)
+
+
+@given(graphs(5, steps=(*STEPS, "cast"), elements=ELEMENTS, empty=True), st.integers(0, 9))
+def test_every_element_type_empty_extents_and_special_values(case: GeneratedGraph, seed: int) -> None:
+    """The interpreter takes them all, and what comes out has the types that the module says."""
+    with np.errstate(all="ignore"):
+        results = interpret(case.module, case.special_inputs(seed), case.weights)
+    for port in signature_of(case.module).outputs:
+        assert (results[port.name].dtype, results[port.name].shape) == (port.dtype, port.shape)
+
+
+def test_special_inputs_hold_what_is_special() -> None:
+    case = close_network(Block(arg_types=[TensorType(f32, [512]), TensorType(i8, [512])]), [], WeightStore())
+    arrays = case.special_inputs()
+    floats, whole = arrays["x0"], arrays["x1"]
+    assert np.isnan(floats).any() and np.isinf(floats).any() and ((floats == 0) & np.signbit(floats)).any()
+    assert ((floats != 0) & (np.abs(floats) < np.finfo(np.float32).tiny)).any()
+    assert {127, -128} <= set(whole.tolist())

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import ml_dtypes
+import numpy as np
 from xdsl.dialects import func
 from xdsl.dialects.builtin import ArrayAttr, DictionaryAttr, FunctionType, ModuleOp, StringAttr
 from xdsl.ir import Block, Region, SSAValue
@@ -37,12 +39,33 @@ class GeneratedGraph:
             return made
         return {name: (array.astype("float64").round() % 5 - 2).astype(array.dtype) for name, array in made.items()}
 
+    def special_inputs(self, seed: int = 0) -> dict[str, Array]:
+        """Inputs in which NaN, infinities, both zeros, denormals and the ends of the range stand among the others, about one in three."""
+        generator = np.random.default_rng(seed)
+        return {name: _with_specials(generator, array) for name, array in self.inputs(seed).items()}
+
     def __repr__(self) -> str:
         return f"GeneratedGraph(\n{module_text(self.module)}\n)"
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         """What Hypothesis prints for a failing example: the module's text."""
         printer.text(repr(self))
+
+
+def _with_specials(generator: np.random.Generator, array: Array) -> Array:
+    return np.where(generator.random(array.shape) < 0.34, generator.choice(_specials(array.dtype), array.shape), array)
+
+
+def _specials(dtype: np.dtype[Any]) -> Array:
+    """The values of an element type that are most often computed wrongly."""
+    if dtype == np.bool_:
+        return np.array([False, True])
+    if dtype.kind in "iu":
+        ends = np.iinfo(dtype)
+        return np.array([0, 1, ends.max, ends.min], dtype)
+    limits = ml_dtypes.finfo(dtype)
+    numbers = [limits.smallest_subnormal, -limits.smallest_subnormal, limits.tiny, limits.max, limits.min]
+    return np.array([*map(float, numbers), np.nan, np.inf, -np.inf, 0.0, -0.0]).astype(dtype)
 
 
 def close_network(

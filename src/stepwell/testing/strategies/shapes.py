@@ -89,7 +89,7 @@ def reshapes(draw: DrawFn, shape: Shape) -> Shape:
         if choice == "merge" and len(current) >= 2:
             at = draw(st.integers(0, len(current) - 2))
             current[at : at + 2] = [current[at] * current[at + 1]]
-        elif choice == "split" and current:
+        elif choice == "split" and current and 0 not in current:
             at = draw(st.integers(0, len(current) - 1))
             factors = [f for f in range(1, current[at] + 1) if current[at] % f == 0]
             factor = draw(st.sampled_from(factors))
