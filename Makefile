@@ -32,6 +32,8 @@ $(VENV)/.test: pyproject.toml | $(BIN)/python
 
 demo: $(VENV)/.run
 	$(BIN)/python examples/digits/demo.py
+	@echo
+	@echo "The commands are in $(BIN): 'source $(BIN)/activate' puts stepwell and stepwell-opt on this shell's path."
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
@@ -54,7 +56,7 @@ passes: $(VENV)/.test
 docs: $(VENV)/.test
 	$(BIN)/python -m stepwell.reference
 	$(BIN)/python -m stepwell.testing.pages --update --file examples/digits/digits.onnx --file examples/digits/heldout.npz \
-		docs/ladder.md docs/tutorial/*.md
+		README.md docs/ladder.md docs/tutorial/*.md
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-output

@@ -9,8 +9,11 @@ import pytest
 from stepwell.testing.pages import PageError, run_page
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted([*(ROOT / "docs" / "tutorial").glob("*.md"), ROOT / "docs" / "ladder.md"])
-FILES = {name: ROOT / "examples" / "digits" / name for name in ("digits.onnx", "heldout.npz")}
+PAGES = sorted([*(ROOT / "docs" / "tutorial").glob("*.md"), ROOT / "docs" / "ladder.md", ROOT / "README.md"])
+DIGITS = ROOT / "examples" / "digits"
+FILES = {
+    f"{folder}{name}": DIGITS / name for name in ("digits.onnx", "heldout.npz") for folder in ("", "examples/digits/")
+}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.stem))

@@ -226,6 +226,7 @@ def _in_folder(folder: Path) -> Iterator[None]:
 def run_page(path: Path, files: Mapping[str, Path], folder: Path, *, update: bool = False) -> None:
     """Run the page in `folder`, where copies of `files` lie; with `update` write the outputs that changed into it."""
     for name, source in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(source.read_bytes())
     page = Page(path.resolve(), folder, update)
     text = page.run()
@@ -240,9 +241,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m stepwell.testing.pages", description="Run the blocks of pages.")
     parser.add_argument("pages", nargs="+", type=Path)
     parser.add_argument("--update", action="store_true", help="write the outputs that changed into the pages")
-    parser.add_argument("--file", action="append", default=[], type=Path, help="a file that lies in the folder")
+    parser.add_argument(
+        "--file",
+        action="append",
+        default=[],
+        type=Path,
+        help="a file that lies in the folder, under its name and, where it is relative, its path",
+    )
     args = parser.parse_args(argv)
-    files = {path.name: path.resolve() for path in args.file}
+    files = {
+        name: path.resolve() for path in args.file for name in (path.name, str(path)) if not Path(name).is_absolute()
+    }
     code = 0
     for path in args.pages:
         with tempfile.TemporaryDirectory() as scratch:
