@@ -1,16 +1,19 @@
 """Plugins: packages that bring dialects, passes and targets through the entry point `xdsl.universe`, and what their ops may say of themselves.
 
 A plugin that cannot be loaded is left out with a warning on standard error that names it; everything else goes on. What it calls as xDSL, Stepwell
-or an earlier plugin does is left out too. The traits of ops are `AtLevels`, `Interpreted` and `Reference`.
+or an earlier plugin does is left out too. Where the environment variable `STEPWELL_PLUGIN_PATH` is set, only plugins installed in the folders that it lists are
+loaded, none if it is empty: Stepwell's own tests and executed pages see nothing else. The traits of ops are `AtLevels`, `Interpreted` and `Reference`.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any, TypeVar
 
 from xdsl.ir import Dialect
@@ -24,6 +27,7 @@ from stepwell.runtime.errors import UsageError
 __all__ = ["AtLevels", "Interpreted", "Plugin", "Reference", "installed_plugins", "plugin_of_pass"]
 
 GROUP = "xdsl.universe"
+PATH_VARIABLE = "STEPWELL_PLUGIN_PATH"
 OWN = ("stepwell", "xdsl")
 """Modules whose universes are no plugins."""
 T = TypeVar("T")
@@ -46,7 +50,7 @@ def installed_plugins() -> list[Plugin]:
     taken: dict[str, set[str]] = {"dialect": set(), "pass": set(), "target": set()}
     found = []
     for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
-        if entry.value.partition(":")[0].partition(".")[0] in OWN:
+        if entry.value.partition(":")[0].partition(".")[0] in OWN or not _wanted(entry):
             continue
         plugin = _load(entry)
         if plugin is not None:
@@ -57,6 +61,15 @@ def installed_plugins() -> list[Plugin]:
 def plugin_of_pass(name: str) -> Plugin | None:
     """The plugin that brings the pass, if one does."""
     return next((plugin for plugin in installed_plugins() if name in plugin.universe.all_passes), None)
+
+
+def _wanted(entry: EntryPoint) -> bool:
+    """Whether the plugin is installed in one of the folders that the environment names, if it names any."""
+    said = os.environ.get(PATH_VARIABLE)
+    if said is None:
+        return True
+    folders = {Path(folder).resolve() for folder in said.split(os.pathsep) if folder}
+    return entry.dist is not None and Path(str(entry.dist.locate_file(""))).resolve() in folders
 
 
 def _load(entry: EntryPoint) -> Plugin | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ from xdsl.utils.test_value import create_ssa_value
 
 from stepwell.dialects.graph.interpreter import run_graph_op
 from stepwell.levels import check_level
-from stepwell.plugins import AtLevels, Interpreted, Reference, installed_plugins, warn
+from stepwell.plugins import PATH_VARIABLE, AtLevels, Interpreted, Reference, installed_plugins, warn
 from stepwell.runtime.errors import ModelError, UsageError
 from stepwell.testing.check_op import check_op
 from stepwell.testing.pass_table import main as pass_table
@@ -53,6 +54,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
         (tmp_path / f"{name}_plugin.py").write_text(dedent(code))
         monkeypatch.syspath_prepend(tmp_path)
 
+    monkeypatch.setenv(PATH_VARIABLE, str(tmp_path))
     warn.cache_clear()
     (tmp_path / "a.mlir").write_text(MODULE)
     yield add
@@ -108,6 +110,22 @@ def test_names_that_are_taken_stay_with_their_owners(install: Install, capsys: p
     assert "plugin 'later' (later-plugin 0.1): its pass 'acme-nothing' is left out" in said
     assert find_pass("cse").__module__.startswith("xdsl.")
     assert set(make_context().registered_dialect_names) >= set(installed_universe().all_dialects)
+
+
+def test_only_plugins_of_the_named_folders_are_seen(
+    install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(GOOD)
+    for folders, seen in (
+        (str(tmp_path), True),
+        ("", False),
+        (f"/nowhere{os.pathsep}{tmp_path}", True),
+        ("/tmp", False),
+    ):
+        monkeypatch.setenv(PATH_VARIABLE, folders)
+        assert ([plugin.name for plugin in installed_plugins()] == ["acme"]) == seen
+    monkeypatch.delenv(PATH_VARIABLE)
+    assert "acme" in [plugin.name for plugin in installed_plugins()]
 
 
 def test_passes_of_plugins_are_listed_like_ours(install: Install, capsys: pytest.CaptureFixture[str]) -> None:

@@ -28,6 +28,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from stepwell.plugins import PATH_VARIABLE
 from stepwell.testing.run_line import RunLineError, Table, commands, parse, run_pipe
 
 FENCE = re.compile(
@@ -35,6 +36,8 @@ FENCE = re.compile(
 )
 SHELL = ("cut", "grep", "head", "ls", "sed", "tail", "wc")
 """Commands that are run as they are, `*` in file names too."""
+SITE = ".site"
+"""Where a page's `pip install .` goes."""
 
 
 class PageError(AssertionError):
@@ -201,7 +204,7 @@ def _pip(words: list[str], folder: Path) -> int:
     """`pip install .` into a folder of the page, which is put on the import path: nothing else on this machine changes."""
     if words != ["install", "."]:
         raise RunLineError("pages know `pip install .` only")
-    site = folder / ".site"
+    site = folder / SITE
     options = ["--quiet", "--no-index", "--no-build-isolation", "--no-deps", "--target", str(site), "."]
     code = _process([sys.executable, "-m", "pip", "--disable-pip-version-check", "install"], folder)(options)
     sys.path.insert(0, str(site))
@@ -210,14 +213,17 @@ def _pip(words: list[str], folder: Path) -> int:
 
 @contextlib.contextmanager
 def _in_folder(folder: Path) -> Iterator[None]:
-    """Work in `folder`, import from it, and forget afterwards what was imported from it."""
-    path, before = list(sys.path), set(sys.modules)
+    """Work in `folder`, import from it, see no plugin but those that the page installs, and forget afterwards what was imported from it."""
+    path, before, plugins = list(sys.path), set(sys.modules), os.environ.get(PATH_VARIABLE)
     sys.path.insert(0, str(folder))
+    os.environ[PATH_VARIABLE] = str(folder / SITE)
     try:
         with contextlib.chdir(folder):
             yield
     finally:
         sys.path[:] = path
+        os.environ.pop(PATH_VARIABLE)
+        os.environ.update({} if plugins is None else {PATH_VARIABLE: plugins})
         for name in set(sys.modules) - before:
             if str(getattr(sys.modules[name], "__file__", None) or "").startswith(str(folder)):
                 del sys.modules[name]
