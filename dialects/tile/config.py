@@ -24,6 +24,10 @@ RING_ALIGNMENT = 1024
 """A 128-byte swizzle repeats every 1024 bytes; alignment and barriers take at most this much beside the ring."""
 REGISTERS_FOR_TILES = 200
 """Of 232 per consumer thread after setmaxnreg: the rest holds addresses, descriptors and loop state."""
+WGMMA_OPERANDS = {"wgmma_f16": "f16", "wgmma_tf32": "f32"}
+"""What the matrix instructions multiply, as it lies in memory."""
+CUDA_ELEMENTS = ("f16", "f32")
+"""Element types that tiles of sm_90a are loaded and stored in."""
 X86_VECTORS = {"x86-64-v4": (32, 64), "x86-64-v3": (16, 32)}  # registers, bytes of one
 
 
@@ -122,11 +126,14 @@ def _parse_value(parser: AttrParser, key: str) -> object:
 @dataclass(frozen=True)
 class Facts:
     """What a config is judged against: widths of the matrix operands (bytes, 0 without), bytes of one ring stage,
-    32-bit registers per thread (CUDA) or vector registers (CPU) that live register tiles take at the worst place."""
+    32-bit registers per thread (CUDA) or vector registers (CPU) that live register tiles take at the worst place; as MLIR
+    spells them, the element type of the matrix operands, and those of the refs."""
 
     operand_bytes: int = 0
     stage_bytes: int = 0
     registers: int = 0
+    operand: str = ""
+    elements: tuple[str, ...] = ()
 
 
 def violations(config: Config, target: str | None, facts: Facts = Facts()) -> Iterator[str]:
@@ -153,6 +160,8 @@ def violations(config: Config, target: str | None, facts: Facts = Facts()) -> It
 def _general(config: Config) -> Iterator[str]:
     if not config.block or any(extent < 1 for extent in config.block):
         yield f"block = {list(config.block)} needs one positive extent per output dim"
+    if any(extent > 1 for extent in config.block[:-2]):
+        yield f"block = {list(config.block)}: only the last two dims are blocked"
     for key in ("k", "stages", "warps"):
         if getattr(config, key) < 1:
             yield f"{key} = {getattr(config, key)} must be at least 1"
@@ -167,7 +176,7 @@ def _general(config: Config) -> Iterator[str]:
 def _nest(config: Config, target: str | None) -> Iterator[str]:
     if config != Config(block=config.block[:1], form="nest"):
         yield "form = nest takes a block of one extent, the elements of a tile, and nothing else"
-    if target == "sm_90a" and (config.block[0] % 32 or not 32 <= config.block[0] <= 1024):
+    if target == "sm_90a" and config.block and (config.block[0] % 32 or not 32 <= config.block[0] <= 1024):
         yield f"block = {list(config.block)}: a nest has one thread for each element of a block, 32 to 1024 in whole warps"
 
 
@@ -176,8 +185,10 @@ def _wgmma(config: Config, facts: Facts) -> Iterator[str]:
     if config.warps % WARPGROUP or config.warps < 2 * WARPGROUP:
         yield f"warps = {config.warps}: wgmma needs whole warpgroups of 4, one producer and at least one consumer (8 or 12)"
         return
-    if rows % (64 * config.consumers) or not rows:
-        yield f"{rows} rows are not a multiple of 64 for each of {config.consumers} consumer warpgroups: wgmma has M = 64"
+    if len(config.block) != 2:
+        yield f"block = {list(config.block)}: a wgmma kernel writes rows and columns"
+    if rows != 64 * config.consumers:
+        yield f"{rows} rows are not 64 for each of {config.consumers} consumer warpgroups: wgmma has M = 64"
     if columns % 8 or not 8 <= columns <= 256:
         yield f"{columns} columns: the N of wgmma is a multiple of 8 from 8 to 256"
     if config.copy not in ("tma", "tma_im2col"):
@@ -186,12 +197,21 @@ def _wgmma(config: Config, facts: Facts) -> Iterator[str]:
         yield f"stages = {config.stages}: a ring needs at least 2"
     if facts.operand_bytes and config.mma != {2: "wgmma_f16", 4: "wgmma_tf32"}.get(facts.operand_bytes):
         yield f"{config.mma} does not take operands of {8 * facts.operand_bytes} bits"
+    elif facts.operand and facts.operand != WGMMA_OPERANDS[config.mma]:
+        yield f"{config.mma} multiplies {WGMMA_OPERANDS[config.mma]}, not {facts.operand}"
     if facts.operand_bytes and config.k * facts.operand_bytes != config.swizzle:
         yield f"k = {config.k} is {config.k * facts.operand_bytes} bytes: a row of a stage is as long as the swizzle ({config.swizzle} bytes)"
     ring = config.stages * facts.stage_bytes + RING_ALIGNMENT
     if facts.stage_bytes and ring > SHARED_BYTES:
         yield f"{config.stages} stages of {facts.stage_bytes} bytes and {RING_ALIGNMENT} beside them exceed {SHARED_BYTES} bytes of shared memory"
+    yield from _cuda_elements(facts)
     yield from _thread_registers(facts)
+
+
+def _cuda_elements(facts: Facts) -> Iterator[str]:
+    for element in facts.elements:
+        if element not in CUDA_ELEMENTS:
+            yield f"tiles of sm_90a hold {' and '.join(CUDA_ELEMENTS)}, not {element}: a tile.nest takes every element type"
 
 
 def _thread_registers(facts: Facts) -> Iterator[str]:
@@ -208,6 +228,7 @@ def _simt(config: Config, facts: Facts) -> Iterator[str]:
         yield f"warps = {config.warps}: a block has at most 1024 threads"
     if config.stages != 1 or config.swizzle:
         yield "stages and swizzle describe the ring of a wgmma kernel: leave them out without one"
+    yield from _cuda_elements(facts)
     yield from _thread_registers(facts)
 
 

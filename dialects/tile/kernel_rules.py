@@ -121,6 +121,8 @@ def _residences(kernel: KernelOp) -> Iterator[str]:
             assert isinstance(operand.type, TileType)
             if operand.type.home is not home:
                 yield f"mma = {config.mma} reads operand {name} from a {home.value} tile, here it is {operand.type.home.value}"
+    if config.uses_wgmma:
+        yield from _copies(config.copy, products)
     operands = {operand for product in products for operand in (product.a, product.b)}
     for op in kernel.body.walk():
         if not isinstance(op, LoadOp) or op.result in operands:
@@ -128,6 +130,20 @@ def _residences(kernel: KernelOp) -> Iterator[str]:
         assert isinstance(op.result.type, TileType)
         if op.result.type.home is not Residence.REGS:
             yield f"a {op.result.type.home.value} tile is loaded for something else than tile.mma: load it into regs"
+
+
+def _copies(copy: str, products: list[MmaOp]) -> Iterator[str]:
+    """The tensor maps behind a ring: im2col for windows, and only they fill outside, with zeros."""
+    for load in [op for product in products for op in (product.a.owner, product.b.owner) if isinstance(op, LoadOp)]:
+        assert isinstance(load.source.type, RefType)
+        if float(load.fill.value.data) != 0.0:
+            yield f"a ring is loaded with fill {load.fill.value.data}: tensor copies fill with zeros"
+    for product in products:
+        if not isinstance(product.a.owner, LoadOp) or not isinstance(product.a.owner.source.type, RefType):
+            continue
+        kind = product.a.owner.source.type.access.kind
+        if copy == ("tma" if kind == "window" else "tma_im2col"):
+            yield f"copy = {copy} does not fit a {kind} operand: tma_im2col is for windows, tma for the rest"
 
 
 def _schedule(kernel: KernelOp) -> Iterator[str]:

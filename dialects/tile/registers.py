@@ -9,7 +9,7 @@ from math import ceil, prod
 from xdsl.dialects.builtin import FixedBitwidthType
 from xdsl.ir import Operation, SSAValue
 
-from stepwell.dialects.tile.attributes import Residence, TileType
+from stepwell.dialects.tile.attributes import RefType, Residence, TileType
 from stepwell.dialects.tile.config import X86_VECTORS, Config, Facts
 from stepwell.dialects.tile.ops_compute import MmaOp
 from stepwell.dialects.tile.ops_kernel import ForOp, KernelOp, YieldOp
@@ -35,12 +35,17 @@ def facts_of(kernel: KernelOp, target: str | None) -> Facts:
     for op in kernel.body.walk():
         if isinstance(op, LoadOp) and isinstance(op.result.type, TileType) and op.result.type.home is Residence.RING:
             stage += tile_bytes(op.result.type)
-    operand_bytes = max((element_bytes(op.a.type) for op in products if isinstance(op.a.type, TileType)), default=0)
+    operands = [op.a.type for op in products if isinstance(op.a.type, TileType)]
+    operand_bytes = max(map(element_bytes, operands), default=0)
+    operand = next((str(tile.element_type) for tile in operands), "")
+    refs = [arg.type for arg in kernel.body.block.args if isinstance(arg.type, RefType)]
+    elements = tuple(dict.fromkeys(str(ref.element_type) for ref in refs))
+    registers = 0
     if target in X86_VECTORS:
-        return Facts(operand_bytes, stage, vector_registers(kernel, X86_VECTORS[target][1]))
-    if config.threads < 1:
-        return Facts(operand_bytes, stage)
-    return Facts(operand_bytes, stage, thread_registers(kernel, config))
+        registers = vector_registers(kernel, X86_VECTORS[target][1])
+    elif config.threads > 0:
+        registers = thread_registers(kernel, config)
+    return Facts(operand_bytes, stage, registers, operand, elements)
 
 
 def vector_registers(kernel: KernelOp, width: int) -> int:

@@ -172,8 +172,6 @@ def illegal(structure: Structure, config: Config, target: str, refusals: list[st
     if len(config.block) != len(shape):
         yield f"block = {list(config.block)} has {len(config.block)} extents, the kernel writes {len(shape)} dims"
         return
-    if any(extent != 1 for extent in config.block[:-2]):
-        yield f"block = {list(config.block)}: only the last two dims are blocked"
     if config.mma != "none":
         yield from refusals
     facts = Facts()

@@ -46,6 +46,9 @@ def test_every_reason_is_given() -> None:
         (Config((64, 32), warps=64), "sm_90a", "at most 1024 threads"),
         (Config((64, 32), warps=4, copy="tma"), "sm_90a", "copy = direct on sm_90a"),
         (Config((64, 32), warps=4, stages=3), "sm_90a", "describe the ring of a wgmma kernel"),
+        (Config((2, 6, 64), mma="fma"), "x86-64-v4", "only the last two dims are blocked"),
+        (Config((8, 8), form="nest"), None, "a block of one extent"),
+        (Config((100,), form="nest"), "sm_90a", "one thread for each element"),
         (Config((4, 24)), "x86-64-v4", "24 columns are not whole vectors of 16 floats"),
     ],
 )
@@ -79,6 +82,6 @@ tile.kernel @k(%x: !tile.ref<3xf16, plain>, %w: !tile.ref<3xf16, packed, constan
 def test_counts_registers_and_stages() -> None:
     kernel = next(op for op in parse_text(make_context(), KERNEL, SourceMap("test")).walk() if isinstance(op, KernelOp))
     # 128x64 f32 over 256 threads: 32 registers for the accumulator (one set of registers through the loop), 32 for the residual
-    assert facts_of(kernel, "sm_90a") == Facts(operand_bytes=2, stage_bytes=STAGE, registers=64)
+    assert facts_of(kernel, "sm_90a") == Facts(2, STAGE, 64, "f16", ("f16", "f32"))
     # AVX-512: 128 rows of 4 vectors, one row of an operand and one element
     assert facts_of(kernel, "x86-64-v4").registers == 128 * 4 + 4 + 1

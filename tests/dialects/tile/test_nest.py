@@ -51,7 +51,7 @@ def test_it_is_executed() -> None:
         ("form = nest", "form = tiles", "its config has form = tiles, nest is wanted"),
         ("block = [64]", "block = [8, 8]", "takes a block of one extent"),
         ("form = nest", "form = nest, mma = fma", "and nothing else"),
-        ('"cpu", stepwell.cpu = "x86-64-v4"', '"sm_90a"', "form = nest is lowered for the CPU and the target is sm_90a"),
+        ('"cpu", stepwell.cpu = "x86-64-v4"', '"sm_20"', "the target sm_20 is not one of sm_90a"),
         ("-> (tensor<2xf64>) config", "-> (tensor<3xf64>) config", "the body yields the outputs of the kernel's type"),
         ("-> (tensor<2xf64>) config", "-> (f64) config", "f64 is no tensor of static shape"),
         ("    tile.yield %r\n", "", "the body ends in tile.yield"),

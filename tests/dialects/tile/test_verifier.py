@@ -127,13 +127,18 @@ HOPPER_CASES = {
     "constant output": ("(%y: !tile.ref<2xf32, plain>)", "(%y: !tile.ref<2xf32, plain, constant>)", "outputs are plain and not constant"),
     "fill of a load": ("dims = [0, 2] : !tile.tile<128", "dims = [0, 2] fill = 0.0 : f16 : !tile.tile<128", "fill is f16, the tile holds f32"),
     # the config
-    "rows": ("128", "96", "96 rows are not a multiple of 64 for each of 2 consumer warpgroups"),
+    "rows": ("128", "96", "96 rows are not 64 for each of 2 consumer warpgroups"),
+    "rows of a warpgroup": ("128", "256", "256 rows are not 64 for each of 2 consumer warpgroups"),
     "columns": ("64", "60", "60 columns: the N of wgmma is a multiple of 8 from 8 to 256"),
     "k bytes": (BLOCK, BLOCK.replace("k = 32", "k = 16"), "k = 16 is 64 bytes: a row of a stage is as long as the swizzle (128 bytes)"),
     "ring": (BLOCK, BLOCK.replace("stages = 4", "stages = 16"), "16 stages of 24576 bytes and 1024 beside them exceed 232448 bytes"),
     "one stage": (BLOCK, BLOCK.replace("stages = 4", "stages = 1"), "stages = 1: a ring needs at least 2"),
     "warps": (BLOCK, BLOCK.replace("warps = 12", "warps = 6"), "wgmma needs whole warpgroups of 4"),
     "copy": ("copy = tma_im2col", "copy = pointer_table", "the ring of a wgmma kernel is filled by tma or tma_im2col"),
+    "tensor copy": ("copy = tma_im2col", "copy = tma", "copy = tma does not fit a window operand: tma_im2col is for windows"),
+    "fill of a ring": ("dims = [0, 2] : !tile.tile<64x32", "dims = [0, 2] fill = 1.0 : f32 : !tile.tile<64x32", "tensor copies fill with zeros"),
+    "element of a ref": ("!tile.ref<1xf32, plain, constant>", "!tile.ref<1xf64, plain, constant>", "tiles of sm_90a hold f16 and f32, not f64"),
+    "bf16": ("mma = wgmma_tf32", "mma = wgmma_f16", "wgmma_f16 multiplies f16, not bf16"),
     "element type": ("mma = wgmma_tf32", "mma = wgmma_f16", "wgmma_f16 does not take operands of 32 bits"),
     "cluster": ("swizzle = 128", "swizzle = 128, cluster = [2, 1]", "no lowering forms clusters"),
     "split": ("swizzle = 128", "swizzle = 128, split_k = 2", "no lowering splits the reduction"),
@@ -157,6 +162,17 @@ def test_invalid_on_sm_90a(case: str) -> None:
     text = HOPPER.replace(old, new)
     if case == "window extents":
         text = text.replace("(!tile.view<128x9x64xf32>", "(!tile.view<64x9x64xf32>")
+    if case == "bf16":
+        text = text.replace("3xf32", "3xbf16").replace("x32xf32, ring", "x64xbf16, ring").replace("32]", "64]")
+        text = text.replace("k = 32", "k = 64")
+    if case == "element of a ref":
+        text = text.replace("!tile.tile<64xf32, regs>\n      %bb", "!tile.tile<64xf64, regs>\n      %bb")
+        text = text.replace("dims [1] : !tile.tile<128x64xf32", "dims [1] : !tile.tile<128x64xf64")
+        text = text.replace(
+            "%1 = arith.addf %u, %v : f32", "%2 = arith.truncf %v : f64 to f32\n %1 = arith.addf %u, %2 : f32"
+        )
+    if case == "rows of a warpgroup":
+        text = text.replace("swizzle = 256", "swizzle = 128")
     if case == "rows":
         text = text.replace("swizzle = 96", "swizzle = 128")
     if case == "bound tensor":
