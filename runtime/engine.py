@@ -85,7 +85,7 @@ class Engine:
     def _load(self) -> tuple[Module, Section, tuple[tuple[str, str], ...]]:
         with self._loading:
             if self._loaded is None:
-                self._loaded = _choose(self.plan, self._target)
+                self._loaded = _choose(self.plan, self._target, self._threads)
             return self._loaded
 
     @property
@@ -135,8 +135,9 @@ class Engine:
         if profile != 0:
             raise UsageError(f"there is no profile {profile}", hint="this plan has one profile: 0")
         count = self._threads if threads is None else threads
+        _check_threads(self.section, count)
         if self.program.target != "cpu":
-            return self.module.create_context(count)
+            return self.module.create_context()
         memory = self.memory
         needed = memory["arena"] + memory["tables"] + sum(binding.bytes for binding in self.program.bindings)
         with memory_for("a context (arena, tables and bindings)", needed):
@@ -186,7 +187,7 @@ def _rank(section: Section) -> tuple[int, str]:
     return (0 if section.target == "cpu" else 1, section.level or section.target)
 
 
-def _choose(plan: Plan, target: str) -> tuple[Module, Section, tuple[tuple[str, str], ...]]:
+def _choose(plan: Plan, target: str, threads: int | None) -> tuple[Module, Section, tuple[tuple[str, str], ...]]:
     """The first section, best first, that loads; PlanError with every reason when none does."""
     sections = sorted(plan.sections, key=_rank, reverse=True)
     wanted = [s for s in sections if target in ("auto", s.name, s.target) or (target == "cuda" and s.target != "cpu")]
@@ -200,9 +201,20 @@ def _choose(plan: Plan, target: str) -> tuple[Module, Section, tuple[tuple[str, 
         except PlanError as error:
             skipped.append((section.name, str(error).replace("\n  hint:", " -")))
         else:
+            _check_threads(section, threads)
             return _open(section), section, tuple(skipped)
     reasons = "; ".join(f"{name}: {reason}" for name, reason in skipped)
     raise PlanError(f"no section fits this machine: {reasons}", where=plan.path)
+
+
+def _check_threads(section: Section, threads: int | None) -> None:
+    """A UsageError for a number of threads where no CPU computes."""
+    if threads is not None and section.target != "cpu":
+        raise UsageError(
+            f"threads = {threads}, but section {section.name} runs on a GPU",
+            where="threads",
+            hint='leave threads out, or choose target="cpu"',
+        )
 
 
 def _check_machine(section: Section) -> None:

@@ -57,6 +57,8 @@ LLVM = {
 
 FAMILIES = ("cpu", "sm_90a")
 PRECISIONS = tuple(PRECISION)
+PRECISIONS_OF = {"cpu": ("model", "fp32", "fp16"), "sm_90a": PRECISIONS}
+"""Those that a family of targets knows: a CPU never rounds the operands of a product to tf32."""
 
 
 def stages(family: str, precision: str = "model") -> list[tuple[str, list[str]]]:

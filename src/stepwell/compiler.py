@@ -73,7 +73,8 @@ def lower(
     known = target_of(lowered)
     if known is None and rank(to) > 0:
         raise UsageError(f"level '{to}' needs a target", hint='lower(..., target="sm_90a") or target="cpu"')
-    steps = pipeline or default_pipeline(known.family if known else "cpu", precision)
+    _check_pipeline(pipeline, precision)
+    steps = _steps(pipeline, known.family, precision) if known else pipeline or default_pipeline("cpu", precision)
     driver = Driver(ctx, observers)
     with _rare_collections():
         lower_in_place(lowered, to, steps, driver)
@@ -104,17 +105,23 @@ def compile_plan(
     names = [target] if isinstance(target, str) else list(target)
     if not names:
         raise UsageError("there is no target", hint='target="cpu" or target=["cpu", "sm_90a"]')
+    _check_pipeline(pipeline, precision)
     loaded = _load(model, Request(weights, outputs, shapes))
     targets = [_meant(name, loaded.module) for name in names]
     sections, pipelines, remarks = [], {}, []
     with _rare_collections():
         for name, found in zip(_section_names(targets), targets, strict=True):
             ctx = make_context(loaded.ctx.weights)
-            steps = pipeline or default_pipeline(found.family, precision)
+            steps = _steps(pipeline, found.family, precision)
             sections.append(_section(name, loaded.module.clone(), found, ctx, steps, observers))
             pipelines[name] = str(steps)
             remarks += [{"section": name, **_remark_entry(remark)} for remark in ctx.remarks]
-    details = {"versions": _versions(), "pipelines": pipelines, "precision": precision, "remarks": remarks}
+    details = {
+        "versions": _versions(),
+        "pipelines": pipelines,
+        "precision": pipeline.precision if pipeline else precision,
+        "remarks": remarks,
+    }
     return Plan(tuple(sections), details)
 
 
@@ -150,6 +157,28 @@ def compile(
         observers=observers,
     )
     return Engine(plan, deferred=True)
+
+
+def _check_pipeline(pipeline: Pipeline | None, precision: str) -> None:
+    if pipeline is not None and precision not in ("model", pipeline.precision):
+        raise UsageError(
+            f"the pipeline that is given is for precision {pipeline.precision}, not {precision}",
+            where="precision",
+            hint=f'stepwell.pipeline(target, precision="{precision}")',
+        )
+
+
+def _steps(pipeline: Pipeline | None, family: str, precision: str) -> Pipeline:
+    """The given pipeline, which must be for this family of targets, or the default one."""
+    if pipeline is None:
+        return default_pipeline(family, precision)
+    if pipeline.family not in ("", family):
+        raise UsageError(
+            f"the pipeline that is given is for {pipeline.family}, not {family}",
+            where="pipeline",
+            hint=f'stepwell.pipeline("{family}")',
+        )
+    return pipeline
 
 
 def _load(model: str | Path | bytes | onnx.ModelProto | ModuleOp, request: Request) -> LoadedModule:

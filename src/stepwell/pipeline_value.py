@@ -21,10 +21,11 @@ class Stage:
 
 @dataclass(frozen=True)
 class Pipeline:
-    """Stages in the ladder's order, for one precision. `str` of it is what `stepwell-opt -p` takes."""
+    """Stages in the ladder's order, for one precision and family of targets (none: for any). `str` of it is what `stepwell-opt -p` takes."""
 
     stages: tuple[Stage, ...]
     precision: str = "model"
+    family: str = ""
 
     def __str__(self) -> str:
         return ",".join(self.specs)
@@ -97,5 +98,11 @@ def pipeline(target: str = "cpu", precision: str = "model") -> Pipeline:
     if precision not in pipelines.PRECISIONS:
         raise UsageError(f"unknown precision '{precision}'", hint=f"precisions: {', '.join(pipelines.PRECISIONS)}")
     family = target if target in pipelines.FAMILIES else resolve(target).family
+    if precision not in pipelines.PRECISIONS_OF[family]:
+        raise UsageError(
+            f"precision {precision} means nothing on target {target}",
+            where="precision",
+            hint=f"precisions there: {', '.join(pipelines.PRECISIONS_OF[family])}",
+        )
     made = tuple(Stage(level, tuple(specs)) for level, specs in pipelines.stages(family, precision))
-    return Pipeline(made, precision)
+    return Pipeline(made, precision, family)

@@ -245,6 +245,15 @@ def test_binding_captures_again(fake: FakeDriver) -> None:
         context.run({"x": X})
 
 
+def test_a_number_of_threads_is_for_the_cpu(fake: FakeDriver) -> None:
+    message = "threads: threads = 2, but section .* runs on a GPU"
+    with pytest.raises(UsageError, match=message):
+        Engine(plan(), threads=2)
+    assert not fake.memory
+    with Engine(plan()) as engine, pytest.raises(UsageError, match=message):
+        engine.create_context(threads=2)
+
+
 def test_return_codes_become_errors(fake: FakeDriver) -> None:
     fake.fail = {"cuMemAlloc": real.CUresult.CUDA_ERROR_OUT_OF_MEMORY}
     with pytest.raises(MemoryLimitError, match="cuda: cuMemAlloc: what happened") as memory:

@@ -23,7 +23,7 @@ def target_page() -> str:
         table(["target", "machine"], ([f"`{name}`", _machine(target)] for name, target in TARGETS.items())),
         "## Precisions",
         "`model` keeps the element types of the model; tensor cores round the operands of f32 products to tf32.",
-        table(["precision", "passes of its own"], _precisions()),
+        table(["precision", "targets", "passes of its own"], _precisions()),
         "## Levels",
         "What a module of each level may hold: dialects, or single ops of one.",
         table(
@@ -61,10 +61,14 @@ def _machine(target: Target) -> str:
 def _precisions() -> Iterator[list[str]]:
     """How the pipeline of a precision differs from that of `model`, over both families."""
     for precision in pipelines.PRECISIONS:
-        specs = [spec for family in pipelines.FAMILIES for spec in pipeline(family, precision).specs]
+        specs = [spec for family in _families(precision) for spec in pipeline(family, precision).specs]
         usual = {spec for family in pipelines.FAMILIES for spec in pipeline(family).specs}
         own = dict.fromkeys(f"`{spec}`" for spec in specs if spec not in usual)
-        yield [precision, ", ".join(own) or "the pipelines below"]
+        yield [precision, ", ".join(_families(precision)), ", ".join(own) or "the pipelines below"]
+
+
+def _families(precision: str) -> list[str]:
+    return [family for family in pipelines.FAMILIES if precision in pipelines.PRECISIONS_OF[family]]
 
 
 def _pipeline(family: str) -> str:
