@@ -13,7 +13,7 @@ from stepwell.opt.listing import summary
 from stepwell.passes import StepwellPass
 from stepwell.pipeline_value import pipeline
 from stepwell.reference.markdown import document, escape, page, table, told
-from stepwell.transforms.pipelines import FAMILIES, PRECISIONS
+from stepwell.transforms.pipelines import FAMILIES, PRECISIONS_OF
 from stepwell.universe import find_pass, pass_modules
 
 INTRODUCTION = """A pass runs on modules of its level. Its *meaning* is what it may do to results, and what `--check-semantics` and
@@ -34,7 +34,7 @@ def pass_page() -> str:
 
 def _in_order() -> list[str]:
     """All passes: those of the pipelines as they run, then the others of each level."""
-    steps = [spec.name for f in FAMILIES for p in PRECISIONS for spec in parse_specs(str(pipeline(f, p)))]
+    steps = [spec.name for f in FAMILIES for p in PRECISIONS_OF[f] for spec in parse_specs(str(pipeline(f, p)))]
     known = pass_modules()
     levels = list(dict.fromkeys(_ours(name).level for name in steps if name in known))
     every = [name for name in dict.fromkeys([*steps, *known]) if name in known]
