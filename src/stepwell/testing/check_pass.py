@@ -21,6 +21,7 @@ from stepwell.runtime.errors import InternalError, StepwellError
 from stepwell.semantics import assert_same_meaning
 from stepwell.signature import signature_of
 from stepwell.source import SourceMap, parse_text
+from stepwell.testing.activity import tell
 from stepwell.testing.name_flow import flow_of, misplaced
 from stepwell.universe import make_context
 
@@ -57,7 +58,10 @@ def check_pass(
     listed = [modules] if isinstance(modules, ModuleOp) else list(modules)
     for module in listed:
         check_pass_level(made, module)
-    return [_Check(made, module, _context(ctx, module), seed).run() for module in listed]
+    reports = [_Check(made, module, _context(ctx, module), seed).run() for module in listed]
+    for report in reports:
+        tell(report.pass_name, report.changed)
+    return reports
 
 
 def _context(given: StepwellContext | None, module: ModuleOp) -> StepwellContext:

@@ -1,13 +1,31 @@
-"""The pytest plugin: every `.mlir` file with RUN lines is a test, run in this process."""
+"""The pytest plugin: every `.mlir` file with RUN lines is a test, run in this process; a property in which a pass never did anything is warned of."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from stepwell.testing.activity import idle, watched
+
+
+class PassNeverChanged(pytest.PytestWarning):
+    """`check_pass` ran in a whole test without one module that the pass changed: the test shows nothing."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
+    """Run the test; name the passes that it tried in vain, and the property."""
+    with watched() as runs:
+        yield
+    for name, count in idle(runs):
+        text = (
+            f"{name} changed none of {count} modules in {item.nodeid}: plant what it looks for (graphs(patterns=[..]))"
+        )
+        item.warn(PassNeverChanged(text))
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.File | None:
