@@ -6,7 +6,7 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.13 python3.14; 
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 export PYTHONHASHSEED ?= 0
 
-.PHONY: help demo test test-all lint format passes docs clean
+.PHONY: help demo test test-all lint format passes mutants docs clean
 
 help:
 	@echo "make demo      compile the digits example, print every level, classify on the CPU and on the GPU if there is one"
@@ -15,6 +15,7 @@ help:
 	@echo "make lint      linter, formatter (check only), type checker"
 	@echo "make format    let the linter and the formatter change files"
 	@echo "make passes    the table of registered passes and how each is tested"
+	@echo "make mutants   put known faults into the PTX and the source, and see that the tests catch each"
 	@echo "make docs      write the reference pages from the code, and bring what the executed pages show up to date"
 	@echo "make clean     remove .venv and caches"
 
@@ -52,6 +53,9 @@ test-all: lint
 
 passes: $(VENV)/.test
 	$(BIN)/python -m stepwell.testing.pass_table
+
+mutants: $(VENV)/.test
+	$(BIN)/python -m stepwell.testing.mutants
 
 docs: $(VENV)/.test
 	$(BIN)/python -m stepwell.reference
