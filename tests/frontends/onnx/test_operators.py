@@ -139,3 +139,15 @@ def test_same_padding_of_pools_and_convolutions(make_model: MakeModel, mode: str
     module, store = import_onnx(make_model([node], {"x": x}, weights={"w": np.array([[[1.0, 10.0]]], np.float32)}))
     got = interpret(module, {"x": x}, store)["y"].ravel()
     np.testing.assert_array_equal(got, [21, 43, 5] if mode == "SAME_UPPER" else [10, 32, 54])
+
+
+@pytest.mark.parametrize("mode", ["SAME_UPPER", "SAME_LOWER"])
+def test_same_padding_of_three(make_model: MakeModel, mode: str) -> None:
+    """A total of 3 splits into 1 and 2; by hand."""
+    x = np.arange(1, 6, dtype=np.float32).reshape(1, 1, 5)
+    node = helper.make_node("Conv", ["x", "w"], ["y"], auto_pad=mode)
+    weight = np.array([[[1.0, 10.0, 100.0, 1000.0]]], np.float32)
+    module, store = import_onnx(make_model([node], {"x": x}, weights={"w": weight}))
+    got = interpret(module, {"x": x}, store)["y"].ravel()
+    upper = [3210, 4321, 5432, 543, 54]
+    np.testing.assert_array_equal(got, upper if mode == "SAME_UPPER" else [2100, *upper[:4]])

@@ -14,6 +14,7 @@ from stepwell.dialects.graph.interpreter import interpret
 from stepwell.frontends.onnx import import_onnx
 from stepwell.frontends.weights import WeightStore
 from stepwell.passes import StepwellContext, names_of
+from stepwell.source import SourceMap, parse_text
 from stepwell.testing.check_pass import check_pass
 from stepwell.testing.strategies import GeneratedGraph, graphs
 from stepwell.testing.strategies.graphs import STEPS
@@ -22,6 +23,7 @@ from stepwell.transforms.graph.fold_weight_transforms import PASS as FoldWeightT
 from stepwell.transforms.graph.fuse_epilogue import PASS as FuseEpilogue
 from stepwell.transforms.graph.fuse_single import PASS as FuseSingle
 from stepwell.transforms.graph.set_precision import PASS as SetPrecision
+from stepwell.universe import make_context
 
 DIGITS = Path(__file__).resolve().parents[3] / "examples" / "digits" / "digits.onnx"
 PASSES = [
@@ -157,3 +159,32 @@ def test_names_of_fusions_are_unique_identifiers() -> None:
     FuseSingle().apply(StepwellContext(), module)
     names = [op.fusion_name.data for op in module.walk() if isinstance(op, graph.FusionOp)]
     assert names == ["main_1", "f_1_act", "f_1_act_1"]
+
+
+PRODUCT = """
+builtin.module attributes {stepwell.level = "graph"} {
+  func.func @main(%%x: tensor<2x3x4x5xf32> {stepwell.name = "x"}, %%w: tensor<2x20xf32> {stepwell.name = "w"})
+      -> (tensor<6x2xf32> {stepwell.name = "y"}) {
+    %%t = graph.transpose %%x %s : tensor<2x3x4x5xf32> -> tensor<%sxf32> loc("t")
+    %%f = graph.reshape %%t : tensor<%sxf32> -> tensor<6x20xf32> loc("f")
+    %%v = graph.weight #graph.weight<"v", "%s", tensor<2x20xf32>, []> : tensor<2x20xf32> loc("v")
+    %%y = graph.matmul %%f, %%v transpose_b : (tensor<6x20xf32>, tensor<2x20xf32>) -> tensor<6x2xf32> loc("y")
+    func.return %%y : tensor<6x2xf32> loc("y")
+  }
+}
+"""
+
+
+@pytest.mark.parametrize(
+    "order, shape, folds", [([0, 1, 3, 2], "2x3x5x4", True), ([1, 0, 3, 2], "3x2x5x4", False), ([1, 0, 2, 3], "3x2x4x5", False)]
+)  # fmt: skip
+def test_a_flattened_transpose_folds_only_where_leading_dims_stay(order: list[int], shape: str, folds: bool) -> None:
+    """Rows of the product that would come in another order cannot be mended in its weight."""
+    weight = np.random.default_rng(0).integers(-2, 3, (2, 20)).astype(np.float32)
+    store = WeightStore()
+    sha = store.add("v", weight).sha256.data
+    context = make_context(store)
+    text = PRODUCT % (order, shape, shape, sha)
+    module = parse_text(context, text, SourceMap("product"))
+    (report,) = check_pass("graph-cancel-transposes", module, context)
+    assert report.changed == folds
