@@ -16,11 +16,11 @@ from stepwell.reference.targets import target_page
 
 
 def reference_pages(tests: Path) -> dict[str, str]:
-    """File name -> page. Examples come from the IR tests under `tests`."""
+    """File name -> page. Examples come from the IR tests under `tests`, what operators promise from the records in `tests/conformance`."""
     return {
         **dialect_pages(collect(modules_of(tests))),
         "passes.md": pass_page(),
-        "onnx.md": operator_page(),
+        "onnx.md": operator_page(tests / "conformance"),
         "targets.md": target_page(),
     }
 

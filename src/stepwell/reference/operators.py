@@ -1,27 +1,47 @@
-"""The page of ONNX operators, from the converter table."""
+"""The page of ONNX operators, from the converter table and the records of what was run."""
 
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 
 from stepwell.frontends.onnx.converters import CONVERTERS
 from stepwell.frontends.onnx.importer import FOLD_LIMIT
 from stepwell.frontends.onnx.model_file import DEFAULT_DOMAINS, IR_VERSIONS, OPSETS
 from stepwell.reference.markdown import escape, page, table
+from stepwell.reference.promises import counts, promise, sweep_records
 
 OPS = {"_unary": "graph.unary", "_binary": "graph.binary", "_variadic": "graph.binary"}
 """The op that a converter with a kind makes."""
 
 
-def operator_page() -> str:
-    """The page."""
+RUN = """Each operator was run in *forms*, which name the attribute, the rank or the way of broadcasting that is tried: every attribute of every version is in one.
+A form is tried with every element type that ONNX allows for the first operand and at widths beside the vector: 1, one less than its lanes, the lanes, one more, and two rows of each.
+CPU results are compared with ONNX Runtime, or with ONNX's reference evaluator for what it does not implement, bit for bit where nothing is rounded differently; code for sm_90a
+is lowered and assembled. The tables list the element types that ended right; in brackets the widths where not all did. What is not listed is refused with a reason.
+The records are checked in under `tests/conformance` and may only grow; `python -m stepwell.testing.conformance` repeats them."""
+
+
+def operator_page(records: Path) -> str:
+    """The page; `records` is the folder of what was run."""
     domains = ", ".join(f"`{domain}`" for domain in DEFAULT_DOMAINS if domain)
     introduction = f"""{len(CONVERTERS) + 1} operators of ONNX's default domain ({domains}, or the empty name), versions {OPSETS[0]} to {OPSETS[1]} of its operator set,
 files of IR version {IR_VERSIONS[0]} to {IR_VERSIONS[1]}. Anything else is refused before anything is compiled, with all reasons at once: unknown operators, attributes
 that no converter reads, inputs without a fixed shape. Nodes whose inputs are all constant are computed at import where they hold at most {FOLD_LIMIT:,} elements
 (shape arithmetic). [All of ONNX's operators](../design/graph-ops.md) and what will become of each are in the design notes."""
-    rows = [[name, *_row(name)] for name in sorted([*CONVERTERS, "Constant"])]
-    return page("ONNX operators", introduction, table(["operator", "becomes"], rows))
+    names = sorted([*CONVERTERS, "Constant"])
+    swept = sweep_records(records)
+    rows = [[f"[{name}](#{name.lower()})", *_row(name)] for name in names]
+    sections = [f"## {name}\n\n{promise(name, swept)}" for name in names]
+    return page(
+        "ONNX operators",
+        introduction,
+        table(["operator", "becomes"], rows),
+        "## What was run",
+        RUN,
+        counts(records),
+        *sections,
+    )
 
 
 def _row(name: str) -> list[str]:
