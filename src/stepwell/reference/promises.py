@@ -18,7 +18,7 @@ SHORT = {"float": "f", "int": "i", "uint": "u", "bfloat": "bf"}
 
 def sweep_records(folder: Path) -> dict[str, Outcomes]:
     """Executor -> outcomes, of the executors whose sweep is recorded in `folder`."""
-    found = {}
+    found: dict[str, Outcomes] = {}
     for executor in EXECUTORS:
         path = record_path(folder, "sweep", executor)
         if path.exists():
