@@ -120,20 +120,24 @@ def _attention(op: AttentionOp, operands: Sequence[Array], settings: Settings) -
 
 def _seen(op: AttentionOp, shape: Sequence[int], lengths: Array | None) -> Array:
     """Which keys each query may see: [B, 1, S, T]."""
-    query, key = np.arange(shape[2])[:, None] + op.offset, np.arange(shape[3])[None, :]
-    seen = np.ones((shape[0], 1, shape[2], shape[3]), np.bool_)
-    if op.causal:
-        seen &= key <= query
-    if op.window:
-        seen &= key > query - op.window
-    return seen if lengths is None else seen & (key < lengths.astype(np.int64)[:, None, None, None])
+    batch, _, queries, keys = shape
+    ends = np.full(batch, keys) if lengths is None else lengths.astype(np.int64)
+    shift = op.offset + (ends - queries if op.from_end else 0 * ends)
+    place = np.arange(queries)[:, None] + shift[:, None, None, None]
+    key = np.arange(keys)
+    seen = key < ends[:, None, None, None]
+    ahead = 0 if op.causal else op.ahead
+    if ahead >= 0:
+        seen = seen & (key <= place + ahead)
+    return seen & (key > place - op.window) if op.window else seen & (place == place)
 
 
 def _linear_attention(op: LinearAttentionOp, operands: Sequence[Array], settings: Settings) -> Results:
     q, k, v, state = (array.astype(np.float64) for array in operands[:4])
     rest = iter(operands[4:])
     decay, beta = (None if value is None else next(rest).astype(np.float64) for value in (op.decay, op.beta))
-    made = np.zeros(v.shape)
+    shared = q.shape[1] // max(1, k.shape[1])
+    made = np.zeros((*q.shape[:3], v.shape[3]))
     for t in range(q.shape[2]):
         key, value = k[:, :, t, :, None], v[:, :, t, None, :]
         if decay is not None:
@@ -141,7 +145,7 @@ def _linear_attention(op: LinearAttentionOp, operands: Sequence[Array], settings
         if beta is not None:
             value = (value - (key * state).sum(axis=2, keepdims=True)) * beta[:, :, t, :, None]
         state = state + key * value
-        made[:, :, t] = op.scale * (q[:, :, t, :, None] * state).sum(axis=2)
+        made[:, :, t] = op.scale * (q[:, :, t, :, None] * state.repeat(shared, axis=1)).sum(axis=2)
     return _rounded(op, (made, state), settings)
 
 

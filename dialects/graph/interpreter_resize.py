@@ -20,7 +20,9 @@ from stepwell.dialects.numpy_types import Array
 COORDINATES: Mapping[str, Callable[[Array, float, int, int], Any]] = {
     "half_pixel": lambda i, scale, before, after: (i + 0.5) / scale - 0.5,
     "pytorch_half_pixel": lambda i, scale, before, after: (i + 0.5) / scale - 0.5 if after > 1 else 0 * i,
-    "align_corners": lambda i, scale, before, after: i * (before - 1) / (after - 1) if after > 1 else 0 * i,
+    "align_corners": lambda i, scale, before, after: (
+        i * (before - 1) / (scale * before - 1) if scale * before != 1 else 0 * i
+    ),
     "asymmetric": lambda i, scale, before, after: i / scale,
     "tf_half_pixel_for_nn": lambda i, scale, before, after: (i + 0.5) / scale,
     "half_pixel_symmetric": lambda i, scale, before, after: (

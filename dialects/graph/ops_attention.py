@@ -30,8 +30,10 @@ class AttentionOp(GraphOp):
 
     Q [B, H, S, D], K [B, G, T, D], V [B, G, T, E], H a multiple of G (each group of H / G query heads shares a key and value head); result
     [B, H, S, E]. `bias` [B or 1, H or 1, S or 1, T] is added (float) or masks (i1, true is seen); `lengths` [B] says how many keys of each batch
-    exist. `causal`: query i sees keys up to i + `offset`; `window` w > 0: none before i + offset - w + 1. `softcap` c > 0 puts c tanh(x / c)
-    in place of each score before masks and bias. A row that sees nothing gives zeros. Scores and the softmax accumulate in f32 or wider."""
+    exist. Query i stands at position p = i + `offset`, with `from_end` further by the number of keys (its batch's length) less S: so the last query
+    stands at the last key. `causal`: it sees keys up to p; `ahead` a >= 0: up to p + a (-1: no limit); `window` w > 0: none before p - w + 1.
+    `softcap` c > 0 puts c tanh(x / c) in place of each score before masks and bias. A row that sees nothing gives zeros. Scores and the
+    softmax accumulate in f32 or wider."""
 
     name = "graph.attention"
 
@@ -45,15 +47,18 @@ class AttentionOp(GraphOp):
     causal_attr = flag_def("causal")
     offset_attr = int_def("offset")
     window_attr = int_def("window")
+    ahead_attr = int_def("ahead")
+    from_end_attr = flag_def("from_end")
     result = result_def(TensorType)
     scale, softcap, causal = number("scale"), number("softcap"), flag("causal")
-    offset, window = number("offset"), number("window")
+    offset, window, ahead = number("offset"), number("window"), number("ahead")
+    from_end = flag("from_end")
 
     irdl_options = (AttrSizedOperandSegments(as_property=True),)
 
     assembly_format = (
         "$q `,` $k `,` $v (`bias` $bias^ `:` type($bias))? (`lengths` $lengths^ `:` type($lengths))? `scale` $scale "
-        "`softcap` $softcap (`causal` $causal^)? `offset` $offset `window` $window attr-dict `:` type($q) `,` type($k) `,` "
+        "`softcap` $softcap (`causal` $causal^)? `offset` $offset `window` $window `ahead` $ahead (`from_end` $from_end^)? attr-dict `:` type($q) `,` type($k) `,` "
         "type($v) `->` type($result)"
     )
 
@@ -70,9 +75,12 @@ class AttentionOp(GraphOp):
         causal: bool = False,
         offset: int = 0,
         window: int = 0,
+        ahead: int = -1,
+        from_end: bool = False,
     ) -> None:
         numbers = {"scale": float(scale), "softcap": float(softcap), "offset": offset, "window": window}
-        self.construct([q, k, v, maybe(bias), maybe(lengths)], {**numbers, "causal": causal})
+        flags = {"ahead": ahead, "causal": causal, "from_end": from_end}
+        self.construct([q, k, v, maybe(bias), maybe(lengths)], {**numbers, **flags})
 
     def infer(self) -> Sequence[Attribute]:
         q, k, v = (
@@ -89,8 +97,10 @@ class AttentionOp(GraphOp):
             self._check_bias((batch, heads, queries, k.shape[2]), q.element)
         if self.lengths is not None:
             checks.shaped(self.lengths, "the lengths", checks.INDICES, [batch])
-        if self.softcap < 0 or self.window < 0:
-            raise VerifyException(f"softcap {self.softcap} and window {self.window} must not be negative")
+        if self.softcap < 0 or self.window < 0 or self.ahead < -1:
+            raise VerifyException(
+                f"softcap {self.softcap} and window {self.window} must not be negative, ahead {self.ahead} not below -1"
+            )
         return [Tensor(q.element, (batch, heads, queries, v.shape[3])).type]
 
     def _check_bias(self, scores: tuple[int, ...], element: Attribute) -> None:
@@ -106,7 +116,8 @@ class AttentionOp(GraphOp):
 class LinearAttentionOp(GraphOp):
     """Attention through a state of fixed size, step by step: y[t] = scale * q[t] S[t].
 
-    Q, K [B, H, T, D], V [B, H, T, E], state [B, H, D, E], decay g [B, H, T, D or 1] where the rule is gated, beta [B, H, T, 1] where it is a delta rule.
+    Q [B, H, T, D], K [B, G, T, D], V [B, G, T, E], state [B, G, D, E], H a multiple of G (H / G query heads read one state), decay g [B, G, T, D or 1]
+    where the rule is gated, beta [B, G, T, 1] where it is a delta rule.
     linear: S' = S + k v^T; gated: S' = e^g S + k v^T; delta: S' = S + beta k (v - k S)^T; gated_delta: the same on e^g S. Results: Y [B, H, T, E] and
     the last state. Computed in float64 here, in f32 at least by kernels."""
 
@@ -149,11 +160,18 @@ class LinearAttentionOp(GraphOp):
     def infer(self) -> Sequence[Attribute]:
         q, v = checks.tensor(self.q, "Q", FLOATS, 4), checks.tensor(self.v, "V", FLOATS, 4)
         checks.same_elements(q, v, "Q and V")
-        checks.shaped(self.k, "K", (q.element,), q.shape)
-        if v.shape[:3] != q.shape[:3]:
-            raise VerifyException(f"Q {list(q.shape)} and V {list(v.shape)}: all but the last extent must be equal")
+        k = checks.tensor(self.k, "K", (q.element,), 4)
+        same = (q.shape[0], q.shape[2], q.shape[3])
+        if (
+            (k.shape[0], k.shape[2], k.shape[3]) != same
+            or v.shape[:3] != k.shape[:3]
+            or q.shape[1] % max(1, k.shape[1])
+        ):
+            raise VerifyException(
+                f"Q {list(q.shape)}, K {list(k.shape)}, V {list(v.shape)}: they are [B,H,T,D], [B,G,T,D], [B,G,T,E] with H a multiple of G"
+            )
         state = checks.tensor(self.state, "the state", FLOATS)
-        checks.shaped(self.state, "the state", FLOATS, (*q.shape[:2], q.shape[3], v.shape[3]))
+        checks.shaped(self.state, "the state", FLOATS, (*k.shape[:2], k.shape[3], v.shape[3]))
         gated, delta = "gated" in self.rule, "delta" in self.rule
         if (self.decay is not None) != gated or (self.beta is not None) != delta:
             raise VerifyException(
@@ -161,7 +179,7 @@ class LinearAttentionOp(GraphOp):
             )
         if self.decay is not None:
             last = checks.tensor(self.decay, "the decay", FLOATS, 4).shape[3]
-            checks.shaped(self.decay, "the decay", FLOATS, (*q.shape[:3], 1 if last == 1 else q.shape[3]))
+            checks.shaped(self.decay, "the decay", FLOATS, (*k.shape[:3], 1 if last == 1 else k.shape[3]))
         if self.beta is not None:
-            checks.shaped(self.beta, "beta", FLOATS, (*q.shape[:3], 1))
-        return [v.type, state.type]
+            checks.shaped(self.beta, "beta", FLOATS, (*k.shape[:3], 1))
+        return [Tensor(q.element, (*q.shape[:3], v.shape[3])).type, state.type]

@@ -43,7 +43,7 @@ class ResizeOp(GraphOp):
     channels_first : tensor<1x3x4x4xf32> -> tensor<1x3x8x8xf32>`.
 
     Where output position i lies in the input, x, is the coordinate rule's (ONNX Resize): half_pixel (i + 0.5) / scale - 0.5;
-    half_pixel_symmetric the same about the centre; pytorch_half_pixel 0 where the result has one position; align_corners i (in - 1) / (out - 1);
+    half_pixel_symmetric the same about the centre; pytorch_half_pixel 0 where the result has one position; align_corners i (in - 1) / (in * scale - 1);
     asymmetric i / scale; tf_half_pixel_for_nn (i + 0.5) / scale. `scales` are what the rule divides by, one for each spatial dim (they may
     differ from out / in). Modes: nearest takes the neighbour that `rounding` names (round_prefer_floor round_prefer_ceil floor ceil); linear weighs
     two, cubic four neighbours (Keys' kernel, its coefficient `cubic`). Neighbours outside are the border's elements, with `exclude_outside` their

@@ -142,18 +142,21 @@ def _attention(draw: DrawFn) -> OpParameters:
         "causal": draw(st.booleans()),
         "offset": draw(st.integers(-1, 2)),
         "window": draw(st.integers(0, 2)),
+        "ahead": draw(st.integers(-1, 2)),
+        "from_end": draw(st.booleans()),
     }
     return OpParameters(graph.AttentionOp, tuple(types), arguments)
 
 
 @st.composite
 def _linear_attention(draw: DrawFn) -> OpParameters:
-    batch, heads, steps, depth, out = (draw(few) for _ in range(5))
+    batch, heads, steps, depth, out, shared = (draw(few) for _ in range(6))
     element = draw(floats)
     tensor = lambda last: TensorType(element, (batch, heads, steps, last))
     gated = draw(st.booleans())
     rule = draw(st.sampled_from(["gated", "gated_delta"] if gated else ["linear"]))
-    types = [tensor(depth), tensor(depth), tensor(out), TensorType(element, (batch, heads, depth, out))]
+    queries = TensorType(element, (batch, heads * shared, steps, depth))
+    types = [queries, tensor(depth), tensor(out), TensorType(element, (batch, heads, depth, out))]
     types += [tensor(draw(st.sampled_from([1, depth])))] if gated else []
     types += [tensor(1)] if rule == "gated_delta" else []
     return OpParameters(graph.LinearAttentionOp, tuple(types), {"rule": rule, "scale": 0.5})
