@@ -118,7 +118,7 @@ def _attention(op: AttentionOp, operands: Sequence[Array], settings: Settings) -
     return (settings.rounded(np.where(blind, 0.0, shares) @ v, op.result.type),)
 
 
-def _seen(op: AttentionOp, shape: Sequence[int], lengths: Array | None) -> Array:
+def _seen(op: AttentionOp, shape: tuple[int, ...], lengths: Array | None) -> Array:
     """Which keys each query may see: [B, 1, S, T]."""
     batch, _, queries, keys = shape
     ends = np.full(batch, keys) if lengths is None else lengths.astype(np.int64)
@@ -129,7 +129,8 @@ def _seen(op: AttentionOp, shape: Sequence[int], lengths: Array | None) -> Array
     ahead = 0 if op.causal else op.ahead
     if ahead >= 0:
         seen = seen & (key <= place + ahead)
-    return seen & (key > place - op.window) if op.window else seen & (place == place)
+    seen = seen & (key > place - op.window) if op.window else seen
+    return np.broadcast_to(seen, shape[:1] + (1,) + shape[2:])
 
 
 def _linear_attention(op: LinearAttentionOp, operands: Sequence[Array], settings: Settings) -> Results:

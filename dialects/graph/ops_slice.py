@@ -36,7 +36,7 @@ class ConstantOp(GraphOp):
 
     traits = traits_def(Pure(), ConstantLike())
 
-    def __init__(self, value: Array | float, element_type: Attribute | None = None) -> None:
+    def __init__(self, value: Array | np.generic | float, element_type: Attribute | None = None) -> None:
         array = np.asarray(value, None if element_type is None else numpy_dtype(element_type))
         type = tensor_of(element_type or element_type_of(array.dtype), array.shape)
         self.construct([], {"values": ValuesAttr.of(array)}, types=[type])

@@ -87,8 +87,10 @@ def _text(one: Array) -> str:
 
 
 def _is_splat(flat: Array) -> bool:
+    if flat.size == 0:
+        return False
     bits = flat.view(np.uint8).reshape(flat.size, -1)
-    return flat.size > 0 and bool((bits == bits[0]).all())
+    return bool((bits == bits[0]).all())
 
 
 def _integers(numbers: list[int], dtype: np.dtype[np.generic]) -> Array:

@@ -54,7 +54,11 @@ def expected(file: str) -> tuple[dict[str, Array], dict[str, Array]]:
 def test_every_op_is_met() -> None:
     held = {op.name for file in FILES for op in live(file).walk()}
     left_out = {"graph.custom", "graph.collective", "graph.weight", "graph.fusion", "graph.conv"}
-    assert {op.name for op in graph.GRAPH.operations} - held <= left_out | {"graph.broadcast", "graph.reshape", "graph.transpose"}
+    assert {op.name for op in graph.GRAPH.operations} - held <= left_out | {
+        "graph.broadcast",
+        "graph.reshape",
+        "graph.transpose",
+    }
 
 
 @pytest.mark.parametrize("name", PASSES)
@@ -74,4 +78,6 @@ def test_passes_leave_unknown_ops_alone(file: str, name: str) -> None:
     for key, array in interpret(module, inputs).items():
         wanted = outputs[key]
         assert (array.shape, array.dtype) == (wanted.shape, wanted.dtype)
-        np.testing.assert_allclose(array.astype(np.float64), wanted.astype(np.float64), rtol=rtol, atol=rtol, err_msg=key)
+        np.testing.assert_allclose(
+            array.astype(np.float64), wanted.astype(np.float64), rtol=rtol, atol=rtol, err_msg=key
+        )
