@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Any
 
 import numpy as np
@@ -77,9 +77,7 @@ def as_array(value: Any, name: str) -> np.ndarray:
         raise UsageError(f"this is no array: {error}", where=name) from None
 
 
-def check_inputs(
-    program: Program, inputs: Mapping[str, Any], bound: frozenset[int] | set[int]
-) -> dict[int, np.ndarray]:
+def check_inputs(program: Program, inputs: Mapping[str, Any], bound: Container[int]) -> dict[int, np.ndarray]:
     """Arrays by binding index for `run`: every input is there unless it is bound, nothing unknown, nothing that is an
     output."""
     checked: dict[int, np.ndarray] = {}

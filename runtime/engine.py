@@ -4,7 +4,6 @@ better one."""
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
@@ -12,10 +11,12 @@ from typing import Any, Protocol, Self
 import numpy as np
 
 from stepwell.runtime.arguments import table_bytes
-from stepwell.runtime.cpu import CpuModule, check_host
+from stepwell.runtime.cpu import CpuModule
+from stepwell.runtime.cpu_host import check_host
 from stepwell.runtime.errors import PlanError, UsageError
 from stepwell.runtime.memory import memory_for
 from stepwell.runtime.plan_file import Plan, Section, read_plan, write_plan
+from stepwell.runtime.process_lock import ProcessLock
 from stepwell.runtime.program import Program
 
 
@@ -76,14 +77,13 @@ class Engine:
     def __init__(self, plan: Plan, target: str = "auto", threads: int | None = None, *, deferred: bool = False) -> None:
         self.plan, self._target, self._threads = plan, target, threads
         self._default: Context | None = None
-        self._lock = threading.Lock()
-        self._loading = threading.Lock()
+        self._turns, self._loading = ProcessLock(), ProcessLock()
         self._loaded: tuple[Module, Section, tuple[tuple[str, str], ...]] | None = None
         if not deferred:
             self._load()
 
     def _load(self) -> tuple[Module, Section, tuple[tuple[str, str], ...]]:
-        with self._loading:
+        with self._loading.here():
             if self._loaded is None:
                 self._loaded = _choose(self.plan, self._target, self._threads)
             return self._loaded
@@ -145,7 +145,7 @@ class Engine:
 
     def run(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Execute on a context that the engine keeps for itself; calls from several threads take turns."""
-        with self._lock:
+        with self._turns.here():
             if self._default is None:
                 self._default = self.create_context()
             return self._default.run(inputs)
@@ -153,7 +153,7 @@ class Engine:
     def profile(self, inputs: Mapping[str, Any], repeat: int = 10) -> list[tuple[str, float]]:
         """(name, median seconds) of each launch, after one run on `inputs`."""
         self.run(inputs)
-        with self._lock:
+        with self._turns.here():
             assert self._default is not None
             return self._default.profile(repeat)
 
@@ -163,7 +163,7 @@ class Engine:
 
     def close(self) -> None:
         """Give back the memory of the engine; contexts made by `create_context` are closed by whoever made them."""
-        with self._lock:
+        with self._turns.here():
             if self._default is not None:
                 self._default.close()
                 self._default = None

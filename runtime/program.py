@@ -3,7 +3,7 @@ JSON.
 
 The schema (written by `stepwell.transforms.plan`, one JSON object per section):
 
-    {"schema": 1, "target": "cpu" | "sm_90a", "level": "x86-64-v4" (cpu), "module_hash": sha256 of module.mlir,
+    {"schema": 2, "target": "cpu" | "sm_90a", "level": "x86-64-v4" (cpu), "module_hash": sha256 of module.mlir,
      "arena": bytes, "constants": bytes,
      "bindings": [{"name", "direction": "input" | "output", "dtype", "shape"}],
      "windows": [{"place": PLACE, "dtype", "shape": [N, spatial.., C], "kernel", "strides", "pads", "dilations", "fill":
@@ -12,7 +12,7 @@ The schema (written by `stepwell.transforms.plan`, one JSON object per section):
      "element_strides",
                       "lower", "upper", "swizzle", "l2"}],                        lists outermost dimension first
      "kernels": [name],                                                           cpu: in the order of the table
-     stepwell_kernels "launches": [{"kernel": index, "arguments": [ARGUMENT], "tiles" (cpu) | "grid", "block", "shared",
+     stepwell_kernels "launches": [{"kernel": index, "arguments": [ARGUMENT], "tiles", "grain" (cpu) | "grid", "block", "shared",
      "pdl" (cuda), "names"}], "copies": [{"source": PLACE, "target": PLACE, "bytes"}],                     after all
      launches "memory": {...}}                                                             the report, for people
     PLACE = {"space": "arena" | "constants" | "binding", "offset": bytes, "binding": index}
@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-SCHEMA = 1
+SCHEMA = 2
 MAX_BYTES = 1 << 42
 """The largest tensor, arena and offset of a plan, in bytes: four tebibytes."""
 VALUE_KINDS = ("i1", "i8", "i16", "i32", "i64", "f32", "f64")
@@ -146,6 +146,7 @@ class Launch:
     arguments: tuple[Argument, ...]
     names: tuple[str, ...]
     tiles: int = 0
+    grain: int = 1
     grid: tuple[int, ...] = (1, 1, 1)
     block: tuple[int, ...] = (1, 1, 1)
     shared: int = 0

@@ -90,7 +90,7 @@ class _Reader:
             raise PlanError(
                 f"the program has schema {self.get(data, 'schema')}, this runtime reads {SCHEMA}",
                 where=self.where,
-                hint="upgrade stepwell",
+                hint="compile the plan again with this stepwell, or upgrade it",
             )
         target = self.text(data, "target")
         self.arena, self.constants = self.number(data, "arena"), self.number(data, "constants")
@@ -209,7 +209,8 @@ class _Reader:
         arguments = self.items(data, "arguments", lambda item: self.argument(item, counts))
         names = self.items(data, "names", lambda item: self.text({"name": item}, "name"))
         if target == "cpu":
-            return Launch(kernel, arguments, names, tiles=self.number(data, "tiles", 0, 1 << 40))
+            tiles, grain = self.number(data, "tiles", 0, 1 << 40), self.number(data, "grain", 1, 1 << 40)
+            return Launch(kernel, arguments, names, tiles=tiles, grain=grain)
         pdl = self.get(data, "pdl")
         if not isinstance(pdl, bool):
             raise self.fail("pdl is not true or false")

@@ -219,7 +219,7 @@ class LaunchOp(IRDLOperation):
     """Run a kernel over memory: one step of the program. While the kernel is a `tile.kernel`, `args` are its inputs and
     `outs` its outputs. After kernel lowering everything stands in `args` in the order of the kernel's parameters, and
     `reads` and `writes` are the indices in `args` through which memory is read and written. CPU: `tiles` = the number
-    of tiles to share among threads. CUDA: `grid`, `block`, `shared` (dynamic bytes), `pdl` (programmatic dependent
+    of tiles to share among threads, `grain` (1 unless given) = how many at least are worth a thread's while. CUDA: `grid`, `block`, `shared` (dynamic bytes), `pdl` (programmatic dependent
     launch)."""
 
     name = "plan.launch"
@@ -228,6 +228,7 @@ class LaunchOp(IRDLOperation):
     args = var_operand_def()
     outs = var_operand_def(BufferType)
     tiles = opt_prop_def(IntegerAttr[IntegerType].constr(type=I64))
+    grain = opt_prop_def(IntegerAttr[IntegerType].constr(type=I64))
     grid = opt_prop_def(DenseArrayBase.constr(I64))
     block = opt_prop_def(DenseArrayBase.constr(I64))
     shared = opt_prop_def(IntegerAttr[IntegerType].constr(type=I64))
@@ -237,7 +238,7 @@ class LaunchOp(IRDLOperation):
 
     irdl_options = (AttrSizedOperandSegments(as_property=True),)
     assembly_format = (
-        "$kernel `(` $args `)` (`outs` `(` $outs^ `)`)? (`tiles` $tiles^)? (`grid` $grid^)? (`block` $block^)?"
+        "$kernel `(` $args `)` (`outs` `(` $outs^ `)`)? (`tiles` $tiles^)? (`grain` $grain^)? (`grid` $grid^)? (`block` $block^)?"
         " (`shared` $shared^)? (`pdl` $pdl^)? (`reads` $reads^)? (`writes` $writes^)? attr-dict"
         " `:` `(` type($args) `)` (`outs` `(` type($outs)^ `)`)?"
     )
@@ -249,6 +250,7 @@ class LaunchOp(IRDLOperation):
         outs: Sequence[SSAValue | Operation] = (),
         *,
         tiles: int | None = None,
+        grain: int | None = None,
         grid: Sequence[int] | None = None,
         block: Sequence[int] | None = None,
         shared: int | None = None,
@@ -259,6 +261,7 @@ class LaunchOp(IRDLOperation):
         properties: dict[str, Attribute | None] = {
             "kernel": SymbolRefAttr(kernel) if isinstance(kernel, str) else kernel,
             "tiles": _number(tiles),
+            "grain": _number(grain),
             "grid": _numbers(grid),
             "block": _numbers(block),
             "shared": _number(shared),
@@ -298,6 +301,8 @@ class LaunchOp(IRDLOperation):
             raise VerifyException(
                 f"plan.launch @{self.kernel_name}: give either outs (..) or both reads [..] and writes [..]"
             )
+        if self.grain is not None and (self.tiles is None or self.grain.value.data < 1):
+            raise VerifyException(f"plan.launch @{self.kernel_name}: grain is at least 1 and stands beside tiles")
         for title, sizes in (("grid", self.grid), ("block", self.block)):
             values = () if sizes is None else tuple(map(int, sizes.get_values()))
             if sizes is not None and (len(values) != 3 or min(values) < 1):

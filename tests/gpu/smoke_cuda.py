@@ -52,7 +52,7 @@ def plan_of(constants: np.ndarray | None = None, ptx: str = PTX, **parts: Any) -
     """A plan with one sm_90 section around these parts of a program."""
     held = np.zeros(0, np.float32) if constants is None else constants
     program = {
-        "schema": 1, "target": "sm_90", "level": "", "arena": 0, "constants": held.nbytes, "windows": [], "tables": [],
+        "schema": 2, "target": "sm_90", "level": "", "arena": 0, "constants": held.nbytes, "windows": [], "tables": [],
         "tensor_maps": [], "kernels": list(KERNELS), "launches": [], "copies": [], "memory": {}, **parts,
         "module_hash": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
     }  # fmt: skip

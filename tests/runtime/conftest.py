@@ -116,11 +116,11 @@ def program_of(level: str = "x86-64-v2") -> dict[str, Any]:
         return {"name": name, "direction": direction, "dtype": "f32", "shape": [4, 8]}
 
     def launch(source: dict[str, Any], target: dict[str, Any], name: str) -> dict[str, Any]:
-        return {"kernel": 0, "arguments": [source, target], "tiles": 4, "names": [name]}
+        return {"kernel": 0, "arguments": [source, target], "tiles": 4, "grain": 1, "names": [name]}
 
     outputs = [binding(name, "output") for name in ("y", "z", "w")]
     return {
-        "schema": 1, "target": "cpu", "level": level, "module_hash": hashlib.sha256(b"module").hexdigest(),
+        "schema": 2, "target": "cpu", "level": level, "module_hash": hashlib.sha256(b"module").hexdigest(),
         "arena": 256, "constants": 256, "bindings": [binding("x", "input"), *outputs],
         "windows": [], "tables": [], "tensor_maps": [], "kernels": ["double", "gather"],
         "launches": [

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from stepwell.runtime import Engine, Plan, PlanError, UsageError
 from stepwell.runtime.arguments import fill_rows, table_addresses
-from stepwell.runtime.cpu import LEVEL_FLAGS, LEVELS, check_host, host_flags, host_level
+from stepwell.runtime.cpu_host import LEVEL_FLAGS, LEVELS, check_host, host_flags, host_level
 from stepwell.runtime.program import Place, Table, Window
 from stepwell.runtime.program_reader import read_program
 
@@ -111,8 +111,6 @@ def test_one_context_one_thread(make_plan: Callable[..., Plan]) -> None:
     for worker in workers:
         worker.join()
     assert not failures
-    with contexts[0]._one_at_a_time(), pytest.raises(UsageError, match="another thread"):  # type: ignore[attr-defined]
-        contexts[0].run({"x": X})
     contexts[0].close()
     with pytest.raises(UsageError, match="closed"):
         contexts[0].run({"x": X})
@@ -164,7 +162,7 @@ def test_pointer_tables_are_the_window(native_object: bytes, window: Window, row
     pixels, taps, channels = window.shape[0] * math.prod(window.output()), math.prod(window.kernel), window.shape[-1]
     blocks = -(-pixels // rows)
     program = {
-        "schema": 1, "target": "cpu", "level": "x86-64-v2", "module_hash": "", "arena": 0, "constants": 0,
+        "schema": 2, "target": "cpu", "level": "x86-64-v2", "module_hash": "", "arena": 0, "constants": 0,
         "bindings": [
             {"name": "x", "direction": "input", "dtype": "f32", "shape": list(window.shape)},
             {"name": "y", "direction": "output", "dtype": "f32", "shape": [blocks, taps, rows, channels]},
@@ -176,7 +174,7 @@ def test_pointer_tables_are_the_window(native_object: bytes, window: Window, row
         }],
         "tables": [{"window": 0, "rows": rows}], "tensor_maps": [], "kernels": ["double", "gather"],
         "launches": [{
-            "kernel": 1, "tiles": blocks * taps * rows, "names": [], "arguments": [
+            "kernel": 1, "tiles": blocks * taps * rows, "grain": 1, "names": [], "arguments": [
                 {"kind": "table", "index": 0},
                 {"kind": "pointer", "place": {"space": "binding", "offset": 0, "binding": 1}},
                 {"kind": "i64", "value": channels}, {"kind": "f32", "value": 0.5},

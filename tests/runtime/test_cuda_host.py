@@ -168,7 +168,7 @@ def plan(**code: bytes) -> Plan:
 
     names = (("x", "input"), ("y", "output"), ("z", "output"), ("w", "output"))
     program = {
-        "schema": 1, "target": "sm_90a", "level": "", "module_hash": "", "arena": 512, "constants": 512,
+        "schema": 2, "target": "sm_90a", "level": "", "module_hash": "", "arena": 512, "constants": 512,
         "bindings": [{"name": name, "direction": way, "dtype": "f32", "shape": [100]} for name, way in names],
         "windows": [], "tables": [], "tensor_maps": [], "kernels": ["scale"], "memory": {},
         "launches": [

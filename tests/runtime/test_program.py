@@ -35,7 +35,7 @@ def put(path: str, value: Any) -> Change:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (put("schema", 2), "has schema 2, this runtime reads 1"),
+        (put("schema", 1), "has schema 1, this runtime reads 2"),
         (put("arena", -1), "arena is not a number"),
         (put("arena", True), "arena is not a number"),
         (put("bindings.0.dtype", "f8"), "dtype is not f64 or"),
@@ -43,6 +43,7 @@ def put(path: str, value: Any) -> Change:
         (put("bindings.1.name", "x"), "two bindings have the same name"),
         (put("launches.0.kernel", 2), "kernel is not a number from 0 to 1"),
         (put("launches.0.tiles", None), "tiles is not a number"),
+        (put("launches.0.grain", 0), "grain is not a number from 1"),
         (put("launches.0.arguments.0.place.offset", 129), "0 bytes at 129 lie outside of the 128 bytes of binding"),
         (put("launches.0.arguments.0.place.binding", 4), "binding is not a number from 0 to 3"),
         (put("launches.0.arguments.0", {"kind": "table", "index": 0}), "index is not a number"),

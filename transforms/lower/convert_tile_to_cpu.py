@@ -2,7 +2,7 @@
 
     tile.kernel @conv(%x: !tile.ref<3xf32, window>, %w: !tile.ref<3xf32, packed<64>, constant>, ...) -> (%y: ...)     func.func @conv(%record, %first, %last)
         config #tile.config<block = [6, 64], mma = fma> { ... }                                                       ->     {stepwell.kernel} { scf.for .. }
-    plan.launch @conv (%win, %w, ...) outs (%y)    ->   plan.launch @conv (%table, %m, %t, %c, %w, %n, ...) tiles 1366 reads [..] writes [..]
+    plan.launch @conv (%win, %w, ...) outs (%y)    ->   plan.launch @conv (%table, %m, %t, %c, %w, %n, ...) tiles 1366 grain 5 reads [..] writes [..]
 
 The reduction runs over taps and channels in order, one fused multiply-add per element. Slots: `_tile_to_cpu_emit`.
 """
@@ -26,6 +26,7 @@ from stepwell.target import target_of
 from stepwell.transforms.lower._llvm_conversion import error_at
 from stepwell.transforms.lower._nest_to_cpu import build_nest_function, nest_tiles
 from stepwell.transforms.lower._tile_to_cpu_body import build_function, is_product, tile_counts
+from stepwell.transforms.lower._tile_to_cpu_cost import grain_of
 
 GROUP_BYTES = 768 * 1024
 """Rows of A that stay in the second-level cache (1 MiB and more on x86-64-v3 machines) while the weight panels pass by."""
@@ -82,7 +83,8 @@ class _Launches:
         args.append(self.number(group_rows(kernel, extents), launch))
         block = kernel.config.data.block
         row_tiles, column_tiles = tile_counts(extents[kernel.grid.output], block)
-        new = plan.LaunchOp(launch.kernel, args, tiles=row_tiles * column_tiles, reads=reads, writes=writes)
+        tiles, grain = row_tiles * column_tiles, grain_of(kernel, extents)
+        new = plan.LaunchOp(launch.kernel, args, tiles=tiles, grain=grain, reads=reads, writes=writes)
         inherit_location(new, launch)
         new.attributes |= launch.attributes
         self.program.block.insert_op_before(new, launch)

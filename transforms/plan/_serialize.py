@@ -176,7 +176,7 @@ class _Writer:
             "names": list(names_of(op)),
         }
         if op.tiles is not None:
-            return {**entry, "tiles": op.tiles.value.data}
+            return {**entry, "tiles": op.tiles.value.data, "grain": 1 if op.grain is None else op.grain.value.data}
         return {
             **entry,
             "grid": _numbers(op.grid) or [1, 1, 1],
