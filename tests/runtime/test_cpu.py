@@ -48,6 +48,8 @@ def test_engine_describes_itself(make_plan: Callable[..., Plan]) -> None:
     [
         ({}, r'input "x" \(float32\[4, 8\]\) is missing'),
         ({"x": X.astype(np.float64)}, r'input "x" \(float32\[4, 8\]\) got elements of type float64'),
+        ({"x": X.astype(">f4")}, r'input "x" \(float32\[4, 8\]\) got elements of type >f4'),
+        ({"x": X.astype(np.int32)}, r'input "x" \(float32\[4, 8\]\) got elements of type int32'),
         ({"x": X[:3]}, r'input "x" \(float32\[4, 8\]\) got shape \[3, 8\]'),
         ({"x": X, "extra": X}, 'there is no binding "extra"'),
         ({"x": X, "y": X}, '"y" is an output'),
@@ -89,10 +91,50 @@ def test_bound_memory_is_used_in_place(make_plan: Callable[..., Plan]) -> None:
         context.run({"x": X})
     with pytest.raises(UsageError, match="not contiguous"):
         context.bind("x", np.zeros((8, 4), np.float32).T)
+    with pytest.raises(UsageError, match="elements of type >f4"):
+        context.bind("x", X.astype(">f4"))
+    with pytest.raises(UsageError, match="not aligned"):
+        context.bind("x", unaligned(X))
     frozen = np.zeros_like(X)
     frozen.flags.writeable = False
     with pytest.raises(UsageError, match="not writable"):
         context.bind("y", frozen)
+
+
+def unaligned(array: np.ndarray) -> np.ndarray:
+    """The same values at an odd address."""
+    memory = np.zeros(array.nbytes + 64, np.uint8)
+    shift = 1 - memory.ctypes.data % 2
+    view = memory[shift : shift + array.nbytes].view(array.dtype).reshape(array.shape)
+    view[...] = array
+    return view
+
+
+def test_inputs_of_any_layout_are_copied_in(make_plan: Callable[..., Plan]) -> None:
+    """Strided, reversed, read-only, misaligned, in another order of axes, one value for all: the values count."""
+    frozen = X.copy()
+    frozen.flags.writeable = False
+    wide = np.arange(128, dtype=np.float32).reshape(8, 16)
+    layouts = (
+        frozen,
+        unaligned(X),
+        X[::-1, ::-1],
+        wide[::2, 1::2],
+        np.asfortranarray(X),
+        np.broadcast_to(X[1], (4, 8)),
+    )
+    with Engine(make_plan(), threads=2) as engine:
+        for x in layouts:
+            np.testing.assert_array_equal(engine.run({"x": x})["y"], 4 * x)
+    assert not frozen.flags.writeable
+
+
+def test_a_bound_input_may_be_read_only(make_plan: Callable[..., Plan]) -> None:
+    context, frozen = Engine(make_plan()).create_context(threads=2), X.copy()
+    frozen.flags.writeable = False
+    context.bind("x", frozen)
+    np.testing.assert_array_equal(context.run()["y"], 4 * X)
+    context.close()
 
 
 def test_one_context_one_thread(make_plan: Callable[..., Plan]) -> None:

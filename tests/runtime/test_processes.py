@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from stepwell.runtime import Engine, Plan, write_plan
 
 BEGIN = """
 import os, signal, sys, threading, time, warnings
+from pathlib import Path
 import numpy as np
 from stepwell.runtime import load, UsageError
 X = np.arange(32, dtype=np.float32).reshape(4, 8)
@@ -47,7 +49,7 @@ def tell(plan_path: Path, tmp_path: Path) -> Callable[[str], str]:
     def run(story: str, seconds: float = 60) -> str:
         script = tmp_path / "story.py"
         script.write_text(f"PLAN = {str(plan_path)!r}\n{BEGIN}\n{textwrap.dedent(story)}")
-        done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=seconds)
+        done = subprocess.run([sys.executable, script], check=False, capture_output=True, text=True, timeout=seconds)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -71,6 +73,20 @@ def test_a_child_process_runs_what_it_inherits(tell: Callable[[str], str]) -> No
     context.close()
     """
     assert tell(story) == "[0, 0, 0] True True\n"
+
+
+def test_a_child_process_ends_as_usual(tell: Callable[[str], str]) -> None:
+    """With its finalisers, and those of what it inherited."""
+    story = """
+    engine = load(PLAN, threads=3)
+    assert right(engine.run({"x": X}))
+    sys.stdout.flush()
+    pid = os.fork()
+    if pid == 0:
+        sys.exit(0 if right(engine.run({"x": X})) else 1)
+    print(os.waitpid(pid, 0)[1], right(engine.run({"x": X})))
+    """
+    assert tell(story) == "0 True\n"
 
 
 def test_a_fork_while_another_thread_is_inside(tell: Callable[[str], str]) -> None:
@@ -175,7 +191,7 @@ def _interrupted(act: Callable[[], object], step: int) -> bool:
     """Whether `act` ended before its bytecode number `step`, where KeyboardInterrupt is raised."""
     left = step
 
-    def trace(frame: FrameType, event: str, argument: object) -> object:
+    def trace(frame: FrameType, event: str, argument: object) -> Any:
         nonlocal left
         if "stepwell" not in frame.f_code.co_filename:
             return None
@@ -205,7 +221,7 @@ def test_fewer_threads_where_the_system_gives_fewer(tell: Callable[[str], str], 
     context = engine.create_context(threads=1)
     assert right(context.run({"x": X}))
     def bound_memory():
-        used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + (5 << 19), -1))
     def bound_processes():
         if os.getuid() == 0:
