@@ -153,7 +153,7 @@ class CpuContext:
             return int.from_bytes(struct.pack("<f", argument.value), "little")
         if argument.kind == "f64":
             return int.from_bytes(struct.pack("<d", argument.value), "little", signed=True)
-        return int(argument.value)
+        return int.from_bytes((int(argument.value) % 2**64).to_bytes(8, "little"), "little", signed=True)
 
     def _make_records(self) -> np.ndarray:
         """One row for each launch: kernel, address of its slots, tiles up to its end, grain."""

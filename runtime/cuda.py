@@ -322,15 +322,13 @@ class CudaContext:
     @contextmanager
     def _turn(self) -> Iterator[None]:
         """One thread at a time, with the device's context current in it."""
-        if not self._lock.acquire(blocking=False):
+        if self._lock.locked():
             raise UsageError("this context is running in another thread", hint="create one context per thread")
-        try:
+        with self._lock:  # unlike `acquire`, not left locked by Ctrl-C; who comes in the same instant waits
             if self._closed:
                 raise UsageError("this context is closed")
             call("cuCtxSetCurrent", self.module.primary)
             yield
-        finally:
-            self._lock.release()
 
     def _drop_graph(self) -> None:
         if self._graph is not None:

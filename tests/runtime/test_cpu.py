@@ -243,6 +243,15 @@ def test_tables_of_dense_rows() -> None:
     np.testing.assert_array_equal(addresses[1, 0], [1512 + 12 * 8, 1512 + 12 * 10, 7, 7])
 
 
+@pytest.mark.parametrize("value", [-1, 2**64 - 1, 2**63, -(2**63), 0x92492493])
+def test_slots_hold_numbers_bit_by_bit(make_plan: Callable[..., Plan], program: dict[str, Any], value: int) -> None:
+    """Also those that are written without a sign."""
+    program["launches"][0]["arguments"].append({"kind": "i64", "value": value})
+    context = Engine(make_plan(program)).create_context(threads=1)
+    assert int(context._slots[2]) % 2**64 == value % 2**64  # type: ignore[attr-defined]
+    context.close()
+
+
 def test_fill_rows_are_shared(program: dict[str, Any]) -> None:
     window = {
         "place": {"space": "binding", "offset": 0, "binding": 0}, "dtype": "f32", "shape": [1, 2, 2, 8],

@@ -15,8 +15,9 @@ import pytest
 
 from stepwell.runtime import Engine, Plan, PlanError, Section, UsageError, cuda_driver
 from stepwell.runtime.cuda import CudaContext
+from stepwell.runtime.cuda_arguments import Parameters
 from stepwell.runtime.errors import InternalError, MemoryLimitError
-from stepwell.runtime.program import Place, TensorMap
+from stepwell.runtime.program import Argument, Launch, Place, TensorMap
 
 real = pytest.importorskip("cuda.bindings.driver")
 OK = real.CUresult.CUDA_SUCCESS
@@ -213,6 +214,26 @@ def test_launches_are_as_the_plan_says(fake: FakeDriver) -> None:
     profile = engine.profile({"x": X}, repeat=2)
     assert [name for name, _ in profile] == ["times 2", "times 3", "times 2"]
     assert fake.launches[-1][1].numAttrs == 0  # alone, without overlap
+
+
+def test_a_kernel_may_use_what_its_largest_launch_asks_for(fake: FakeDriver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever launch it is."""
+    asked: list[int] = []
+    monkeypatch.setattr(fake, "do_cuFuncSetAttribute", lambda f, key, size: asked.append(size) or (), raising=False)
+    for sizes in ([4096, 1024, 512], [1024, 4096, 512], [512, 1024, 4096], [0, 0, 0]):
+        made = plan()
+        for launch, size in zip(made.sections[0].program["launches"], sizes, strict=True):
+            launch["shared"] = size
+        Engine(made).close()
+    assert asked == [4096] * 3
+
+
+def test_numbers_pass_bit_by_bit() -> None:
+    """A 32-bit multiplier above 2^31 arrives as these 32 bits, whether it is written signed or unsigned."""
+    for value in (0x92492493, 0x92492493 - (1 << 32)):
+        made = Parameters(Launch(0, (Argument("i32", value=value),), ()), lambda place: 0, [], [])
+        pointer = ctypes.c_void_p.from_address(made.address).value
+        assert ctypes.c_uint32.from_address(pointer or 0).value == 0x92492493
 
 
 def test_binding_captures_again(fake: FakeDriver) -> None:

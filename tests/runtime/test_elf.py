@@ -129,3 +129,31 @@ def test_hostile_bytes(data: bytes, changes: list[tuple[int, int]], headers: boo
         Image(bytes(mutated))
     except PlanError:
         pass
+
+
+def test_numbers_are_signed_as_their_kind_says(data: bytes) -> None:
+    """R_X86_64_32S is sign-extended where it is used, R_X86_64_32 zero-extended: what does not survive that is refused."""
+    image = Image(data)
+    image._memory = bytearray(16)  # type: ignore[assignment]
+    for kind, fits, not_fits in ((11, (-(1 << 31), (1 << 31) - 1), 1 << 31), (10, (0, (1 << 32) - 1), -1)):
+        for value in fits:
+            image._patch(4, kind, value)
+            assert int.from_bytes(image._memory[4:8], "little", signed=kind == 11) == value
+        with pytest.raises(PlanError, match="does not reach"):
+            image._patch(4, kind, not_fits)
+
+
+def test_symbols_of_one_name_in_two_sections(compile_object: Callable[..., bytes]) -> None:
+    """Each has its own slot in the table of addresses."""
+    text = """@twin_a = global i64 1
+@twin_b = constant i64 2
+define ptr @first() {
+  ret ptr @twin_a
+}
+define ptr @second() {
+  ret ptr @twin_b
+}
+"""
+    image = Image(compile_object(TRIPLE + text).replace(b"twin_b\0", b"twin_a\0"))
+    found = [ctypes.CFUNCTYPE(ctypes.c_void_p)(image.address(name))() for name in ("first", "second")]
+    assert [ctypes.c_int64.from_address(address).value for address in found] == [1, 2]

@@ -426,3 +426,122 @@ builtin.module attributes {stepwell.level = "kernel"} {
     plan.launch @k(%m, %y) grid [1, 1, 1] block [64, 1, 1] shared 128 reads [0] writes [1] : (!plan.tensor_map, !plan.buffer<64xf32>)
   }
 }
+
+// -----
+
+// an output is read before it is written
+builtin.module attributes {stepwell.level = "kernel"} {
+  func.func private @k() -> ()
+  // expected-error@+1 {{step 0 (@k): reads the output "y" before any step has written it}}
+  plan.program @main {
+    %x = plan.binding "x" input : !plan.buffer<64xf32>
+    %y = plan.binding "y" output : !plan.buffer<64xf32>
+    %z = plan.binding "z" output : !plan.buffer<64xf32>
+    plan.launch @k(%y) outs(%z) : (!plan.buffer<64xf32>) outs(!plan.buffer<64xf32>)
+    plan.launch @k(%x) outs(%y) : (!plan.buffer<64xf32>) outs(!plan.buffer<64xf32>)
+  }
+}
+
+// -----
+
+// a view of an output is read before it is written
+builtin.module attributes {stepwell.level = "kernel"} {
+  func.func private @k() -> ()
+  // expected-error@+1 {{step 0 (@k): reads the output "y" before any step has written it}}
+  plan.program @main {
+    %x = plan.binding "x" input : !plan.buffer<64xf32>
+    %y = plan.binding "y" output : !plan.buffer<64xf32>
+    %z = plan.binding "z" output : !plan.buffer<64xf32>
+    %v = plan.view %y : !plan.buffer<64xf32> -> !plan.buffer<8x8xf32>
+    plan.launch @k(%v) outs(%z) : (!plan.buffer<8x8xf32>) outs(!plan.buffer<64xf32>)
+    plan.launch @k(%x) outs(%y) : (!plan.buffer<64xf32>) outs(!plan.buffer<64xf32>)
+  }
+}
+
+// -----
+
+// a step reads the output that it writes
+builtin.module attributes {stepwell.level = "kernel"} {
+  func.func private @k() -> ()
+  // expected-error@+1 {{step 1 (@k): reads and writes the output "y": use two slices}}
+  plan.program @main {
+    %x = plan.binding "x" input : !plan.buffer<64xf32>
+    %y = plan.binding "y" output : !plan.buffer<64xf32>
+    plan.launch @k(%x) outs(%y) : (!plan.buffer<64xf32>) outs(!plan.buffer<64xf32>)
+    plan.launch @k(%y) outs(%y) : (!plan.buffer<64xf32>) outs(!plan.buffer<64xf32>)
+  }
+}
+
+// -----
+
+// an input is written by index
+builtin.module attributes {stepwell.level = "kernel"} {
+  func.func private @k() -> ()
+  // expected-error@+1 {{step 0 (@k): writes the input "x", which is read-only}}
+  plan.program @main {
+    %x = plan.binding "x" input : !plan.buffer<64xf32>
+    %y = plan.binding "y" output : !plan.buffer<64xf32>
+    plan.launch @k(%y, %x) tiles 4 reads [0] writes [1] : (!plan.buffer<64xf32>, !plan.buffer<64xf32>)
+  }
+}
+
+// -----
+
+// tensor map: a corner just beyond the range
+builtin.module attributes {stepwell.level = "kernel"} {
+  func.func private @k() -> ()
+  plan.program @main {
+    %i = plan.binding "i" input : !plan.buffer<1x4x4x8xf32>
+    // expected-error@+1 {{plan.tensor_map: im2col corners [-129, 0]: 2 numbers in [-128, 127]}}
+    %m = plan.tensor_map im2col %i box [64, 8] lower [-129, 0] upper [0, 0] : !plan.buffer<1x4x4x8xf32>
+  }
+}
+
+// -----
+
+// tensor map: a corner just beyond the range
+builtin.module attributes {stepwell.level = "kernel"} {
+  func.func private @k() -> ()
+  plan.program @main {
+    %i = plan.binding "i" input : !plan.buffer<1x4x4x8xf32>
+    // expected-error@+1 {{plan.tensor_map: im2col corners [0, 128]: 2 numbers in [-128, 127]}}
+    %m = plan.tensor_map im2col %i box [64, 8] lower [0, 0] upper [0, 128] : !plan.buffer<1x4x4x8xf32>
+  }
+}
+
+// -----
+
+// tensor map: a corner just beyond the range of three dimensions
+builtin.module attributes {stepwell.level = "kernel"} {
+  func.func private @k() -> ()
+  plan.program @main {
+    %i = plan.binding "i" input : !plan.buffer<1x4x4x4x8xf32>
+    // expected-error@+1 {{plan.tensor_map: im2col corners [-17, 0, 0]: 3 numbers in [-16, 15]}}
+    %m = plan.tensor_map im2col %i box [64, 8] lower [-17, 0, 0] upper [0, 0, 0] : !plan.buffer<1x4x4x4x8xf32>
+  }
+}
+
+// -----
+
+// tensor map: a corner just beyond the range of one dimension
+builtin.module attributes {stepwell.level = "kernel"} {
+  func.func private @k() -> ()
+  plan.program @main {
+    %i = plan.binding "i" input : !plan.buffer<1x4x8xf32>
+    // expected-error@+1 {{plan.tensor_map: im2col corners [-32769]: 1 numbers in [-32768, 32767]}}
+    %m = plan.tensor_map im2col %i box [64, 8] lower [-32769] upper [0] : !plan.buffer<1x4x8xf32>
+  }
+}
+
+// -----
+
+// a grain is at least one tile
+builtin.module attributes {stepwell.level = "kernel"} {
+  func.func private @k() -> ()
+  plan.program @main {
+    %x = plan.binding "x" input : !plan.buffer<64xf32>
+    %y = plan.binding "y" output : !plan.buffer<64xf32>
+    // expected-error@+1 {{plan.launch @k: grain is at least 1 and stands beside tiles}}
+    plan.launch @k(%x, %y) tiles 4 grain 0 reads [0] writes [1] : (!plan.buffer<64xf32>, !plan.buffer<64xf32>)
+  }
+}

@@ -33,8 +33,8 @@ builtin.module attributes {stepwell.level = "kernel", stepwell.target = "sm_90a"
     plan.launch @k(%win, %w) outs(%a) : (!plan.window<128x9x32xf16>, !plan.buffer<32x9x32xf16>) outs(!plan.buffer<64x64xf32>)
     // CHECK-NEXT: plan.launch @k(%tm, %b, %y, %n) grid [64, 1, 1] block [384, 1, 1] shared 98560 pdl true reads [0, 1] writes [2] : (!plan.tensor_map, !plan.buffer<32xf32>, !plan.buffer<128x32xf32>, i32)
     plan.launch @k(%tm, %b, %y, %n) grid [64, 1, 1] block [384, 1, 1] shared 98560 pdl true reads [0, 1] writes [2] : (!plan.tensor_map, !plan.buffer<32xf32>, !plan.buffer<128x32xf32>, i32)
-    // CHECK-NEXT: plan.launch @k(%table, %im, %z) tiles 22 reads [0, 1] writes [2] : (!plan.table, !plan.tensor_map, !plan.buffer<64x64xf32>)
-    plan.launch @k(%table, %im, %z) tiles 22 reads [0, 1] writes [2] : (!plan.table, !plan.tensor_map, !plan.buffer<64x64xf32>)
+    // CHECK-NEXT: plan.launch @k(%table, %im, %z) tiles 22 grain 3 reads [0, 1] writes [2] : (!plan.table, !plan.tensor_map, !plan.buffer<64x64xf32>)
+    plan.launch @k(%table, %im, %z) tiles 22 grain 3 reads [0, 1] writes [2] : (!plan.table, !plan.tensor_map, !plan.buffer<64x64xf32>)
   // CHECK-NEXT: }
   }
 }
