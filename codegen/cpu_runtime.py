@@ -34,6 +34,8 @@ the caller when it finds itself on another core than at the last run (or more wo
 
 *Between runs* a worker spins as long as its last wait was short, and sleeps by a futex (futex(2)) after that.
 
+A worker asks the scheduler for short time slices: woken beside a thread of another program that computes, it comes first and gives back soon.
+
 System calls are x86-64 Linux's, by inline assembly. The floating-point state of a run is always the same (MXCSR: round to nearest, denormals
 flushed because they cost 80 times the speed, no exception raised), whatever the caller's is; the caller's is back when a call returns.
 Signals are blocked in the workers.
@@ -58,6 +60,9 @@ _NUMBERS = MappingProxyType(
         "SYS_GETTID": 186,
         "SYS_SETAFFINITY": 203,
         "SYS_GETCPU": 309,
+        "SYS_SETATTR": 314,
+        "SYS_GETATTR": 315,
+        "SLICE_NS": 100_000,  # the shortest that sched_setattr(2) takes; without effect before Linux 6.12
         "WAIT": 128,  # FUTEX_WAIT | FUTEX_PRIVATE_FLAG
         "WAKE": 129,  # FUTEX_WAKE | FUTEX_PRIVATE_FLAG
         "EVERYONE": 0x7FFFFFFF,
