@@ -219,7 +219,12 @@ def test_launches_are_as_the_plan_says(fake: FakeDriver) -> None:
 def test_a_kernel_may_use_what_its_largest_launch_asks_for(fake: FakeDriver, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whichever launch it is."""
     asked: list[int] = []
-    monkeypatch.setattr(fake, "do_cuFuncSetAttribute", lambda f, key, size: asked.append(size) or (), raising=False)
+
+    def note(function: str, attribute: Any, size: int) -> tuple[()]:
+        asked.append(size)
+        return ()
+
+    monkeypatch.setattr(fake, "do_cuFuncSetAttribute", note, raising=False)
     for sizes in ([4096, 1024, 512], [1024, 4096, 512], [512, 1024, 4096], [0, 0, 0]):
         made = plan()
         for launch, size in zip(made.sections[0].program["launches"], sizes, strict=True):
