@@ -46,6 +46,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from types import MappingProxyType
 
+from stepwell.codegen._cpu_runtime_calls import CALLS
 from stepwell.codegen._cpu_runtime_text import TEXT
 
 CONTEXT_BYTES = 448
@@ -75,7 +76,7 @@ _NUMBERS = MappingProxyType(
 
 def runtime_text(kernels: Sequence[str]) -> str:
     """The runtime and the table of the kernels, which must be defined in the same module."""
-    text = TEXT
+    text = TEXT + CALLS
     for name, number in _NUMBERS.items():
         text = text.replace(name, str(number))
     entries = ", ".join(f"ptr @{name}" for name in kernels)

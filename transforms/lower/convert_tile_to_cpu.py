@@ -81,9 +81,10 @@ class _Launches:
             if ref.type.access.kind == "plain":
                 args += [self.number(stride, launch) for stride in _strides(launch, value)]
         args.append(self.number(group_rows(kernel, extents), launch))
-        block = kernel.config.data.block
-        row_tiles, column_tiles = tile_counts(extents[kernel.grid.output], block)
-        tiles, grain = row_tiles * column_tiles, grain_of(kernel, extents)
+        tiles, grain = (
+            prod(tile_counts(extents[kernel.grid.output], kernel.config.data.block)),
+            grain_of(kernel, extents),
+        )
         new = plan.LaunchOp(launch.kernel, args, tiles=tiles, grain=grain, reads=reads, writes=writes)
         inherit_location(new, launch)
         new.attributes |= launch.attributes
