@@ -1,4 +1,4 @@
-"""How long one tile of a CPU kernel takes, roughly, and how many tiles a thread should take at once.
+"""How long one tile of a CPU kernel takes, roughly; how many tiles a thread should take at once, and in which order they follow.
 
 The rates are those of one core at 2.5 GHz with 16 lanes as the kernels reach them (docs/design/cpu-kernels.md), within a factor of about two on other
 machines: enough to tell work that is worth a second core from work that is not.
@@ -18,6 +18,8 @@ ELEMENTS_PER_NS = 4
 """Elements loaded, stored or computed by one op outside of it."""
 PIECE_NS = 5000
 """What a thread takes at once: to hand work and its results from core to core costs some hundred nanoseconds to one microsecond."""
+GROUP_BYTES = 768 * 1024
+"""Rows of A that stay in the second-level cache (1 MiB and more on x86-64-v3 machines) while the weight panels pass by."""
 
 Extents = dict[SSAValue, tuple[int, ...]]
 
@@ -30,6 +32,16 @@ def tile_cost(kernel: tile.KernelOp, extents: Extents) -> float:
 def grain_of(kernel: tile.KernelOp, extents: Extents) -> int:
     """The least number of tiles that are worth a thread's while."""
     return max(1, ceil(PIECE_NS / max(1.0, tile_cost(kernel, extents))))
+
+
+def group_rows(kernel: tile.KernelOp, extents: Extents) -> int:
+    """How many row tiles share a weight panel: as many as keep their rows of A in the cache; 1 without a product (columns run first)."""
+    loads = [op.a.owner for op in kernel.body.walk() if isinstance(op, tile.MmaOp)]
+    operands = [load.source for load in loads if isinstance(load, tile.LoadOp)]
+    if not operands:
+        return 1
+    depth = max(prod(extents[a][1:]) for a in operands)
+    return max(1, GROUP_BYTES // (kernel.config.data.block[0] * depth * 4))
 
 
 def _block_cost(block: Block, extents: Extents) -> float:

@@ -26,20 +26,7 @@ from stepwell.target import target_of
 from stepwell.transforms.lower._llvm_conversion import error_at
 from stepwell.transforms.lower._nest_to_cpu import build_nest_function, nest_tiles
 from stepwell.transforms.lower._tile_to_cpu_body import build_function, is_product, tile_counts
-from stepwell.transforms.lower._tile_to_cpu_cost import grain_of
-
-GROUP_BYTES = 768 * 1024
-"""Rows of A that stay in the second-level cache (1 MiB and more on x86-64-v3 machines) while the weight panels pass by."""
-
-
-def group_rows(kernel: tile.KernelOp, extents: dict[SSAValue, tuple[int, ...]]) -> int:
-    """How many row tiles share a weight panel: as many as keep their rows of A in the cache; 1 without a product (columns run first)."""
-    loads = [op.a.owner for op in kernel.body.walk() if isinstance(op, tile.MmaOp)]
-    operands = [load.source for load in loads if isinstance(load, tile.LoadOp)]
-    if not operands:
-        return 1
-    depth = max(prod(extents[a][1:]) for a in operands)
-    return max(1, GROUP_BYTES // (kernel.config.data.block[0] * depth * 4))
+from stepwell.transforms.lower._tile_to_cpu_cost import grain_of, group_rows
 
 
 class _Launches:
@@ -81,10 +68,8 @@ class _Launches:
             if ref.type.access.kind == "plain":
                 args += [self.number(stride, launch) for stride in _strides(launch, value)]
         args.append(self.number(group_rows(kernel, extents), launch))
-        tiles, grain = (
-            prod(tile_counts(extents[kernel.grid.output], kernel.config.data.block)),
-            grain_of(kernel, extents),
-        )
+        tiles = prod(tile_counts(extents[kernel.grid.output], kernel.config.data.block))
+        grain = grain_of(kernel, extents)
         new = plan.LaunchOp(launch.kernel, args, tiles=tiles, grain=grain, reads=reads, writes=writes)
         inherit_location(new, launch)
         new.attributes |= launch.attributes
