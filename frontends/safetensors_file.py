@@ -9,6 +9,8 @@ not contiguous.
 from __future__ import annotations
 
 import json
+import os
+import stat
 from collections import Counter
 from collections.abc import Mapping
 from math import prod
@@ -16,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save, save_file
 
 from stepwell.dialects.numpy_types import Array
 from stepwell.runtime.errors import ModelError
@@ -94,6 +96,11 @@ def write(path: str | Path, arrays: Mapping[str, Array]) -> None:
         raise ModelError(f"arrays of {arrays[foreign[0]].dtype} cannot be stored", where=foreign[0])
     held = {name: np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C") for name, array in arrays.items()}
     with whole_file(path) as file:
+        if not stat.S_ISREG(
+            os.fstat(file.fileno()).st_mode
+        ):  # save_file would put a file in place of a device or a pipe
+            file.write(save(held))
+            return
         try:
             save_file(held, file.name)
         except SafetensorError as error:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import os
 import resource
+import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from stepwell.compiler import interpret
+from stepwell.frontends.weights import WeightStore
 from stepwell.modules import LoadedModule, read_mlir
 from stepwell.runtime.engine import load
 from stepwell.runtime.errors import InternalError, MemoryLimitError, UsageError
@@ -71,16 +74,32 @@ def test_numbers_and_patterns_that_are_none(module: Path, plan: Path) -> None:
     ends(["stepwell-opt", str(module), "-t", "llvm"], 3, "cannot be printed so")
 
 
-@pytest.mark.parametrize("full", ["/dev/full", "/proc/no/such.npz", "/nowhere/x.npz"])
-def test_outputs_that_cannot_be_written(full: str, module: Path, plan: Path) -> None:
+@pytest.mark.parametrize("full", ["full.npz", "/proc/no/such.npz", "/nowhere/x.npz"])
+def test_outputs_that_cannot_be_written(full: str, module: Path, plan: Path, tmp_path: Path) -> None:
+    """The first is a link to a full device: what puts a file in its place harms the link only."""
+    link = tmp_path / "full.npz"
+    link.symlink_to("/dev/full")
+    full = str(tmp_path / full)
     ends(["stepwell-opt", str(module), "-o", full], 2, "cannot write")
     ends(["stepwell-opt", str(module), "--weights", "random:0", "--weights-out", full], 2, "cannot write")
     ends(
         ["stepwell-opt", str(module), "--to", "tile", "--arch", "cpu", "--remarks-output-file", full], 2, "cannot write"
     )
     ends(["stepwell", "compile", str(module), "--target", "cpu", "-o", full], 2, "cannot write")
-    if full.endswith(".npz"):
-        ends(["stepwell", "run", str(plan), "--random", "0", "--output", full], 2, "cannot write")
+    ends(["stepwell", "run", str(plan), "--random", "0", "--output", full], 2, "cannot write")
+    assert link.is_symlink()
+
+
+def test_weights_go_through_a_pipe(tmp_path: Path) -> None:
+    """A pipe is written into and stays; the safetensors package puts a file in its place."""
+    pipe = tmp_path / "weights.safetensors"
+    os.mkfifo(pipe)
+    read: list[bytes] = []
+    reader = threading.Thread(target=lambda: read.append(pipe.read_bytes()), daemon=True)
+    reader.start()
+    WeightStore({"w": np.ones(3, np.float32)}).save(pipe)
+    reader.join(10)
+    assert stat.S_ISFIFO(pipe.stat().st_mode) and np.float32(1).tobytes() * 3 in read[0]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
@@ -192,6 +211,23 @@ def test_a_cap_on_memory_ends_in_5(tmp_path: Path) -> None:
     cap = (3 << 30, 3 << 30)
     done = subprocess.run(
         [sys.executable, "-m", "stepwell", "run", plan, "--random", "0"],
+        check=False,
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, cap),
+    )
+    assert done.returncode == 5, done.stderr
+    assert (
+        done.stderr.startswith("error: ") and done.stderr.count("error:") == 1 and "bytes are available" in done.stderr
+    )
+
+
+@pytest.mark.parametrize("megabytes", [250, 350])
+def test_compiling_under_a_cap_ends_in_5(megabytes: int, module: Path) -> None:
+    """LLVM ends the process where it runs out of memory, and its library may not even be mapped."""
+    cap = (megabytes << 20, megabytes << 20)
+    done = subprocess.run(
+        [sys.executable, "-m", "stepwell", "compile", str(module), "--target", "cpu"],
         check=False,
         capture_output=True,
         text=True,
