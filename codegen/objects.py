@@ -13,6 +13,7 @@ from xdsl.dialects import llvm
 from xdsl.dialects.builtin import ModuleOp, StringAttr
 
 from stepwell.codegen.cpu_runtime import EXPORTS, runtime_text
+from stepwell.codegen.llvm_memory import check_llvm_memory
 from stepwell.codegen.llvm_text import translate
 from stepwell.codegen.targets import CPU_LEVELS, Target
 from stepwell.runtime.errors import InternalError, UsageError
@@ -81,6 +82,7 @@ def assembly_of(module: ModuleOp) -> str:
 
 
 def _optimized(text: str, target: Target, optimize: int) -> tuple[llvm_binding.TargetMachine, llvm_binding.ModuleRef]:
+    check_llvm_memory(text)
     llvm_binding.initialize_all_targets()
     llvm_binding.initialize_all_asmprinters()
     llvm_binding.initialize_native_asmparser()  # inline assembly in object code

@@ -17,6 +17,7 @@ from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from stepwell.codegen.llvm_memory import check_llvm_memory
 from stepwell.codegen.targets import SM_90A, Target
 from stepwell.runtime.errors import InternalError, StepwellError
 
@@ -71,6 +72,7 @@ def emit_ptx(text: str, target: Target = SM_90A, *, optimise: int = 1) -> str:
     """PTX of an LLVM module. Raises PtxError with LLVM's message."""
     import llvmlite.binding as llvm
 
+    check_llvm_memory(text)
     _initialise()
     try:
         module = llvm.parse_assembly(text)

@@ -13,6 +13,8 @@ import numpy as np
 
 from stepwell.runtime.errors import MemoryLimitError
 
+_SHORT = ("failed to map segment", "annot allocate memory", "can't start new thread")
+"""What loaders and `threading` say (glibc's ld.so, CPython) where memory is short."""
 HINT = "free memory, raise the limit (ulimit -v, the container's), or use a smaller batch"
 
 
@@ -68,7 +70,8 @@ def out_of_memory(what: str, needed: int | None = None) -> MemoryLimitError:
 
 
 def from_exception(error: BaseException, what: str) -> MemoryLimitError | None:
-    """The error for an exception that says that memory is short: MemoryError (NumPy's says how much it wanted), ENOMEM; None for others."""
+    """The error for an exception that says that memory is short: MemoryError (NumPy's says how much it wanted), ENOMEM, a library that cannot be
+    mapped, a thread that cannot start; None for others."""
     if isinstance(error, MemoryError):
         shape, dtype = getattr(error, "shape", None), getattr(error, "dtype", None)
         if isinstance(shape, tuple) and isinstance(dtype, np.dtype):
@@ -76,15 +79,30 @@ def from_exception(error: BaseException, what: str) -> MemoryLimitError | None:
         return out_of_memory(what)
     if isinstance(error, OSError) and error.errno == errno.ENOMEM:
         return out_of_memory(what)
+    if any(words in str(reason) for reason in _chain(error) for words in _SHORT):
+        return out_of_memory(what)
     return None
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The loader's errors that led to `error`: packages wrap them."""
+    reason: BaseException | None = error
+    while isinstance(reason, OSError | ImportError | RuntimeError):
+        yield reason
+        reason = reason.__cause__ or reason.__context__
+
+
+def check_memory(what: str, needed: int) -> None:
+    """Refuse at once what does not fit into what is available."""
+    left = available_bytes()
+    if left is not None and needed > left:
+        raise out_of_memory(what, needed)
 
 
 @contextmanager
 def memory_for(what: str, needed: int) -> Iterator[None]:
     """Refuse at once what does not fit into what is available, and say the same of what runs out of memory inside the block."""
-    left = available_bytes()
-    if left is not None and needed > left:
-        raise out_of_memory(what, needed)
+    check_memory(what, needed)
     try:
         yield
     except MemoryError as error:

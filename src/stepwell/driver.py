@@ -22,6 +22,7 @@ from stepwell.passes import PassFailure, StepwellPass
 from stepwell.printing import module_text
 from stepwell.reproducers import FAULT, write_reproducer
 from stepwell.runtime.errors import InternalError, StepwellError, UsageError
+from stepwell.runtime.memory import from_exception
 from stepwell.universe import find_pass
 
 
@@ -126,7 +127,7 @@ def is_fault(error: BaseException) -> bool:
     """Whether an exception is our fault and not reported yet: neither a refusal nor a lack of memory."""
     if isinstance(error, InternalError):
         return not isinstance(error, ReportedFault)
-    return not isinstance(error, StepwellError | MemoryError)
+    return not isinstance(error, StepwellError) and from_exception(error, "a pass") is None
 
 
 def check_pass_level(pass_: ModulePass, module: ModuleOp) -> None:

@@ -6,10 +6,18 @@ import re
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 from xdsl.context import Context
-from xdsl.dialects.builtin import AnyFloat, ComplexType, IndexType, IntegerType, ModuleOp
+from xdsl.dialects.builtin import (
+    AnyFloat,
+    ComplexType,
+    DenseIntOrFPElementsAttr,
+    IndexType,
+    IntegerType,
+    ModuleOp,
+)
 from xdsl.ir import Attribute, Block, Operation, SSAValue, TypeAttribute
 from xdsl.parser import AttrParser, Parser
 from xdsl.parser.generic_parser import ParserState
@@ -25,6 +33,8 @@ from stepwell.ssa_names import without_suffixes
 
 DEEPEST = 64
 """How deep regions, types and attributes may nest: printing, cloning and passes recurse over them. Networks need fewer than ten levels."""
+LARGEST_LITERAL = 1 << 24
+"""Elements of a dense literal."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +130,18 @@ class SourceParser(Parser):
         if element.span.text.startswith("0x"):
             return _HexFloat(element.is_negative, element.value, element.span)
         return element
+
+    def _parse_dense_literal_type(self) -> Any:
+        return self._bounded(super()._parse_dense_literal_type())
+
+    def parse_dense_int_or_fp_elements_attr(self, type: Any) -> DenseIntOrFPElementsAttr:
+        return super().parse_dense_int_or_fp_elements_attr(type if type is None else self._bounded(type))
+
+    def _bounded(self, type: Any) -> Any:
+        """The type of a dense literal, which xDSL keeps element by element, also where all are the same."""
+        if prod(type.get_shape()) > LARGEST_LITERAL:
+            self.raise_error(f"a literal of more than {LARGEST_LITERAL} elements: weights lie beside the text")
+        return type
 
     def _get_op_by_name(self, name: str) -> type[Operation]:
         """As xDSL's, with the error at the op and not at what follows its name."""

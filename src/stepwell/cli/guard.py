@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from stepwell.runtime.errors import InternalError, StepwellError, UsageError
+from stepwell.runtime.errors import InternalError, MemoryLimitError, StepwellError, UsageError
 
 INTERRUPTED = 130
 
@@ -27,7 +27,10 @@ def guarded(action: Callable[[], int], words: Sequence[str] = ()) -> int:
     except Exception as error:
         if "--debug" in words:
             raise
-        told = _as_stepwell_error(error, words)
+        try:
+            told = _as_stepwell_error(error, words)
+        except (MemoryError, SystemError, ImportError):  # too little is left even to say how much
+            told = MemoryLimitError("out of memory")
         _give_up_output()
         _say(f"error: {told}")
         return told.exit_code
