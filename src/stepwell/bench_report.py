@@ -13,6 +13,27 @@ from stepwell.runtime.engine import BindingInfo, Engine
 from stepwell.runtime.errors import UsageError
 from stepwell.runtime.program import Binding, dtype_of
 
+MEMORY_NAMES = {
+    "weights": ("constants",),
+    "activations": ("arena",),
+    "address tables": ("tables",),
+    "in and out": ("inputs", "outputs"),
+}
+"""What a report calls the parts of an engine's memory; `--json` has all of them, in bytes, under the plan's own names."""
+
+
+def readable_bytes(size: int) -> str:
+    """A size with three digits and a unit: 512 B, 4.69 KiB, 5.62 MiB.
+
+    >>> [readable_bytes(size) for size in (0, 512, 4800, 368128, 5898240, 1 << 40)]
+    ['0 B', '512 B', '4.69 KiB', '360 KiB', '5.62 MiB', '1024 GiB']
+    """
+    units = ("B", "KiB", "MiB", "GiB")
+    power = min(max(size.bit_length() - 1, 0) // 10, len(units) - 1)
+    value = size / 1024**power
+    digits = max(0, 3 - len(str(int(value)))) if power else 0
+    return f"{value:.{digits}f} {units[power]}"
+
 
 @dataclass(frozen=True)
 class BenchReport:
@@ -36,7 +57,8 @@ class BenchReport:
         return asdict(self)
 
     def __str__(self) -> str:
-        memory = ", ".join(f"{name} {size:,} B" for name, size in self.memory.items())
+        sizes = {told: sum(self.memory.get(key, 0) for key in keys) for told, keys in MEMORY_NAMES.items()}
+        memory = ", ".join(f"{told} {readable_bytes(size)}" for told, size in sizes.items() if size)
         return (
             f"section     {self.section} on {self.device}\n"
             f"throughput  {self.throughput:,.0f} samples/s (batch {self.batch})\n"

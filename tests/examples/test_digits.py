@@ -124,3 +124,30 @@ def test_trainer_gradients() -> None:
             - loss(weights | {name: weights[name] - step * direction})
         ) / (2 * step)
         assert slope == pytest.approx(np.linalg.norm(gradient), rel=0.05), name
+
+
+def test_the_demo_fits_a_screen_and_cuts_no_token(tmp_path: Path) -> None:
+    """One convolution at every level, a table, and what the runs gave, in lines of at most 100 columns."""
+    path = FOLDER / "demo.py"
+    done = subprocess.run(
+        [sys.executable, str(path), "--batch", "4"], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert max(map(len, lines)) <= 100 and len(lines) <= 80 and list(tmp_path.iterdir()) == []
+    headings = [line.split()[0] for line in lines if line and not line.startswith(" ")]
+    levels = ["graph", "linalg", "tile", "plan", "kernel", "llvm"]
+    assert headings[2:8] == levels and headings[9:16] == ["level", *levels]
+    shown = "\n".join(lines)
+    for op in (
+        "graph.conv",
+        "linalg.generic",
+        "tile.mma",
+        "plan.launch @block_conv1",
+        "hopper.wgmma",
+        "wgmma.mma_async",
+    ):
+        assert op in shown
+    assert "360 of 360 labels equal the NumPy reference's" in shown
+    assert any(line.startswith("memory      weights 36") and "MiB" not in line for line in lines)
+    assert shown.count("(") == shown.count(")") and "..." not in shown.replace(" ...", "")
