@@ -130,9 +130,9 @@ def _checked(name: str, argument: SSAValue, inputs: Mapping[str, Array], setting
 
 
 def _run_block(block: Block, arguments: Sequence[Array], settings: Settings, outer: Values | None = None) -> Results:
-    values = ChainMap[SSAValue, Array](
-        dict(zip(block.args, arguments, strict=True)), outer if outer is not None else {}
-    )
+    own: dict[SSAValue, Array] = dict(zip(block.args, arguments, strict=True))
+    values: Values = own if outer is None else ChainMap(own, outer)
+    dying = _last_uses(block) if outer is None else {}
     for op in block.ops:
         operands = [values[operand] for operand in op.operands]
         if isinstance(op, func.ReturnOp | YieldOp):
@@ -141,8 +141,28 @@ def _run_block(block: Block, arguments: Sequence[Array], settings: Settings, out
         made = _run(op, operands, settings, values) if results is None else results
         for result, array in zip(op.results, made, strict=True):
             settings.bind(result, array)
-            values[result] = array
+            own[result] = array
+        for value in dying.get(op, ()):
+            del own[value]
     raise ModelError("a body ends without a terminator", hint="end it in func.return or graph.yield")
+
+
+def _last_uses(block: Block) -> dict[Operation, list[SSAValue]]:
+    """For each op of a block the values that nothing reads after it, in its regions neither: their arrays can go."""
+    seen: set[SSAValue] = set()
+    dying: dict[Operation, list[SSAValue]] = {}
+    for op in reversed(list(block.ops)):
+        read = dict.fromkeys(
+            operand for inner in op.walk() for operand in inner.operands if _block_of(operand) is block
+        )
+        dying[op] = [value for value in (*read, *op.results) if value not in seen]
+        seen.update(dying[op])
+    return dying
+
+
+def _block_of(value: SSAValue) -> Block | None:
+    """The block that a value belongs to."""
+    return value.owner if isinstance(value.owner, Block) else value.owner.parent_block()
 
 
 def _run(op: Operation, operands: Sequence[Array], settings: Settings, outer: Values | None = None) -> Results:

@@ -48,7 +48,7 @@ def _conv_transpose(op: ConvTransposeOp, operands: Sequence[Array], settings: Se
 def _matmul(op: MatmulOp, operands: Sequence[Array], settings: Settings) -> Results:
     dtype = accumulator(settings.dtype(op.result.type))
     a, b = (array.astype(dtype, copy=False) for array in operands)
-    return (settings.rounded(a @ (np.swapaxes(b, -1, -2) if op.transpose_b else b), op.result.type),)
+    return (settings.rounded(windows.product(a, np.swapaxes(b, -1, -2) if op.transpose_b else b), op.result.type),)
 
 
 def _window(op: Pooling, operands: Sequence[Array]) -> tuple[Array, tuple[int, ...]]:

@@ -33,6 +33,20 @@ def patches(x: Array, kernel: Ints, strides: Ints, begins: Ints, dilations: Ints
     return windows[(slice(None), *every, slice(None), *taps)]
 
 
+EXACT = 2**53
+"""Below this float64 holds every whole number."""
+
+
+def product(a: Array, b: Array) -> Array:
+    """a @ b. Integers go through float64 products, which are fast, where no sum can leave the range that float64 holds exactly; they wrap."""
+    if a.dtype.kind not in "iu" or not a.size or not b.size:
+        return np.asarray(a @ b)
+    largest = [max(abs(int(x.max())), abs(int(x.min()))) for x in (a, b)]
+    if largest[0] * largest[1] * a.shape[-1] >= EXACT:
+        return np.asarray(a @ b)
+    return np.asarray((a.astype(np.float64) @ b.astype(np.float64)).astype(np.int64).astype(a.dtype))
+
+
 def convolve(x: Array, filter: Array, strides: Ints, begins: Ints, dilations: Ints, groups: int, out: Ints) -> Array:
     """x [N,*,C] with filter [K,*,C/groups]: [N,*out,K] in the type of the operands, which is also the accumulator's."""
     kernel = filter.shape[1:-1]
@@ -44,7 +58,7 @@ def convolve(x: Array, filter: Array, strides: Ints, begins: Ints, dilations: In
         part = windows[(slice(None),) * (1 + rank) + (slice(group * per_group, (group + 1) * per_group),)]
         rows = np.moveaxis(part, 1 + rank, -1).reshape(x.shape[0] * int(np.prod(out, dtype=np.int64)), -1)
         columns = filter[group * outputs : (group + 1) * outputs].reshape(outputs, -1).T
-        results.append(rows @ columns)
+        results.append(product(rows, columns))
     return np.concatenate(results, axis=-1).reshape(x.shape[0], *out, filter.shape[0])
 
 
@@ -61,7 +75,7 @@ def convolve_transposed(
     for group in range(groups):
         part, channels = slice(group * inner, (group + 1) * inner), slice(group * per_group, (group + 1) * per_group)
         rows = np.ascontiguousarray(x[..., part]).reshape(-1, inner)
-        spread = rows @ filter[part].reshape(inner, prod(kernel) * per_group)
+        spread = product(rows, filter[part].reshape(inner, prod(kernel) * per_group))
         spread = spread.reshape(x.shape[0], *spatial, *kernel, per_group)
         for tap in np.ndindex(*kernel):
             begins = [tap[d] * dilations[d] for d in range(rank)]

@@ -81,6 +81,21 @@ def test_half_products_are_added_in_f32_and_rounded_once() -> None:
     assert run(wide, a, b) == np.float32(6143)
 
 
+@pytest.mark.parametrize(
+    "dtype, size", [("int8", 120), ("int32", 9), ("int32", 2**30), ("int64", 2**40), ("uint8", 200)]
+)
+def test_products_of_integers_are_exact_and_wrap(dtype: str, size: int) -> None:
+    generator = np.random.default_rng(0)
+    low = 0 if dtype == "uint8" else -size
+    a, b = (generator.integers(low, size, shape).astype(dtype) for shape in ((3, 50), (50, 4)))
+    left, right = values(a, b)
+    exact = a.astype(object) @ b.astype(object)
+    bits = 8 * a.dtype.itemsize
+    wrapped = [[(int(v) + 2 ** (bits - 1)) % 2**bits - 2 ** (bits - 1) for v in row] for row in exact]
+    expected = np.array(wrapped, np.int64).astype(dtype)
+    np.testing.assert_array_equal(run(graph.MatmulOp(left, right), a, b), expected)
+
+
 def test_matmul_of_batches() -> None:
     a, b = whole(2, 3, 4), whole(5, 4, seed=1)
     left, right = values(a, b)

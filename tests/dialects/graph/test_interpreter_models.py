@@ -355,6 +355,28 @@ def test_while_loops_end_by_their_condition(bound: int | None) -> None:
             run_module({"x": x}, build)
 
 
+def test_values_that_nothing_reads_any_more_are_given_up() -> None:
+    """Inside a branch too: what its region reads lives until it has run; nested regions' own values are not the block's."""
+    x = np.arange(4, dtype=np.float32)
+
+    def build(b: Builder) -> list[SSAValue]:
+        c, value = b.block.args
+        outer = b(graph.UnaryOp(value, kind="neg"))
+        twice = b(graph.BinaryOp(outer, outer, kind="add"))
+
+        def nested(inner: Builder) -> Sequence[SSAValue]:
+            again = inner(graph.UnaryOp(outer, kind="neg"))
+            deeper = inner.region([], lambda deep: [deep(graph.BinaryOp(again, twice, kind="add"))])
+            other = inner.region([], lambda deep: [deep(graph.UnaryOp(outer, kind="abs"))])
+            return [inner(graph.IfOp(c, [value.type], deeper, other))]
+
+        b(graph.UnaryOp(value, kind="abs"))
+        return [b(graph.IfOp(c, [value.type], b.region([], nested), b.region([], nested))), twice]
+
+    made, twice = run_module({"c": np.array(True), "x": x}, build)
+    assert made.tolist() == (-x).tolist() and twice.tolist() == (-2 * x).tolist()
+
+
 class Scaled:
     """A plugin: its operand times a parameter."""
 
