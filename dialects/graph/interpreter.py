@@ -28,7 +28,7 @@ from stepwell.dialects.graph import (
     interpreter_transform,
 )
 from stepwell.dialects.graph.extents import Extent
-from stepwell.dialects.graph.interpretation import Results, RunOp, Settings, Table, Weights
+from stepwell.dialects.graph.interpretation import Exchange, Results, RunOp, Settings, Table, Weights
 from stepwell.dialects.graph.interpreter_elementwise import ORACLE
 from stepwell.dialects.graph.ops_control import IfOp, LoopOp
 from stepwell.dialects.graph.ops_fusion import FusionOp, YieldOp
@@ -70,12 +70,14 @@ def interpret(
     *,
     float64: bool = False,
     run_op: RunOp | None = None,
+    exchange: Exchange | None = None,
 ) -> dict[str, Array]:
-    """Run `func.func @main`: arrays by input name to arrays by output name (the `stepwell.name` attributes).
+    """Run `func.func @main`: arrays by input name to arrays by output name (the `stepwell.name` attributes). `exchange` runs collectives of
+    several ranks (`ranks.interpret_ranks`).
 
     UsageError when an input is missing, unknown or of another shape or type."""
     main = main_function(module)
-    settings = Settings(weights, float64, run_op)
+    settings = Settings(weights, float64, run_op, exchange)
     names = argument_names(main)
     unknown = [name for name in inputs if name not in names]
     if unknown:

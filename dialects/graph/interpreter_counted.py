@@ -123,7 +123,9 @@ def _collective(op: CollectiveOp, operands: Sequence[Array], settings: Settings)
         return (operands[0],)
     if settings.exchange is None:
         raise ModelError(
-            f"the group has {len(op.group)} ranks, one is run", where=op.name, hint="run all of them: interpret_ranks"
+            f"the group has {len(op.group)} ranks, one is run",
+            where=op.name,
+            hint="run all of them: dialects.graph.ranks.interpret_ranks",
         )
     return (settings.exchange(op, operands[0]),)
 
