@@ -43,6 +43,8 @@ class WeightStore:
     ) -> None:
         self._arrays: dict[str, Array] = dict(arrays or {})
         self._hashes: dict[str, str] = {}
+        self.computed: set[str] = set()
+        """Names of the weights that passes added: no file holds them yet."""
         self.origin = origin
         self.files = tuple(files)
         """The files that the arrays come from."""
@@ -69,7 +71,9 @@ class WeightStore:
 
     def add_by_content(self, name: str, array: Array) -> WeightAttr:
         """Store `array` as `name#` and the first digits of its hash, and return its reference: the same values always get the same name."""
-        return self.add(f"{name}#{sha256_of(array)[:CONTENT_DIGITS]}", array)
+        reference = self.add(f"{name}#{sha256_of(array)[:CONTENT_DIGITS]}", array)
+        self.computed.add(reference.source.data)
+        return reference
 
     def array(self, name: str) -> Array:
         """The stored array; ModelError with the names that are there."""

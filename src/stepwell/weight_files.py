@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from xdsl.dialects.builtin import ModuleOp, StringAttr
+from xdsl.ir import Attribute
 
 from stepwell.dialects.graph import WeightAttr
 from stepwell.frontends.weights import WeightStore
@@ -16,20 +18,28 @@ NAMED_BY = "stepwell.weights"
 def save_weights(module: ModuleOp, weights: WeightStore, path: Path, folder: Path) -> None:
     """Write the weights that `module` refers to, and name their file in it, relative to `folder`, where its text will lie. References whose
     hash is not that of the values (weights were made up: `random:SEED`) get it, so that what was written is what they find."""
-    references = [
-        (held, key, value)
-        for op in module.walk()
-        for held in (op.properties, op.attributes)
-        for key, value in held.items()
-        if isinstance(value, WeightAttr)
-    ]
     saved = WeightStore()
-    for held, key, value in references:
+    for held, key, value in list(_references(module)):
         stored = saved.add(value.source.data, weights.stored(value))
         if stored.sha256 != value.sha256:
             held[key] = WeightAttr(value.source, stored.sha256, value.type, value.steps)
     saved.save(path)
     module.attributes[NAMED_BY] = StringAttr(os.path.relpath(path, folder))
+
+
+def _references(module: ModuleOp) -> Iterator[tuple[dict[str, Attribute], str, WeightAttr]]:
+    """Every reference to a weight, with where it stands."""
+    for op in module.walk():
+        for held in (op.properties, op.attributes):
+            for key, value in held.items():
+                if isinstance(value, WeightAttr):
+                    yield held, key, value
+
+
+def unsaved_weights(module: ModuleOp, weights: WeightStore | None) -> list[str]:
+    """The names of weights that passes have added to `weights` and `module` refers to."""
+    computed = weights.computed if weights is not None else set()
+    return sorted({value.source.data for _, _, value in _references(module)} & computed)
 
 
 def keep_weights_found(module: ModuleOp, source: Path, folder: Path) -> None:

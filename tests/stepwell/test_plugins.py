@@ -154,6 +154,43 @@ def test_the_table_of_passes_judges_a_plugin_by_its_own_tests(
         pass_table(["--plugin", "nobody"])
 
 
+ADDING = """
+    import numpy as np
+    from xdsl.universe import Universe
+    from stepwell.dialects import graph
+    from stepwell.passes import Rewriter, rewrite
+
+    @rewrite("acme-add", level="graph", meaning="changes", recursive=False)
+    def add(op: graph.UnaryOp, rewriter: Rewriter) -> None:
+        one = rewriter.add_weight(np.ones(op.result.type.get_shape(), np.float32), "one")
+        rewriter.replace(op, graph.BinaryOp(op.operand, one.result, kind="add"))
+
+    UNIVERSE = Universe(all_passes={"acme-add": lambda: add})
+"""
+
+
+@pytest.mark.parametrize("source", [[], ["--weights", "random:0"]])
+def test_added_weights_travel_with_the_text(source: list[str], install: Install, tmp_path: Path) -> None:
+    """Made up weights or none: what a pass added is in the file, and is never made up; without a file a warning says so."""
+    install(ADDING)
+    network = tmp_path / "n.mlir"
+    network.write_text(
+        MODULE.replace("return %x", "return %y").replace(
+            "{\n", '{\n  %y = graph.unary relu %x : tensor<2xf32> -> tensor<2xf32> loc("act")\n', 1
+        )
+    )
+    kept, out = tmp_path / "n.safetensors", tmp_path / "out.mlir"
+    run = ["stepwell-opt", str(network), "-p", "acme-add", *source]
+    status, text, said = call(run)
+    assert status == 0 and "one#" in text
+    assert said.startswith("warning: 1 weights that passes added are not kept: one#") and "--weights-out" in said
+    assert call([*run, "--weights-out", str(kept), "-o", str(out)]) == (0, "", "")
+    lowered = ["stepwell-opt", str(out), "-p", "graph-remove-dead", "--check-semantics"]
+    assert call(lowered)[0] == 0
+    status, _, said = call([*lowered, "--weights", "random:0"])
+    assert status == 3 and "a pass computed this weight, and random:0 cannot make it up" in said
+
+
 # --- ops
 
 

@@ -42,7 +42,7 @@ from stepwell.runtime.errors import ComparisonError, InternalError, ModelError, 
 from stepwell.source import SourceMap, parse_text, verify_text
 from stepwell.target import choose_target, target_of
 from stepwell.universe import installed_universe, make_context
-from stepwell.weight_files import keep_weights_found, save_weights
+from stepwell.weight_files import keep_weights_found, save_weights, unsaved_weights
 
 MLIR_SPELLINGS = ("-split-input-file", "-verify-diagnostics", "-allow-unregistered-dialect")
 """mlir-opt takes one dash or two."""
@@ -326,6 +326,10 @@ class StepwellOpt(xDSLOptMain):
         output = Path(self.args.output_file).parent if self.args.output_file else Path()
         if not self.args.weights_out:
             keep_weights_found(module, self.folder, output)
+            lost = unsaved_weights(module, self.ctx.weights)
+            if lost:
+                told = f"{len(lost)} weights that passes added are not kept: {', '.join(lost[:3])}"
+                print(f"warning: {told}; keep them with --weights-out FILE.safetensors", file=sys.stderr)
             return
         if self.ctx.weights is None:
             raise UsageError(
