@@ -22,6 +22,7 @@ from stepwell.codegen.objects import (
     undefined_symbols,
 )
 from stepwell.codegen.targets import CPU_LEVELS, supports
+from stepwell.runtime import cpu_pool
 from stepwell.runtime.cpu_pool import Pool
 from stepwell.runtime.elf import Image
 from stepwell.runtime.errors import InternalError, UsageError
@@ -119,6 +120,35 @@ def test_kernels_see_what_the_record_before_wrote(image: Image) -> None:
         program.run()
     program.stop()
     assert list(counters) == [10000, 10000, 5000, 5000]
+
+
+def test_a_worker_that_never_comes_delays_nobody(image: Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three threads are announced, the caller is alone."""
+    monkeypatch.setattr(cpu_pool, "_start", lambda entry, context, workers: len(workers))
+    counters = np.zeros(37, np.int64)
+    program = Program(image, [(0, np.array([counters.ctypes.data, 1], np.int64), 37)] * 3, 4)
+    for _ in range(20):
+        program.run()
+    program.stop()
+    assert set(counters) == {60}
+
+
+@pytest.mark.parametrize("grain", [1, 3, 36, 37, 100])
+@pytest.mark.parametrize("threads", [1, 2, 4])
+def test_any_grain_and_any_part_of_the_records(image: Image, threads: int, grain: int) -> None:
+    """Each tile of the records [first, last) once, nothing of the others."""
+    counters = np.zeros((4, 37), np.int64)
+    slots = [np.array([row.ctypes.data, 1], np.int64) for row in counters]
+    program = Program(
+        image, [(0, slot, tiles) for slot, tiles in zip(slots, (37, 5, 0, 20), strict=True)], threads, grain
+    )
+    expected = np.zeros_like(counters)
+    for first, last in [(0, 4), (1, 2), (3, 4), (2, 2), (2, 3), (0, 1), (1, 4)] * 5:
+        program.run(first, last)
+        for row, tiles in list(enumerate((37, 5, 0, 20)))[first:last]:
+            expected[row, :tiles] += 1
+    program.stop()
+    np.testing.assert_array_equal(counters, expected)
 
 
 def test_workers_stop_without_a_run(image: Image) -> None:

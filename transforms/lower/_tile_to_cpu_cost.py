@@ -14,9 +14,9 @@ from stepwell.dialects import tile
 
 PRODUCTS_PER_NS = 48
 """Fused multiply-adds of `tile.mma`."""
-ELEMENTS_PER_NS = 4
+ELEMENTS_PER_NS = 8
 """Elements loaded, stored or computed by one op outside of it."""
-PIECE_NS = 5000
+PIECE_NS = 4000
 """What a thread takes at once: to hand work and its results from core to core costs some hundred nanoseconds to one microsecond."""
 GROUP_BYTES = 768 * 1024
 """Rows of A that stay in the second-level cache (1 MiB and more on x86-64-v3 machines) while the weight panels pass by."""
