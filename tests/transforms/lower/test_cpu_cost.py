@@ -7,7 +7,7 @@ from xdsl.parser import Parser
 
 from stepwell.dialects import tile
 from stepwell.testing.cpu_kernels import map_text, pool_text, product_text
-from stepwell.transforms.lower._tile_to_cpu_cost import PIECE_NS, grain_of, tile_cost
+from stepwell.transforms.lower._tile_to_cpu_cost import PIECE_NS, Extents, grain_of, tile_cost
 from stepwell.universe import make_context
 
 
@@ -20,7 +20,7 @@ def kernel_of(text: str) -> tile.KernelOp:
 def cost_and_grain(text: str, source: tuple[int, ...]) -> tuple[float, int]:
     """For a first operand of these extents."""
     kernel = kernel_of(text)
-    extents = {kernel.inputs[0]: source}
+    extents: Extents = {kernel.inputs[0]: source}
     return tile_cost(kernel, extents), grain_of(kernel, extents)
 
 
