@@ -35,7 +35,12 @@ def _onnx(path: Path, request: Request) -> Imported:
     from stepwell.frontends.onnx import import_onnx
 
     module, store = import_onnx(path, shapes=request.shapes, outputs=request.outputs, events=request.events)
-    return module, open_weights(request.weights) if request.weights else store
+    if not request.weights:
+        return module, store
+    chosen = open_weights(request.weights)
+    if chosen is not request.weights:
+        chosen.files = (*chosen.files, *store.files)
+    return module, chosen
 
 
 def _caffe(path: Path, request: Request) -> Imported:

@@ -50,6 +50,7 @@ def test_compile_keeps_the_model_and_its_external_data(model: Path, tmp_path: Pa
     link.symlink_to(data)
     for output in [*aliases(model), str(data), str(link)]:
         refused(["stepwell", "compile", str(model), "--target", "cpu", "-o", output], tmp_path)
+    refused(["stepwell", "compile", str(model), "--weights", "random:0", "-o", str(data)], tmp_path)
 
 
 def test_compile_keeps_a_module_its_weights_and_a_plan(model: Path, tmp_path: Path) -> None:

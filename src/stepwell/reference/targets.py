@@ -10,7 +10,10 @@ from stepwell.levels import ALLOWED
 from stepwell.passes import REWRITE_LIMIT, REWRITES_EACH, REWRITES_PER_OP, SWEEP_LIMIT
 from stepwell.pipeline_value import pipeline
 from stepwell.reference.markdown import escape, first_sentence, page, table
+from stepwell.reproducers import FOLDER, VARIABLE
 from stepwell.runtime import errors
+from stepwell.runtime.program import MAX_BYTES
+from stepwell.source import DEEPEST, LARGEST_LITERAL
 from stepwell.transforms import pipelines
 from stepwell.universe import UNIVERSE
 
@@ -43,7 +46,12 @@ def target_page() -> str:
         "## Limits",
         table(["limit", "value"], _limits()),
         "## Exit codes",
+        "One error goes to standard error, beginning with `error: `; `--debug` shows the traceback too.",
         table(["code", "means"], [["0", "done"], *_exit_codes()]),
+        f"A failure by our fault (70) leaves one file, whose path the error names: the module with a RUN line that fails again, or the words of the "
+        f"command and the traceback. It goes to `{FOLDER}` in the working directory, or to the folder that the environment variable `{VARIABLE}` "
+        f"or the option `--reproducer-dir` of `stepwell-opt` names. No command writes over a file that it reads, whatever "
+        f"its name: that is a mistake of usage (2), as is an output that cannot be written.",
     )
 
 
@@ -90,6 +98,9 @@ def _limits() -> Iterator[list[str]]:
     ]
     yield ["rewrites in a row from one op", f"{REWRITES_PER_OP:,} (the ops of the module, if that is more)"]
     yield ["walks of `@rewrite` over the module that each change it", f"{SWEEP_LIMIT}"]
+    yield ["levels that regions, types and attributes of a text nest", f"{DEEPEST}"]
+    yield ["elements of a dense literal in a text", f"{LARGEST_LITERAL:,}"]
+    yield ["arena, constants or a binding of a plan", f"{MAX_BYTES:,} bytes"]
 
 
 def _exit_codes() -> Iterator[list[str]]:
