@@ -7,8 +7,10 @@ from math import sqrt
 
 import numpy as np
 from google.protobuf.message import Message
+from xdsl.dialects.builtin import i64
 from xdsl.ir import SSAValue
 
+from stepwell.dialects import graph
 from stepwell.dialects.numpy_types import Array
 from stepwell.frontends.caffe.layer import CaffeBuilder
 from stepwell.frontends.emitter import Unsupported, shape_of
@@ -81,3 +83,14 @@ def _variances(parameters: Message) -> Array:
     if len(given) not in (1, 4):
         raise Unsupported(f"there are {len(given)} variances: one or four are needed")
     return np.asarray(given * (4 // len(given)), np.float32)
+
+
+def roi_pooling(build: CaffeBuilder, layer: Message, bottoms: Sequence[SSAValue]) -> list[SSAValue]:
+    """ROIPooling (Fast R-CNN): the maxima of a grid over each box; rows of the second bottom are image, x1, y1, x2, y2."""
+    x, rois = bottoms
+    parameters = layer.roi_pooling_param
+    rows = build.reshape(rois, [shape_of(rois)[0], 5])
+    images = build.cast(build.reshape(build.cut(rows, 1, 0, 1), [shape_of(rois)[0]]), i64)
+    size = [parameters.pooled_h, parameters.pooled_w]
+    op = graph.RoiPoolOp(x, build.cut(rows, 1, 1, 5), images, kind="max", extents=size, scale=parameters.spatial_scale)
+    return [build.emit(op)]

@@ -148,3 +148,21 @@ def batch_reindex(build: CaffeBuilder, layer: Message, bottoms: Sequence[SSAValu
     x, order = bottoms
     indices = build.reshape(build.cast(order, i64), [prod(shape_of(order)), 1])
     return [build.emit(graph.GatherOp(x, indices, dims=[0]))]
+
+
+def interp(build: CaffeBuilder, layer: Message, bottoms: Sequence[SSAValue]) -> list[SSAValue]:
+    """Interp (DeepLab, PSPNet): linear interpolation with the corners aligned, to an extent that is given or follows from the factors."""
+    x, parameters = bottoms[0], layer.interp_param
+    begin, end = parameters.pad_beg, parameters.pad_end
+    if begin > 0 or end > 0 or len(shape_of(x)) != 4:
+        raise Unsupported("pads must not be positive, and the bottom must have four dims")
+    for dim in (2, 3):
+        x = build.cut(x, dim, -begin, shape_of(x)[dim] + end)
+    wanted = [parameters.height, parameters.width]
+    if len(bottoms) > 1:
+        wanted = list(shape_of(bottoms[1])[2:])
+    elif not all(wanted):
+        shrunk = [(extent - 1) // parameters.shrink_factor + 1 for extent in shape_of(x)[2:]]
+        wanted = [extent + (extent - 1) * (parameters.zoom_factor - 1) for extent in shrunk]
+    scales = [after / before for after, before in zip(wanted, shape_of(x)[2:], strict=True)]
+    return [build.emit(graph.ResizeOp(x, mode="linear", extents=wanted, scales=scales, coordinates="align_corners"))]

@@ -81,6 +81,30 @@ def _convolved(build: CaffeBuilder, layer: Message, x: SSAValue) -> SSAValue:
     return _biased(build, layer, result)
 
 
+def deconvolution(build: CaffeBuilder, layer: Message, bottoms: Sequence[SSAValue]) -> list[SSAValue]:
+    """Deconvolution: the adjoint of a convolution with these parameters."""
+    results = []
+    for x in bottoms:
+        kernel, strides, pads, dilations = _geometry(layer, x)
+        parameters, channels = layer.convolution_param, shape_of(x)[1]
+        if channels % parameters.group or parameters.num_output % parameters.group:
+            raise Unsupported(
+                f"{channels} channels and {parameters.num_output} outputs are not divided by group {parameters.group}"
+            )
+        filter = build.blob(layer, 0, [channels, parameters.num_output // parameters.group, *kernel])
+        spans = [(k - 1) * dilation + 1 for k, dilation in zip(kernel, dilations, strict=True)]
+        extents = [
+            (e - 1) * s + span - 2 * p for e, s, span, p in zip(shape_of(x)[2:], strides, spans, pads, strict=True)
+        ]
+        sides = [*pads, *pads]
+        op = graph.ConvTransposeOp(
+            x, filter, strides=strides, pads=sides, dilations=dilations, extents=extents, groups=parameters.group
+        )
+        result = build.emit(op)
+        results.append(_biased(build, layer, result))
+    return results
+
+
 def _biased(build: CaffeBuilder, layer: Message, result: SSAValue) -> SSAValue:
     parameters = layer.convolution_param
     if not parameters.bias_term:

@@ -121,6 +121,16 @@ def test_pools_round_up_as_caffe_does(kernel: int, stride: int, pad: int, extent
     np.testing.assert_allclose(result, _pooled(x, kernel, stride, pad, mean), rtol=1e-6, atol=1e-6)
 
 
+def test_convolution_and_its_adjoint() -> None:
+    """<conv(x), y> = <x, deconv(y)> for the same filter, stride, pad and groups."""
+    x, y, filter = _floats(2, 4, 9, 7), _floats(2, 6, 5, 4), _floats(6, 2, 3, 3)
+    text = "num_output: {} kernel_size: 3 stride: 2 pad: 1 group: 2 bias_term: false"
+    (there,) = _run(f'type: "Convolution" convolution_param {{ {text.format(6)} }}', x, blobs=[filter])
+    (back,) = _run(f'type: "Deconvolution" convolution_param {{ {text.format(4)} }}', y, blobs=[filter])
+    assert (there.shape, back.shape) == (y.shape, x.shape)
+    np.testing.assert_allclose((there * y).sum(), (x * back).sum(), rtol=1e-4)
+
+
 def test_convolution_with_bias_and_unequal_kernel() -> None:
     x, filter, bias = _floats(1, 3, 5, 6), _floats(2, 3, 1, 2), _floats(2)
     layer = 'type: "Convolution" convolution_param { num_output: 2 kernel_h: 1 kernel_w: 2 }'
@@ -243,3 +253,23 @@ def test_unpooling_puts_maxima_back() -> None:
     (back,) = _run('type: "Upsample" upsample_param { scale: 2 }', values, positions)
     wanted = np.where(x == values.repeat(2, 2).repeat(2, 3), x, 0)
     np.testing.assert_array_equal(back, wanted)
+
+
+def test_interpolation_keeps_the_corners() -> None:
+    x = _floats(1, 2, 3, 4)
+    (result,) = _run('type: "Interp" interp_param { zoom_factor: 2 }', x)
+    assert result.shape == (1, 2, 5, 7)
+    np.testing.assert_allclose(result[:, :, ::2, ::2], x, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(result[:, :, 0, 1], (x[:, :, 0, 0] + x[:, :, 0, 1]) / 2, rtol=1e-5, atol=1e-6)
+    (given,) = _run('type: "Interp" interp_param { height: 9 width: 2 pad_end: -1 }', x)
+    np.testing.assert_allclose(given[:, :, 0, 0], x[:, :, 0, 0], rtol=1e-6)
+    np.testing.assert_allclose(given[:, :, 8, 1], x[:, :, 1, 2], rtol=1e-6)
+
+
+def test_maxima_of_a_box() -> None:
+    x = _floats(2, 3, 8, 8)
+    layer = 'type: "ROIPooling" roi_pooling_param { pooled_h: 2 pooled_w: 2 spatial_scale: 0.5 }'
+    (result,) = _run(layer, x, _f32([[1, 0, 0, 14, 14], [0, 4, 4, 10, 10]]))
+    assert result.shape == (2, 3, 2, 2)
+    np.testing.assert_array_equal(result[0], x[1].reshape(3, 2, 4, 2, 4).max((2, 4)))
+    np.testing.assert_array_equal(result[1], x[0, :, 2:6, 2:6].reshape(3, 2, 2, 2, 2).max((2, 4)))
