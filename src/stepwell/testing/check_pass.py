@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
+import numpy as np
+from numpy.typing import ArrayLike
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Operation
 from xdsl.passes import ModulePass
-from xdsl.utils.exceptions import PassFailedException
+from xdsl.utils.exceptions import PassFailedException, VerifyException
 
 from stepwell.driver import check_pass_level, passes_of
-from stepwell.execute import NotExecutable
+from stepwell.execute import NotExecutable, interpret
 from stepwell.levels import LEVELS, check_level, level_of, op_name, strangers
 from stepwell.modules import weights_of
 from stepwell.passes import StepwellContext, StepwellPass, names_of
 from stepwell.printing import module_text
 from stepwell.remarks import Remark
-from stepwell.runtime.errors import InternalError, StepwellError
+from stepwell.runtime.errors import ComparisonError, InternalError, ModelError, StepwellError
 from stepwell.semantics import assert_same_meaning
-from stepwell.signature import signature_of
+from stepwell.signature import Array, signature_of
 from stepwell.source import SourceMap, parse_text
 from stepwell.testing.activity import tell
+from stepwell.testing.meaning import difference
 from stepwell.testing.name_flow import flow_of, misplaced
 from stepwell.universe import make_context
+
+Reference = Callable[[dict[str, Array]], Mapping[str, ArrayLike]]
+"""What a network computes after a pass that changes it: arrays by input name to arrays by output name."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,8 @@ def check_pass(
     ctx: StepwellContext | None = None,
     *,
     seed: int = 0,
+    reference: Reference | None = None,
+    rtol: float = 1e-5,
 ) -> list[PassReport]:
     """Apply the pass to each module (the modules stay as they are) and raise AssertionError for the first property that does not hold. The
     report lists the properties that were checked.
@@ -50,15 +58,16 @@ def check_pass(
     The properties: the result verifies; it is the same in a second run; it survives a round trip through both syntaxes; a second
     application changes nothing, where the pass says that it is idempotent; no op loses its source names and no name is invented; new ops carry the names of what they
     stand among (graph and linalg); the result is at a level that the ladder knows; it means what the pass's `meaning` says, unless that is `changes`
-    (executed with inputs made from `seed`, where this machine can execute the result); or else the pass refuses with a reason, and then the
-    module is as it was.
+    (executed with inputs made from `seed`, where this machine can execute the result); it gives what `reference` gives for those inputs, arrays
+    by name, within `rtol` of the largest result (for a pass that changes what the network computes); or else the pass refuses with a reason,
+    and then the module is as it was.
 
     Weights are those of `ctx`, else the module's own (`import_model` keeps them with it). UsageError for a module that is not at the pass's level."""
     made = passes_of(pass_)[0] if isinstance(pass_, str) else pass_
     listed = [modules] if isinstance(modules, ModuleOp) else list(modules)
     for module in listed:
         check_pass_level(made, module)
-    reports = [_Check(made, module, _context(ctx, module), seed).run() for module in listed]
+    reports = [_Check(made, module, _context(ctx, module), seed, reference, rtol).run() for module in listed]
     for report in reports:
         tell(report.pass_name, report.changed)
     return reports
@@ -81,6 +90,8 @@ class _Check:
     module: ModuleOp
     ctx: StepwellContext
     seed: int
+    reference: Reference | None
+    rtol: float
 
     def run(self) -> PassReport:
         self.module.verify()
@@ -101,6 +112,10 @@ class _Check:
                 holds()
             except NotExecutable:  # this machine cannot run the module: a property less is reported
                 continue
+            except (VerifyException, ModelError) as error:
+                if name not in OF_THE_TEXT:
+                    raise
+                raise AssertionError(f"{self.pass_.name}: {name}: {error}") from error
             held.append(name)
         return PassReport(self.pass_.name, module_text(after) != before, "", self.remarks(seen), tuple(held))
 
@@ -121,6 +136,8 @@ class _Check:
             found.append(("idempotent", lambda: self.idempotent(after)))
         if self.pass_.meaning != "changes":
             found.append((f"meaning: {self.pass_.meaning}", lambda: self.meaning(after)))
+        if self.reference is not None:
+            found.append(("reference", lambda: self.equals_reference(after)))
         return found
 
     def name_properties(self, after: ModuleOp, old: set[Operation]) -> list[tuple[str, Callable[[], None]]]:
@@ -183,7 +200,22 @@ class _Check:
             what=self.pass_.name,
         )
 
+    def equals_reference(self, after: ModuleOp) -> None:
+        assert self.reference is not None
+        inputs = signature_of(self.module).random_inputs(self.seed)
+        wanted = {name: np.asarray(array) for name, array in self.reference(inputs).items()}
+        given = interpret(after, inputs, weights=self.ctx.weights)
+        where = f"{self.pass_.name}, beside its reference"
+        if set(wanted) != set(given):
+            raise ComparisonError(f"the outputs are {sorted(given)}, the reference gives {sorted(wanted)}", where=where)
+        for name, array in wanted.items():
+            reason = difference(array, given[name], "rounds", rtol=self.rtol)
+            if reason:
+                raise ComparisonError(f"output '{name}': {reason}", where=where)
 
+
+OF_THE_TEXT = ("verifies", "round trip", "level")
+"""Properties that a module's own errors are about; elsewhere they are about what the caller gave."""
 STRUCTURE = frozenset({"builtin.module", "func.func", "func.return", "plan.program"})
 """Ops that stand for no node of the network."""
 NAMES_FLOW = frozenset({"graph", "linalg"})

@@ -6,7 +6,7 @@
   as at most `SPREAD` times the largest result, and NaN and infinite elements must be at the same places. Where values on the way are kept in a
   coarser type (`between`: its unit roundoff), a sum that comes out differently may be rounded to its neighbour there.
 - `rounds`: within `rtol` of the largest result.
-- `changes`: anything; such a pass brings a reference of its own.
+- `changes`: anything; what such a pass computes is compared with a reference where one is given (`check_pass(..., reference=)`).
 """
 
 from __future__ import annotations

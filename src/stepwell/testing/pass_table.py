@@ -2,7 +2,8 @@
 
 IR tests are the RUN lines under `tests/`: run here, with an observer that notes which passes changed the module (or, where the pass only
 verifies, found it right), which refused or said `missed`, and which remarks they left. The solo run and its properties are `check_pass` on the example network, brought to where its
-pipeline applies the pass.
+pipeline applies the pass. Passes of installed plugins are listed behind ours and are judged by their own tests: `python -m stepwell.testing.pass_table
+--plugin NAME --tests FOLDER`.
 """
 
 from __future__ import annotations
