@@ -18,7 +18,12 @@ import stepwell
 from stepwell.codegen.targets import CPU_LEVELS, supports
 
 Array = np.ndarray[Any, Any]
-LEVELS = [pytest.param(name, marks=() if supports(t) else pytest.mark.skip) for name, t in CPU_LEVELS.items()]
+HERE = [name for name, target in CPU_LEVELS.items() if supports(target)]
+LEVELS = [
+    pytest.param(name, marks=() if name in HERE[:1] else pytest.mark.slow if name in HERE else pytest.mark.skip)
+    for name in CPU_LEVELS
+]
+"""The best level of this machine always, the others among the slow tests."""
 every_level = pytest.mark.parametrize("level", LEVELS)
 RNG = np.random.default_rng(0)
 BOOL, F16, F32, F64 = TensorProto.BOOL, TensorProto.FLOAT16, TensorProto.FLOAT, TensorProto.DOUBLE
