@@ -56,8 +56,8 @@ def convolve(x: Array, filter: Array, strides: Ints, begins: Ints, dilations: In
     results = []
     for group in range(groups):
         part = windows[(slice(None),) * (1 + rank) + (slice(group * per_group, (group + 1) * per_group),)]
-        rows = np.moveaxis(part, 1 + rank, -1).reshape(x.shape[0] * int(np.prod(out, dtype=np.int64)), -1)
-        columns = filter[group * outputs : (group + 1) * outputs].reshape(outputs, -1).T
+        rows = np.moveaxis(part, 1 + rank, -1).reshape(x.shape[0] * prod(out), prod(kernel) * per_group)
+        columns = filter[group * outputs : (group + 1) * outputs].reshape(outputs, prod(kernel) * per_group).T
         results.append(product(rows, columns))
     return np.concatenate(results, axis=-1).reshape(x.shape[0], *out, filter.shape[0])
 

@@ -15,20 +15,24 @@ becomes
 }
 ```
 
-The chain ends where a value has several users, is a network output, or meets an op that is not elementwise. Nothing is rounded differently:
+The chain ends where a value has several users, is a network output, or meets an op that is not elementwise or whose operand or result would
+take the product out of its tiles. Nothing is rounded differently:
 the ops are the same, only their results stay in registers.
 """
 
 from __future__ import annotations
 
 from xdsl.dialects import func
+from xdsl.dialects.builtin import f16, f32
 from xdsl.ir import Operation
 
 from stepwell.dialects import graph
 from stepwell.passes import Rewriter, names_of, rewrite
 from stepwell.transforms.graph._outline import outline
-from stepwell.transforms.graph._values import in_fusion, is_dead, users
+from stepwell.transforms.graph._values import element_of, in_fusion, is_dead, shape_of, users
 
+TILES = (f16, f32)
+"""Element types of products that kernels compute in tiles."""
 Epilogue = graph.UnaryOp | graph.BinaryOp | graph.CastOp
 
 
@@ -70,9 +74,34 @@ def _next(chain: list[Operation], residual: bool, no_fuse: tuple[str, ...]) -> t
         return None, "", ""
     if set(names_of(user)) & set(no_fuse):
         return None, f"{_name(user)} is excluded", "remove it from the option no-fuse"
+    if reason := _breaks_tiles(chain[0], user):
+        return (
+            None,
+            f"{_name(user)} {reason}",
+            "the product keeps its tiles, and matrix instructions where there are any",
+        )
     if isinstance(user, graph.BinaryOp) and not residual and _computed_operand(user, chain):
         return None, f"{_name(user)} has a computed second operand", "set the option residual to true"
     return user, "", ""
+
+
+def _breaks_tiles(root: Operation, user: Epilogue) -> str:
+    """Why a kernel of the root's tiles cannot hold `user` as well; empty where it can. A tile is rows and columns: an operand runs along all
+    of the rows or none, and what is written has elements of a product in f16 or f32."""
+    batched = isinstance(root, graph.MatmulOp) and len(shape_of(root.b)) > 2
+    if batched or element_of(root.results[0]) not in TILES:
+        return ""
+    if element_of(user.results[0]) not in TILES:
+        return f"makes elements of type {element_of(user.results[0])}"
+    assert isinstance(root, graph.ConvOp | graph.MatmulOp)
+    rank = len(shape_of(root.result))
+    column = 1 if isinstance(root, graph.ConvOp) and root.layout == "channels_first" else rank - 1
+    rows = {dim for dim in range(rank) if dim != column and shape_of(root.result)[dim] > 1}
+    for operand in user.operands:
+        along = rows & set(operand.owner.dims) if isinstance(operand.owner, graph.BroadcastOp) else rows
+        if along and along != rows:
+            return "has an operand that runs along some of the product's rows only"
+    return ""
 
 
 def _computed_operand(op: graph.BinaryOp, chain: list[Operation]) -> bool:

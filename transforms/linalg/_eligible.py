@@ -56,6 +56,9 @@ def mma_refusals(structure: Structure, target: str, *, tf32: bool = True) -> Ite
     if root is None or roles is None or not is_multiply_add(root):
         yield "it is no contraction"
         return
+    if not all(structure.extents):
+        yield "an extent is 0: there is nothing to multiply"
+        return
     if roles.batch:
         yield "the contraction is batched or depthwise: matrix products have one m, one n and one k"
         return

@@ -113,6 +113,10 @@ NESTS: dict[str, tuple[Callable[..., list[Any]], list[TensorType[Attribute]]]] =
     "product of doubles": (lambda a, b: [graph.MatmulOp(a, b)], [TensorType(f64, (3, 4)), TensorType(f64, (4, 5))]),
     "no elements": (lambda x: [graph.UnaryOp(x, kind="relu")], [TensorType(f32, (0, 4))]),
     "an empty sum": (lambda a, b: [graph.MatmulOp(a, b)], [TensorType(f16, (3, 0)), TensorType(f16, (0, 5))]),
+    "no filters": (
+        lambda x, w: [graph.ConvOp(x, w, strides=[1, 1], pads=[0] * 4, dilations=[1, 1])],
+        [TensorType(f32, (2, 8, 1, 4)), TensorType(f32, (0, 8, 1, 1))],
+    ),
     "line": (
         lambda x: [graph.PoolOp(x, kind="average", kernel=[3], strides=[2], pads=[1, 1])],
         [TensorType(f32, (2, 3, 9))],
