@@ -108,6 +108,12 @@ def test_a_refused_case_does_not_spoil_its_batch() -> None:
     assert outcomes[1].reason == "node 'node' (Ceil, inputs 'x0'): this operator is not supported"
 
 
+def test_cases_of_different_operator_sets_do_not_meet() -> None:
+    """Squeeze has its axes as an attribute before version 13, as an input since."""
+    old = Case("old", node_model("Squeeze", NodeSpec([X[None]], attributes={"axes": [0]}, opset=11)), {"x0": X[None]})
+    assert worker.run_batch("graph", [case("a"), old, case("b")]) == [Outcome("right")] * 3
+
+
 def test_our_own_faults_are_no_refusals(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(model: onnx.ModelProto) -> executors.Run:
         raise KeyError("lost")

@@ -20,14 +20,14 @@ class Suite:
 
     cases: Callable[[str], dict[str, Make]]
     group: Callable[[str], str]
-    together: int = 16
+    together: int
 
     def batches(self, names: list[str], known: Mapping[str, Outcome]) -> list[list[str]]:
-        """What is known to be right together, everything else alone: a batch in which one case fails has to be split."""
+        """What is known to be right all together, what nobody has run by groups, everything else alone: a batch in which a case fails has to be split."""
         groups: dict[str, list[str]] = {}
         for name in names:
-            right = name in known and known[name].status == "right"
-            groups.setdefault(self.group(name) if right or not known else name, []).append(name)
+            status = known[name].status if name in known else ""
+            groups.setdefault({"right": "", "": self.group(name)}.get(status, name), []).append(name)
         n = self.together
         return [group[i : i + n] for group in groups.values() for i in range(0, len(group), n)]
 
@@ -39,10 +39,10 @@ def kin(name: str) -> str:
 
 
 SUITES: Mapping[str, Suite] = {
-    "sweep": Suite(sweep_cases, kin, 40),
+    "sweep": Suite(sweep_cases, kin, 24),
     "nodes": Suite(lambda executor: node_tests(), lambda name: name, together=1),
 }
-"""`sweep`: what is kin together. `nodes`: each test is a model of its own."""
+"""`sweep`: 24 together. `nodes`: each test is a model of its own."""
 
 
 def recorded(path: Path, cases: Mapping[str, Make]) -> dict[str, Outcome]:

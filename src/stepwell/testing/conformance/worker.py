@@ -25,10 +25,12 @@ MEMORY = 12 << 30
 
 
 def run_batch(executor: str, cases: Sequence[Case]) -> list[Outcome]:
-    """An outcome for each case."""
-    refusals = {n: refusal for n, case in enumerate(cases) if len(cases) > 1 and (refusal := _import_refusal(case))}
-    left = iter(_run([case for n, case in enumerate(cases) if n not in refusals], executor))
-    return [refusals.get(n) or next(left) for n in range(len(cases))]
+    """An outcome for each case. One model imports one operator set: cases of different versions do not meet."""
+    outcomes = {n: refusal for n, case in enumerate(cases) if len(cases) > 1 and (refusal := _import_refusal(case))}
+    for opset in sorted({case.opset for case in cases}):
+        left = [n for n, case in enumerate(cases) if n not in outcomes and case.opset == opset]
+        outcomes |= dict(zip(left, _run([cases[n] for n in left], executor), strict=True))
+    return [outcomes[n] for n in range(len(cases))]
 
 
 def _run(cases: Sequence[Case], executor: str) -> list[Outcome]:
