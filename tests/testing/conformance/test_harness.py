@@ -123,6 +123,18 @@ def test_our_own_faults_are_no_refusals(monkeypatch: pytest.MonkeyPatch) -> None
     assert outcomes == [Outcome("fault", "KeyError: 'lost'")] * 2
 
 
+def test_denormals_may_be_zeros_on_a_machine_that_flushes_them() -> None:
+    tiny = np.array([1e-45, 1.0], np.float32)
+    whole = Case("a", node_model("Cast", NodeSpec([tiny], attributes={"to": 9})), {"x0": tiny})
+    ends = {
+        (executor, first): worker.compared(executor, whole, {"y": np.array([first, True])}).status
+        for executor in ("x86-64-v4", "graph")
+        for first in (False, True)
+    }
+    assert [pair for pair, status in ends.items() if status == "wrong"] == [("graph", False)]
+    assert worker.compared("x86-64-v4", whole, {"y": np.array([True, False])}).status == "wrong"
+
+
 def test_cases_travel_and_merge(tmp_path: Path) -> None:
     case("a").save(tmp_path / "case")
     again = load_case(tmp_path / "case")

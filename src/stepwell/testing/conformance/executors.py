@@ -47,7 +47,7 @@ EXECUTORS: Mapping[str, Executor] = {
 """Executors by the name that records and the command use."""
 
 FLUSHING = frozenset({"x86-64-v4", "x86-64-v3"})
-"""Executors for which denormals of f32 and f64 are zeros, as `docs/design/cpu-kernels.md` says."""
+"""Executors for whose arithmetic denormals of f32 and f64 are zeros, as `docs/design/cpu-kernels.md` says; what only moves or tests bits sees them."""
 
 VECTOR_BYTES: Mapping[str, int] = {"x86-64-v4": 64, "x86-64-v3": 32, "sm_90a": 16, "graph": 16}
 """Bytes of a vector: what the widths of the operator sweep stand beside."""
