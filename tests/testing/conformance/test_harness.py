@@ -184,6 +184,8 @@ def test_records_round_trip() -> None:
     assert {name: outcome.status for name, outcome in again.items()} == {n: o.status for n, o in OUTCOMES.items()}
     with pytest.raises(ValueError, match="there is no case Add/column/float64/"):
         read(text.replace("float32", "float64"), OUTCOMES)
+    long = "sum (graph.add : (tensor<3xui8>) -> tensor<3xui8>): elements of type ui8 are not lowered yet; cast to one of f16"
+    assert general(long) == "elements of type ui8 are not lowered yet"
     assert general("c0_node + c1_node: math.log: is gone") == "math.log: is gone"
 
 

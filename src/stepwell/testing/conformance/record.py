@@ -19,13 +19,13 @@ from stepwell.testing.conformance.case import BAD, Outcome, Status
 Outcomes = Mapping[str, Outcome]
 STATUSES: tuple[Status, ...] = ("right", "refused", "late", *BAD)
 _TYPE = re.compile(r"(\w+)(?:\[([^\]]*)\])?")
-_PLACE = re.compile(r"^(?:@?[\w.]+(?:(?:,| \+) [\w.]+)*(?: \([^)]*\))?|node '[^']*' \([^)]*\)): ")
+_PLACE = re.compile(r"^(?:@?[\w.]+(?:(?:,| \+) [\w.]+)*(?: \((?:[^()]|\([^()]*\))*\))?|node '[^']*' \([^)]*\)): ")
 _SHAPE = re.compile(r"<[^>]*>|\[[-\d, ]*\]|(?<=')[^']*(?=')")
 
 
 def general(reason: str) -> str:
-    """A reason without the place and the shapes of one case."""
-    return _SHAPE.sub("..", _PLACE.sub("", reason)).strip()
+    """A reason without the place and the shapes of one case, and without the advice."""
+    return _SHAPE.sub("..", _PLACE.sub("", reason)).partition("; ")[0].strip()
 
 
 def written(outcomes: Outcomes) -> str:
