@@ -170,7 +170,7 @@ OUTCOMES = {
 
 
 def test_records_round_trip() -> None:
-    text = written(OUTCOMES)
+    text = written(OUTCOMES, OUTCOMES)
     assert text.splitlines() == [
         "# right",
         "Add/column: float32 int8[1]",
@@ -182,6 +182,8 @@ def test_records_round_trip() -> None:
     ]
     again = read(text, OUTCOMES)
     assert {name: outcome.status for name, outcome in again.items()} == {n: o.status for n, o in OUTCOMES.items()}
+    more = [*OUTCOMES, "Add/column/float32/2x1"]
+    assert set(read(written(OUTCOMES, more), more)) == set(OUTCOMES), "a width that nobody ran is not promised"
     with pytest.raises(ValueError, match="there is no case Add/column/float64/"):
         read(text.replace("float32", "float64"), OUTCOMES)
     long = "sum (graph.add : (tensor<3xui8>) -> tensor<3xui8>): elements of type ui8 are not lowered yet; cast to one of f16"

@@ -72,7 +72,7 @@ def _report(
         print(f"error: {path} may only grow: {len(lost)} cases were better", file=sys.stderr)
     elif cases is not None:
         merged = {**known, **seen}
-        write_whole(path, written({name: merged[name] for name in cases if name in merged}))
+        write_whole(path, written({name: merged[name] for name in cases if name in merged}, cases))
     return int(bool(lost or bad))
 
 

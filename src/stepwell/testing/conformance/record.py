@@ -28,17 +28,17 @@ def general(reason: str) -> str:
     return _SHAPE.sub("..", _PLACE.sub("", reason)).partition("; ")[0].strip()
 
 
-def written(outcomes: Outcomes) -> str:
-    """The text of a record."""
+def written(outcomes: Outcomes, names: Iterable[str]) -> str:
+    """The text of a record. `names` are all cases that there are: brackets are left out only where every width of them ended alike."""
     blocks: dict[tuple[int, str], list[str]] = {}
     for name, outcome in outcomes.items():
         reason = "" if outcome.status == "right" else general(outcome.reason)
         blocks.setdefault((STATUSES.index(outcome.status), reason), []).append(name)
-    whole = _groups(outcomes)
+    whole = _groups(names)
     lines = []
-    for (status, reason), names in sorted(blocks.items()):
+    for (status, reason), alike in sorted(blocks.items()):
         lines.append(f"# {STATUSES[status]}" + (f": {reason}" if reason else ""))
-        lines += _lines(names, whole)
+        lines += _lines(alike, whole)
     return "\n".join(lines) + "\n"
 
 
