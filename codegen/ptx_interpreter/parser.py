@@ -25,6 +25,8 @@ from stepwell.codegen.ptx_interpreter.tokens import Tokens
 
 _BYTES = {"8": 1, "16": 2, "32": 4, "64": 8}
 _SPECIALS = frozenset(f"{name}.{axis}" for name in ("tid", "ntid", "ctaid", "nctaid") for axis in "xyz")
+_REGISTERS, _NESTING, _BYTES_LIMIT = 1 << 16, 64, 1 << 20
+"""How many registers a declaration may make, how deep scopes may nest, how many bytes a variable may have: more than any kernel has."""
 _LAUNCH_BOUNDS = frozenset({".maxntid", ".reqntid", ".minnctapersm", ".maxnreg"})
 
 
@@ -85,12 +87,12 @@ class _Parser(Tokens):
                         raise self.error("addresses of other than 64 bits")
                 case ".extern" | ".shared" as first:
                     self._shared(first)
-                case ".visible":
-                    self.take(".entry")
+                case ".visible" | ".entry" as first:
+                    if first == ".visible":
+                        self.take(".entry")
                     entry = self._entry()
-                    entries[entry.name] = entry
-                case ".entry":
-                    entry = self._entry()
+                    if entry.name in entries:
+                        raise self.error(f"the entry {entry.name} stands twice")
                     entries[entry.name] = entry
                 case other:
                     self.at -= 1
@@ -100,15 +102,30 @@ class _Parser(Tokens):
     def _shared(self, first: str) -> None:
         if first == ".extern":
             self.take(".shared")
-        alignment = self.integer() if self.accept(".align") else 0
+        alignment = self._alignment()
         size = self._bytes(self.word())
         name = self.word()
         count = 1
         if self.accept("["):
-            count = 0 if self.next.text == "]" else self.integer()
+            count = 0 if self.next.text == "]" else self._count()
             self.take("]")
         self.take(";")
         self.shared.append(Shared(name, size * count, alignment or size))
+
+    def _alignment(self) -> int:
+        """Of `.align N`; 0 where there is none."""
+        if not self.accept(".align"):
+            return 0
+        alignment = self.integer()
+        if alignment < 1 or alignment & (alignment - 1) or alignment > _BYTES_LIMIT:
+            raise self.error(f"an alignment of {alignment}")
+        return alignment
+
+    def _count(self) -> int:
+        count = self.integer()
+        if not 1 <= count <= _BYTES_LIMIT:
+            raise self.error(f"a variable of {count} elements")
+        return count
 
     def _bytes(self, type: str) -> int:
         size = _BYTES.get(type[2:]) if type[:2] in (".b", ".u", ".s", ".f") else None
@@ -138,14 +155,14 @@ class _Parser(Tokens):
         found, offset = [], 0
         while not self.accept(")"):
             self.take(".param")
-            alignment = self.integer() if self.accept(".align") else 0
+            alignment = self._alignment()
             size = self._bytes(self.word())
             while self.next.text in (".ptr", ".global", ".shared", ".align"):
                 if self.take().text == ".align":  # of what the pointer points at
                     self.integer()
             name, count = self.word(), 1
             if self.accept("["):
-                count = self.integer()
+                count = self._count()
                 self.take("]")
             unit = alignment or size
             offset = -(-offset // unit) * unit
@@ -156,10 +173,12 @@ class _Parser(Tokens):
 
     # --- bodies
 
-    def _body(self, scope: _Scope) -> None:
+    def _body(self, scope: _Scope, depth: int = 0) -> None:
+        if depth > _NESTING:
+            raise self.error(f"more than {_NESTING} scopes in each other")
         while not self.accept("}"):
             if self.accept("{"):
-                self._body(_Scope(scope))
+                self._body(_Scope(scope), depth + 1)
             elif self.accept(".reg"):
                 self._registers(scope)
             elif self.accept(".shared"):
@@ -185,7 +204,10 @@ class _Parser(Tokens):
             name = self.word()
             names = [name]
             if self.accept("<"):
-                names = [f"{name}{i}" for i in range(self.integer())]
+                count = self.integer()
+                if not 0 <= count <= _REGISTERS:
+                    raise self.error(f"{count} registers in one declaration")
+                names = [f"{name}{i}" for i in range(count)]
                 self.take(">")
             for each in names:
                 number = self.counts.get(width, 0)

@@ -75,7 +75,7 @@ def run_section(
     if len(launches) != len(program.launches):
         raise PlanError(f"the program has {len(program.launches)} launches, its module {len(launches)}")
     run = _Run(program, section, check_inputs(program, inputs, set()), complete=blocks == "all")
-    module = parse(bytes(section.code["ptx"]).decode() if ptx is None else ptx)
+    module = parse(text_of(section) if ptx is None else ptx)
     report = PtxReport()
     for number, (launch, known) in enumerate(zip(program.launches, launches, strict=True)):
         arguments = run.arguments(launch, known)
@@ -96,6 +96,14 @@ def run_section(
     run.copy_outputs()
     report.outputs = run.outputs()
     return report
+
+
+def text_of(section: Section) -> str:
+    """The PTX of a section; a PlanError where it is no text."""
+    try:
+        return bytes(section.code["ptx"]).decode()
+    except UnicodeDecodeError as error:
+        raise PlanError(f"not PTX: byte {error.start} is not UTF-8", where=f"{section.name}/code.ptx") from None
 
 
 def _three(extents: Sequence[int]) -> tuple[int, int, int]:

@@ -15,6 +15,10 @@ _TOKEN = re.compile(
 )
 
 
+_DIGITS = 24
+"""The longest text of a number, octal ones of 64 bits included."""
+
+
 @dataclass(frozen=True)
 class Token:
     """One word, number, string or mark."""
@@ -87,4 +91,10 @@ class Tokens:
         sign = -1 if self.accept("-") else 1
         if self.next.kind != "number" or "." in self.next.text:
             raise self.error(f"{self.next.text!r} where an integer is expected")
-        return sign * int(self.take().text.rstrip("U"), 0)
+        if len(self.next.text) > _DIGITS:
+            raise self.error("a number of more than 64 bits")
+        text = self.take().text.rstrip("U")
+        octal = text.isdigit() and len(text) > 1 and text[0] == "0"
+        if octal and not set(text) <= set("01234567"):
+            raise self.error(f"{text} is no octal number")
+        return sign * int(text, 8 if octal else 0)

@@ -23,7 +23,7 @@ from stepwell.build import build_section
 from stepwell.codegen.llvm_text import translate
 from stepwell.codegen.ptx_interpreter import PtxRefused
 from stepwell.codegen.ptx_interpreter.memory import INSTRUCTIONS
-from stepwell.codegen.ptx_interpreter.program import Extent, LaunchMemory, PtxReport, run_section
+from stepwell.codegen.ptx_interpreter.program import Extent, LaunchMemory, PtxReport, run_section, text_of
 from stepwell.codegen.targets import SM_90A
 from stepwell.dialects import plan as plan_dialect
 from stepwell.dialects.hopper.simulator.faults import Fault
@@ -87,7 +87,7 @@ def find_section(plan: Plan, name: str | None = None) -> Section:
 def ptx_of(plan: Plan | str | os.PathLike[str], section: str | None = None) -> str:
     """The PTX text of a plan."""
     held = plan if isinstance(plan, Plan) else read_plan(plan)
-    return bytes(find_section(held, section).code["ptx"]).decode()
+    return text_of(find_section(held, section))
 
 
 def launches_of(section: Section) -> list[LaunchMemory]:

@@ -41,7 +41,7 @@ def run(name: str, pattern: str, replacement: str, seed: int = 0, **changes: Any
         else:
             arguments.append(argument)
     output = GlobalBuffer.poisoned("output", launch.output // 4, np.uint32)
-    options = {"shared": launch.shared, "seed": seed, "limit": 200_000, **changes}
+    options = {"shared": launch.shared, "seed": seed, "limit": 20_000, **changes}
     run_entry(parse(text), "golden", [*arguments, output], (1, 1, 1), source="the test", **options)
     return output.values()
 
