@@ -46,7 +46,7 @@ def _addresses(bundle: Bundle, slot: int, base: int, mask: Mask) -> Array:
     """The address of each active thread."""
     count = len(bundle.active(mask))
     if slot < 0:
-        return np.full(count, base, np.uint64)
+        return np.full(count, base & 0xFFFFFFFFFFFFFFFF, np.uint64)
     return (bundle.values(slot, mask).astype(np.int64) + base).astype(np.uint64)
 
 

@@ -6,7 +6,7 @@ The program says where memory begins and not where it ends, so each launch comes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 from stepwell.codegen.ptx_interpreter.launch import Argument, run_entry
 from stepwell.codegen.ptx_interpreter.memory import INSTRUCTIONS
 from stepwell.codegen.ptx_interpreter.parser import parse
+from stepwell.codegen.ptx_interpreter.syntax import Entry, Module, Special
 from stepwell.dialects.hopper.simulator.faults import Fault
 from stepwell.dialects.hopper.simulator.launch import Blocks, Report, check_complete
 from stepwell.dialects.hopper.simulator.memory import POISON, GlobalBuffer, GlobalMemory
@@ -64,10 +65,11 @@ def run_section(
     blocks: Blocks = "all",
     seed: int = 0,
     limit: int = INSTRUCTIONS,
-    after_launch: Callable[[int, Report], None] | None = None,
+    persistent: int | None = None,
 ) -> PtxReport:
     """Execute `code.ptx` of a section (or the text `ptx` in its place) on `inputs` by name. With `blocks` other than `all` each launch runs only those, and
-    what the others would have written is zeros: then only what the chosen blocks wrote, and their faults, mean something. Raises a `Fault` that says where,
+    what the others would have written is zeros: then only what the chosen blocks wrote, and their faults, mean something. `persistent`: entries that ask for the size of their grid, so that a block does
+    many tiles, run with at most so many blocks. Raises a `Fault` that says where,
     PtxRefused, UsageErrors for inputs that do not fit."""
     if ptx is None and "ptx" not in section.code:
         raise PlanError(f"section {section.name} holds no PTX", hint="compile for sm_90a")
@@ -78,10 +80,10 @@ def run_section(
     module = parse(text_of(section) if ptx is None else ptx)
     report = PtxReport()
     for number, (launch, known) in enumerate(zip(program.launches, launches, strict=True)):
-        arguments = run.arguments(launch, known)
+        arguments, name = run.arguments(launch, known), program.kernels[launch.kernel]
         try:
             done = run_entry(
-                module, program.kernels[launch.kernel], arguments, _three(launch.grid), block=_three(launch.block), shared=launch.shared,
+                module, name, arguments, _grid(module, name, launch, persistent), block=_three(launch.block), shared=launch.shared,
                 blocks=blocks, seed=seed + number, source=" + ".join(launch.names), limit=limit,
             )  # fmt: skip
             if len(done.blocks) == done.grid:
@@ -91,8 +93,6 @@ def run_section(
             raise
         run.release(known.released)
         report.launches.append(done)
-        if after_launch is not None:
-            after_launch(number, done)
     run.copy_outputs()
     report.outputs = run.outputs()
     return report
@@ -104,6 +104,17 @@ def text_of(section: Section) -> str:
         return bytes(section.code["ptx"]).decode()
     except UnicodeDecodeError as error:
         raise PlanError(f"not PTX: byte {error.start} is not UTF-8", where=f"{section.name}/code.ptx") from None
+
+
+def _grid(module: Module, name: str, launch: host.Launch, persistent: int | None) -> tuple[int, int, int]:
+    grid = _three(launch.grid)
+    if persistent is None or name not in module.entries or not _asks_for_grid(module.entries[name]):
+        return grid
+    return min(grid[0], persistent), grid[1], grid[2]
+
+
+def _asks_for_grid(entry: Entry) -> bool:
+    return any(Special("nctaid.x") in instruction.operands for instruction in entry.instructions)
 
 
 def _three(extents: Sequence[int]) -> tuple[int, int, int]:

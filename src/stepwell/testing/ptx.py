@@ -49,15 +49,19 @@ def run_plan(
     blocks: Blocks = "all",
     seed: int = 0,
     limit: int = INSTRUCTIONS,
+    persistent: int | None = None,
 ) -> PtxReport:
     """Execute the PTX of a plan (a file, or read already) on `inputs` by name; the report holds the outputs by name.
 
     `section` names one of several with PTX, `ptx` is a text to run in place of the plan's, `blocks` are those of each launch (`all`, or as
-    `stepwell.dialects.hopper.simulator.choose_blocks` takes them), `seed` chooses the order in which warps run, copies land and waits give up. Raises a `Fault`
+    `stepwell.dialects.hopper.simulator.choose_blocks` takes them), `seed` chooses the order in which warps run, copies land and waits give up; with `persistent` kernels whose blocks do many tiles run with at most so many
+    blocks. Raises a `Fault`
     with entry, source names, block, threads and PTX line; PtxRefused for what the interpreter does not know; UsageError, PlanError."""
     held = plan if isinstance(plan, Plan) else read_plan(plan)
     chosen = find_section(held, section)
-    return run_section(chosen, inputs, launches_of(chosen), ptx=ptx, blocks=blocks, seed=seed, limit=limit)
+    return run_section(
+        chosen, inputs, launches_of(chosen), ptx=ptx, blocks=blocks, seed=seed, limit=limit, persistent=persistent
+    )
 
 
 def ptx_plan(module: ModuleOp, *, precision: str = "model") -> Plan:
@@ -157,21 +161,21 @@ def judge_ptx(
 ) -> str:
     """What catches the plan when `damage` has changed its PTX: the kind of a fault, `refused`, `wrong result`, or nothing: it survived.
 
-    Outputs must be those of `expected` within `rtol` of the largest magnitude (0: bit for bit). A damage that changes nothing is a ValueError."""
+    It runs with each of `seeds`, and with one block for all tiles of a persistent kernel. Outputs must be those of `expected` within `rtol` of the largest magnitude (0: bit for bit). A damage that changes nothing is a ValueError."""
     text = ptx_of(plan)
     damaged = damage(text)
     if damaged == text:
         raise ValueError("the damage changes nothing")
     section = find_section(plan)
     memory = launches_of(section)
-    for seed in seeds:
+    for seed, persistent in [*((seed, None) for seed in seeds), (0, 1)]:
         try:
-            outputs = run_section(section, inputs, memory, ptx=damaged, seed=seed, limit=limit).outputs
+            report = run_section(section, inputs, memory, ptx=damaged, seed=seed, limit=limit, persistent=persistent)
         except Fault as fault:
             return fault.kind
         except PtxRefused:
             return "refused"
-        if any(not _agree(outputs[name], array, rtol) for name, array in expected.items()):
+        if any(not _agree(report.outputs[name], array, rtol) for name, array in expected.items()):
             return "wrong result"
     return ""
 

@@ -76,6 +76,15 @@ def test_interpreter_and_simulator_give_the_same_bits_everywhere(name: str) -> N
     check(name)
 
 
+@pytest.mark.parametrize("blocks", [1, 2])
+def test_a_few_blocks_do_all_tiles_of_a_persistent_kernel(blocks: int) -> None:
+    case = small()["gemm_tf32"]
+    module = keep_weights(Parser(make_context(case.weights), case.text).parse_module(), case.weights)
+    report = run_plan(ptx_plan(module), case.inputs, persistent=blocks, seed=blocks)
+    np.testing.assert_array_equal(report.outputs["y"].reshape(case.expected.shape), case.expected)
+    assert [launch.grid for launch in report.launches] == [min(blocks, 2)]
+
+
 def digits(precision: str) -> None:
     images = np.load(DIGITS / "heldout.npz")["images"][:2].astype(np.float32).reshape(2, 1, 8, 8)
     module = stepwell.import_model(DIGITS / "digits.onnx", shapes={"image": (2, 1, 8, 8)})
