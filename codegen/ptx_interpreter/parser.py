@@ -2,58 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
+from stepwell.codegen.ptx_interpreter.operands import Branch, Operands, Scope
 from stepwell.codegen.ptx_interpreter.syntax import (
-    Address,
     Entry,
-    Immediate,
     Instruction,
     Module,
-    Negated,
     Operand,
     Parameter,
     Register,
     Shared,
-    Sink,
-    Special,
     Symbol,
     Target,
-    Vector,
 )
-from stepwell.codegen.ptx_interpreter.tokens import Tokens
 
 _BYTES = {"8": 1, "16": 2, "32": 4, "64": 8}
-_SPECIALS = frozenset(f"{name}.{axis}" for name in ("tid", "ntid", "ctaid", "nctaid") for axis in "xyz")
 _REGISTERS, _NESTING, _BYTES_LIMIT = 1 << 16, 64, 1 << 20
 """How many registers a declaration may make, how deep scopes may nest, how many bytes a variable may have: more than any kernel has."""
 _LAUNCH_BOUNDS = frozenset({".maxntid", ".reqntid", ".minnctapersm", ".maxnreg"})
-
-
-@dataclass(frozen=True)
-class _Scope:
-    """Registers and labels between braces."""
-
-    outer: _Scope | None = None
-    registers: dict[str, Register] = field(default_factory=dict)
-    labels: dict[str, int] = field(default_factory=dict)
-
-    def register(self, name: str) -> Register | None:
-        """The innermost register of this name."""
-        return self.registers.get(name) or (self.outer.register(name) if self.outer else None)
-
-    def label(self, name: str) -> int | None:
-        """The innermost label of this name."""
-        found = self.labels.get(name)
-        return found if found is not None or self.outer is None else self.outer.label(name)
-
-
-@dataclass(frozen=True)
-class _Branch:
-    """A label that is looked up when its scope is complete."""
-
-    name: str
-    scope: _Scope
 
 
 def parse(text: str) -> Module:
@@ -61,7 +26,7 @@ def parse(text: str) -> Module:
     return _Parser(text).module()
 
 
-class _Parser(Tokens):
+class _Parser(Operands):
     """Reads tokens from left to right."""
 
     def __init__(self, text: str) -> None:
@@ -69,7 +34,7 @@ class _Parser(Tokens):
         self.shared: list[Shared] = []
         self.counts: dict[int, int] = {}
         self.instructions: list[Instruction] = []
-        self.pending: list[tuple[int, int, _Branch]] = []
+        self.pending: list[tuple[int, int, Branch]] = []
 
     # --- module
 
@@ -144,7 +109,7 @@ class _Parser(Tokens):
                 threads = extents[0]
         self.counts, self.instructions, self.pending = {}, [], []
         self.take("{")
-        self._body(_Scope())
+        self._body(Scope())
         for number, position, branch in self.pending:
             self._resolve(number, position, branch)
         return Entry(name, parameters, threads, self.counts, tuple(self.instructions))
@@ -173,12 +138,12 @@ class _Parser(Tokens):
 
     # --- bodies
 
-    def _body(self, scope: _Scope, depth: int = 0) -> None:
+    def _body(self, scope: Scope, depth: int = 0) -> None:
         if depth > _NESTING:
             raise self.error(f"more than {_NESTING} scopes in each other")
         while not self.accept("}"):
             if self.accept("{"):
-                self._body(_Scope(scope), depth + 1)
+                self._body(Scope(scope), depth + 1)
             elif self.accept(".reg"):
                 self._registers(scope)
             elif self.accept(".shared"):
@@ -195,7 +160,7 @@ class _Parser(Tokens):
             else:
                 self._instruction(scope)
 
-    def _registers(self, scope: _Scope) -> None:
+    def _registers(self, scope: Scope) -> None:
         type = self.word()
         width = 1 if type == ".pred" else 8 * self._bytes(type)
         if width == 8:
@@ -216,26 +181,26 @@ class _Parser(Tokens):
             if self.take(",", ";").text == ";":
                 return
 
-    def _instruction(self, scope: _Scope) -> None:
+    def _instruction(self, scope: Scope) -> None:
         start, guard, negated = self.next.start, None, False
         if self.accept("@"):
             negated = self.accept("!")
-            guard = self._register(scope)
+            guard = self.register(scope)
         if self.next.text.startswith("."):
             raise self.error(f"unknown directive {self.next.text}")
-        name, operands = self.word(), list[Operand | _Branch]()
+        name, operands = self.word(), list[Operand | Branch]()
         while not self.accept(";"):
-            operands.append(self._operand(scope))
+            operands.append(self.operand(scope))
             if not self.accept("|") and self.next.text != ";":
                 self.take(",")
         text = " ".join(self.text[start : self.tokens[self.at - 1].start].split())
         for position, operand in enumerate(operands):
-            if isinstance(operand, _Branch):
+            if isinstance(operand, Branch):
                 self.pending.append((len(self.instructions), position, operand))
-        held = tuple(Target(-1) if isinstance(operand, _Branch) else operand for operand in operands)
+        held = tuple(Target(-1) if isinstance(operand, Branch) else operand for operand in operands)
         self.instructions.append(Instruction(self.line(start), text, name, held, guard, negated))
 
-    def _resolve(self, number: int, position: int, branch: _Branch) -> None:
+    def _resolve(self, number: int, position: int, branch: Branch) -> None:
         """Put what a name stands for, now that all labels are known: a label, else a variable."""
         instruction = self.instructions[number]
         index = branch.scope.label(branch.name)
@@ -249,60 +214,3 @@ class _Parser(Tokens):
             instruction.guard,
             instruction.negated,
         )
-
-    def _register(self, scope: _Scope) -> Register:
-        name = self.word()
-        register = scope.register(name)
-        if register is None:
-            self.at -= 1
-            raise self.error(f"{name} is not a register of this scope")
-        return register
-
-    def _operand(self, scope: _Scope) -> Operand | _Branch:
-        token = self.next
-        if self.accept("{"):
-            return self._vector(scope)
-        if self.accept("["):
-            return self._address(scope)
-        if self.accept("!"):
-            return Negated(self._register(scope))
-        if token.kind == "float":
-            self.take()
-            return Immediate(int("0x" + token.text[2:], 0), "f32" if token.text[1] in "fF" else "f64")
-        if token.kind == "number" or token.text == "-":
-            return Immediate(self.integer())
-        name = self.word()
-        if name == "_":
-            return Sink()
-        if name[1:] in _SPECIALS and name[0] == "%":
-            return Special(name[1:])
-        register = scope.register(name)
-        if register is not None:
-            return register
-        if name.startswith("%"):
-            self.at -= 1
-            raise self.error(f"unknown register {name}")
-        return _Branch(name, scope)
-
-    def _vector(self, scope: _Scope) -> Vector:
-        items: list[Operand] = []
-        while not self.accept("}"):
-            item = self._operand(scope)
-            if isinstance(item, _Branch):
-                raise self.error(f"{item.name} cannot stand in braces")
-            items.append(item)
-            self.accept(",")
-        return Vector(tuple(items))
-
-    def _address(self, scope: _Scope) -> Address:
-        name = self.word()
-        base = scope.register(name) or Symbol(name)
-        offset, coordinates = 0, None
-        if self.next.text in ("+", "-"):
-            self.accept("+")
-            offset = self.integer()
-        if self.accept(","):
-            self.take("{")
-            coordinates = self._vector(scope)
-        self.take("]")
-        return Address(base, offset, coordinates)
