@@ -62,8 +62,9 @@ def _to_integer(value: Array, dtype: np.dtype[Any], saturate: bool) -> Array:
         return value.astype(np.int64).astype(dtype) if dtype.kind == "V" else value.astype(dtype)
     low, high = int(limits.min), int(limits.max)
     if value.dtype.kind != "f":
-        exact = np.clip(value.astype(object), low, high)
-        return exact.astype(np.uint64 if low == 0 else np.int64).astype(dtype)
+        own = np.iinfo(value.dtype)
+        inside = np.clip(value, value.dtype.type(max(low, own.min)), value.dtype.type(min(high, own.max)))
+        return np.asarray(inside).astype(dtype)
     whole = np.trunc(np.nan_to_num(value.astype(np.float64), nan=0.0, posinf=np.inf, neginf=-np.inf))
     inside = np.where((whole > low) & (whole < high), whole, 0).astype(np.uint64 if low == 0 else np.int64)
     return np.where(whole >= high, dtype.type(high), np.where(whole <= low, dtype.type(low), inside.astype(dtype)))

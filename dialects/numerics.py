@@ -215,8 +215,8 @@ def powi(a: Any, b: Any) -> Array:
     bits = unsigned(base)
     result, square = np.broadcast_to(np.ones_like(bits), np.broadcast_shapes(base.shape, exponent.shape)), bits
     while np.any(rest > 0):
-        result = np.where((rest % 2 == 1).astype(np.bool_), result * square, result)
-        square, rest = square * square, rest // 2
+        result = np.where(np.asarray(rest % 2 == 1, np.bool_), result * square, result)
+        square, rest = square * square, np.asarray(rest // 2)
     wrapped = np.asarray(result).view(base.dtype)
     if exponent.dtype.kind != "i":
         return wrapped

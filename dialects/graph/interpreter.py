@@ -181,7 +181,7 @@ def _run(op: Operation, operands: Sequence[Array], settings: Settings, outer: Va
             raise UnsupportedOp(op, "the graph interpreter does not know this op")
         return results
     with np.errstate(all="ignore"):
-        return run(op, operands, settings)
+        return tuple(np.asarray(array) for array in run(op, operands, settings))
 
 
 def _loop(op: LoopOp, operands: Sequence[Array], settings: Settings, outer: Values | None) -> Results:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 import numpy as np
 
@@ -47,7 +48,7 @@ def _compact(op: CompactOp, operands: Sequence[Array], settings: Settings) -> Re
 def _unique(op: UniqueOp, operands: Sequence[Array], settings: Settings) -> Results:
     x = operands[0].reshape(-1) if op.dim is None else operands[0]
     dim = op.dim or 0
-    rows = np.moveaxis(x, dim, 0).reshape(x.shape[dim], -1)
+    rows = np.moveaxis(x, dim, 0).reshape(x.shape[dim], prod(x.shape[:dim] + x.shape[dim + 1 :]))
     rows = rows.astype(np.float64) if is_float_dtype(x.dtype) else rows
     keys = tuple(rows.T[::-1]) if rows.shape[1] else (np.zeros(len(rows)),)
     order = np.lexsort(keys)

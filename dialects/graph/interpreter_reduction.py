@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -96,8 +97,9 @@ def softmax(x: Array, dims: Sequence[int], log: bool = False) -> Array:
 
 def _normalize(op: NormalizeOp, operands: Sequence[Array], settings: Settings) -> Results:
     x, axes = operands[0].astype(np.float64), tuple(op.dims)
-    mean = x.mean(axis=axes, keepdims=True) if op.center else np.zeros_like(x.sum(axis=axes, keepdims=True))
-    variance = np.square(x - mean).mean(axis=axes, keepdims=True)
+    count = np.float64(prod(x.shape[axis] for axis in axes))
+    mean = (x if op.center else np.zeros_like(x)).sum(axis=axes, keepdims=True) / count
+    variance = np.square(x - mean).sum(axis=axes, keepdims=True) / count
     inverse = 1 / np.sqrt(variance + op.epsilon)
     made = ((x - mean) * inverse, mean.squeeze(axes), inverse.squeeze(axes))
     return tuple(settings.rounded(np.asarray(a), r.type) for a, r in zip(made, op.results, strict=True))

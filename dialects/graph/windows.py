@@ -53,11 +53,12 @@ def convolve(x: Array, filter: Array, strides: Ints, begins: Ints, dilations: In
     windows = patches(x, kernel, strides, begins, dilations, out, 0)
     rank = len(kernel)
     per_group, outputs = filter.shape[-1], filter.shape[0] // groups
+    terms = prod(kernel) * per_group
     results = []
     for group in range(groups):
         part = windows[(slice(None),) * (1 + rank) + (slice(group * per_group, (group + 1) * per_group),)]
-        rows = np.moveaxis(part, 1 + rank, -1).reshape(x.shape[0] * prod(out), prod(kernel) * per_group)
-        columns = filter[group * outputs : (group + 1) * outputs].reshape(outputs, prod(kernel) * per_group).T
+        rows = np.moveaxis(part, 1 + rank, -1).reshape(x.shape[0] * prod(out), terms)
+        columns = filter[group * outputs : (group + 1) * outputs].reshape(outputs, terms).T
         results.append(product(rows, columns))
     return np.concatenate(results, axis=-1).reshape(x.shape[0], *out, filter.shape[0])
 
@@ -74,7 +75,7 @@ def convolve_transposed(
     plane = np.zeros((x.shape[0], *extents, per_group * groups), x.dtype)
     for group in range(groups):
         part, channels = slice(group * inner, (group + 1) * inner), slice(group * per_group, (group + 1) * per_group)
-        rows = np.ascontiguousarray(x[..., part]).reshape(-1, inner)
+        rows = np.ascontiguousarray(x[..., part]).reshape(x.shape[0] * prod(spatial), inner)
         spread = product(rows, filter[part].reshape(inner, prod(kernel) * per_group))
         spread = spread.reshape(x.shape[0], *spatial, *kernel, per_group)
         for tap in np.ndindex(*kernel):
@@ -90,7 +91,7 @@ def convolve_transposed(
 def _taps(x: Array, kernel: Ints, strides: Ints, pads: Ints, dilations: Ints, out: Ints, fill: Any) -> Array:
     """Windows of x with the taps as one last dim in row-major order: [N,*out,C,taps]."""
     windows = patches(x, kernel, strides, pads[: len(kernel)], dilations, out, fill)
-    return windows.reshape(*windows.shape[: x.ndim], -1)
+    return windows.reshape(*windows.shape[: x.ndim], prod(kernel))
 
 
 def pool_max(x: Array, kernel: Ints, strides: Ints, pads: Ints, dilations: Ints, out: Ints) -> Array:

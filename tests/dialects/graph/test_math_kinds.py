@@ -12,6 +12,7 @@ from xdsl.ir import Attribute
 from xdsl.utils.test_value import create_ssa_value
 
 from stepwell.dialects import graph
+from stepwell.dialects.graph import checks
 from stepwell.dialects.graph.interpreter import ORACLE, run_graph_op
 from stepwell.dialects.numpy_types import (
     FLOATS8,
@@ -258,3 +259,14 @@ def test_bits_keep_their_pattern() -> None:
     np.testing.assert_array_equal(bits, [0x3F800000, -(2**31)])
     back = graph.BitcastOp(create_ssa_value(tensor_type_of(bits)), f32)
     np.testing.assert_array_equal(run_graph_op(back, [bits])[0], x)
+
+
+@pytest.mark.parametrize("shape", [(), (2, 0)], ids=str)
+def test_casts_between_all_types_and_shapes(shape: tuple[int, ...]) -> None:
+    for before in checks.ANY:
+        x = np.ones(shape, numpy_dtype(before))
+        for after in checks.ANY:
+            for saturate in (False, True):
+                got = cast(x, after, saturate=saturate)
+                assert got.shape == shape
+                assert (got.astype(np.float64) == 1).all(), (before, after)
