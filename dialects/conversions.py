@@ -58,6 +58,8 @@ def _to_float(value: Array, dtype: np.dtype[Any], saturate: bool) -> Array:
 
 def _to_integer(value: Array, dtype: np.dtype[Any], saturate: bool) -> Array:
     value, limits = _wide(value), ml_dtypes.iinfo(dtype)
+    if not saturate and dtype.kind == "V" and value.dtype.kind == "f":
+        value = _to_integer(value, np.dtype(np.int64), True)
     if not saturate and value.dtype.kind != "f":
         return value.astype(np.int64).astype(dtype) if dtype.kind == "V" else value.astype(dtype)
     low, high = int(limits.min), int(limits.max)

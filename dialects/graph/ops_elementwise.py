@@ -158,8 +158,8 @@ class CastOp(GraphOp):
     """Conversion of every element: `graph.cast %x saturate : tensor<4xf32> -> tensor<4xf8E4M3FN>`.
 
     Any element type to any other. Floats round to nearest even. A float becomes an integer by truncation toward zero (ONNX); what
-    ONNX leaves open is the nearest integer of the range for values outside of it, and 0 for a NaN. Integers wrap to narrower
-    ones, with `saturate` they stay in range. i1 counts as 0 and 1; to i1, all but 0 is true. A value too large for a float type becomes an
+    ONNX leaves open is the nearest integer of the range for values outside of it, and 0 for a NaN; to
+    integers of less than 8 bits it wraps as integers do (ONNX's node tests). Integers wrap to narrower ones, with `saturate` they stay in range. i1 counts as 0 and 1; to i1, all but 0 is true. A value too large for a float type becomes an
     infinity, or a NaN where the type has none; with `saturate` the largest finite value (an infinity too; a NaN stays). Types without NaN give
     -0 for it. `rounding` says how f8E8M0FNU picks its power of two: nearest (absent), up or down."""
 

@@ -233,6 +233,13 @@ def test_saturating_casts_to_integers(to: Attribute) -> None:
     assert [int(v) for v in cast(whole, to, saturate=True)] == [max(low, min(high, v)) for v in (300, -300, 3, 70000)]
 
 
+def test_casts_to_integers_below_a_byte_wrap() -> None:
+    x = np.array([-9, -8, -1.9, 7.9, 8, 15, 17, NAN], np.float32)
+    assert cast(x, STORAGE[0]).astype(int).tolist() == [7, -8, -1, 7, -8, -1, 1, 0]
+    assert cast(x, STORAGE[1]).astype(int).tolist() == [7, 8, 15, 7, 8, 15, 1, 0]
+    assert cast(x[1:5].astype(np.int64), STORAGE[3]).astype(int).tolist() == [0, 3, 3, 0]
+
+
 def test_casts_to_narrow_floats() -> None:
     x = np.array([1e9, -INF, NAN, 0.3], np.float32)
     narrow = [cast(x, element).astype(np.float32) for element in FLOATS8]
