@@ -11,6 +11,7 @@ from xdsl.ir import Attribute
 
 from stepwell.dialects.graph import WeightAttr
 from stepwell.frontends.weights import WeightStore
+from stepwell.runtime.errors import UsageError
 
 NAMED_BY = "stepwell.weights"
 
@@ -18,13 +19,14 @@ NAMED_BY = "stepwell.weights"
 def save_weights(module: ModuleOp, weights: WeightStore, path: Path, folder: Path) -> None:
     """Write the weights that `module` refers to, and name their file in it, relative to `folder`, where its text will lie. References whose
     hash is not that of the values (weights were made up: `random:SEED`) get it, so that what was written is what they find."""
+    named = _relative(path, folder)
     saved = WeightStore()
     for held, key, value in list(_references(module)):
         stored = saved.add(value.source.data, weights.stored(value))
         if stored.sha256 != value.sha256:
             held[key] = WeightAttr(value.source, stored.sha256, value.type, value.steps)
     saved.save(path)
-    module.attributes[NAMED_BY] = StringAttr(os.path.relpath(path, folder))
+    module.attributes[NAMED_BY] = StringAttr(named)
 
 
 def _references(module: ModuleOp) -> Iterator[tuple[dict[str, Attribute], str, WeightAttr]]:
@@ -46,4 +48,16 @@ def keep_weights_found(module: ModuleOp, source: Path, folder: Path) -> None:
     """Where the text goes from folder `source` to `folder`, let it name the same file of weights."""
     named = module.attributes.get(NAMED_BY)
     if isinstance(named, StringAttr) and not Path(named.data).is_absolute():
-        module.attributes[NAMED_BY] = StringAttr(os.path.relpath(source / named.data, folder))
+        module.attributes[NAMED_BY] = StringAttr(_relative(source / named.data, folder))
+
+
+def _relative(path: Path, folder: Path) -> str:
+    """`path` from `folder`, as it can stand in a text; a UsageError for bytes that are no UTF-8."""
+    name = os.path.relpath(path, folder)
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise UsageError(
+            "the module's text cannot name this file: it is not UTF-8", where=str(path), hint="rename it"
+        ) from None
+    return name

@@ -91,6 +91,19 @@ def test_outputs_that_cannot_be_written(full: str, module: Path, plan: Path, tmp
     assert link.is_symlink()
 
 
+def test_file_names_that_are_no_text(module: Path, tmp_path: Path) -> None:
+    """Linux allows any bytes: they are shown escaped, and a text cannot name such a file."""
+    odd = os.fsdecode(b"\xff")
+    (tmp_path / f"{odd}.mlir").write_text(RELU)
+    words = [str(tmp_path / f"{odd}.mlir"), "--weights", "random:0"]
+    ends(["stepwell-opt", *words, "--weights-out", str(tmp_path / f"{odd}.safetensors")], 2, "not UTF-8")
+    assert not (tmp_path / f"{odd}.safetensors").exists()
+    command = [sys.executable, "-m", "stepwell", "compile", words[0], "--target", "cpu"]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0 and "\\udcff.plan: cpu" in done.stdout, done.stderr
+
+
 def test_weights_go_through_a_pipe(tmp_path: Path) -> None:
     """A pipe is written into and stays; the safetensors package puts a file in its place."""
     pipe = tmp_path / "weights.safetensors"
