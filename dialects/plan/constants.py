@@ -44,14 +44,16 @@ def constant_array(op: ConstantOp, weights: WeightStore | None = None) -> Array:
     if isinstance(op.value, DenseIntOrFPElementsAttr):
         values = np.array(op.value.get_values(), dtype)
         shape = op.type.get_shape()
-        return np.ascontiguousarray(np.broadcast_to(values, shape) if values.size == 1 else values.reshape(shape))
+        return np.array(
+            np.broadcast_to(values.reshape(()), shape) if values.size == 1 else values.reshape(shape), order="C"
+        )
     assert isinstance(op.value, graph.WeightAttr)
     if weights is None:
         raise UsageError(
             f'the values of weight "{op.value.source.data}" are needed',
             hint=f"give them: --weights FILE | random:0{_named_file(op)}",
         )
-    array = np.ascontiguousarray(weights.evaluate(op.value))
+    array = weights.evaluate(op.value)
     if array.dtype != dtype or array.shape != op.type.get_shape():
         raise UsageError(f'weight "{op.value.source.data}" is {array.dtype}{array.shape}, the plan has {op.type}')
     return array
