@@ -15,6 +15,15 @@ from stepwell.testing.hostile import containers, data, model, text
 from stepwell.testing.hostile.children import Children
 from stepwell.testing.hostile.judge import Tally
 
+PROTOTXT = """name: "net"
+input: "data"
+input_shape { dim: 1 dim: 3 dim: 8 dim: 8 }
+layer { name: "conv" type: "Convolution" bottom: "data" top: "conv" convolution_param { num_output: 4 kernel_size: 3 pad: 1 } }
+layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }
+layer { name: "pool" type: "Pooling" bottom: "conv" top: "pool" pooling_param { pool: MAX kernel_size: 2 stride: 2 } }
+layer { name: "fc" type: "InnerProduct" bottom: "pool" top: "fc" inner_product_param { num_output: 5 } }
+"""
+
 Make = Callable[[Corpus, Random, Path], list[list[str]]]
 """Writes a changed file into a folder and gives the commands to run on it."""
 
@@ -39,6 +48,16 @@ def of_model(corpus: Corpus, random: Random, folder: Path) -> list[list[str]]:
     else:
         path.write_bytes(model.mutated_model(onnx.load(corpus.model), random).SerializeToString())
     return [["stepwell", "compile", str(path), "--target", random.choice(("cpu", "cpu", "sm_90a"))]]
+
+
+def of_prototxt(corpus: Corpus, random: Random, folder: Path) -> list[list[str]]:
+    """A Caffe network, whose text has the same kinds of tokens."""
+    path = folder / "net.prototxt"
+    if random.random() < 0.7:
+        path.write_text(text.mutated_text(PROTOTXT, random), errors="surrogatepass")
+    else:
+        path.write_bytes(data.mutated_bytes(PROTOTXT.encode(), random))
+    return [["stepwell", "compile", str(path), "--weights", "random:0", "--target", "cpu"]]
 
 
 def of_plan_bytes(corpus: Corpus, random: Random, folder: Path) -> list[list[str]]:
@@ -83,6 +102,7 @@ def of_weights(corpus: Corpus, random: Random, folder: Path) -> list[list[str]]:
 KINDS: list[tuple[Make, int]] = [
     (of_text, 24),
     (of_model, 12),
+    (of_prototxt, 5),
     (of_plan_bytes, 8),
     (of_plan_fields, 6),
     (of_arrays, 16),

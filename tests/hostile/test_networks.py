@@ -20,14 +20,6 @@ from stepwell.testing.hostile.oracle import differences
 
 REFUSED = (0, 3, 5)
 """Compiling may refuse what is not supported, and what no machine has the memory for."""
-KNOWN = (
-    "the extents of a tile are static and at least 1",
-    "KeyError: 'ui",
-    "signedness<unsigned>",
-    "Destination bit-width must be larger",
-    "killed by SIGFPE",
-)
-"""What the lowering does not refuse yet: no elements, unsigned elements; and integer division in machine code. The list may only shrink."""
 
 
 def right_or_refused(case: HostileNetwork, name: str, folder: Path, children: Children, tally: Tally) -> str:
@@ -58,8 +50,7 @@ def net(count: int, children: Children, folder: Path) -> Counter[str]:
         place.mkdir()
         outcomes[right_or_refused(network(Random(f"network {seed}")), str(seed), place, children, tally)] += 1
     print(dict(outcomes), tally)
-    unknown = [fault for fault in tally.faults if not any(words in fault for words in KNOWN)]
-    assert not unknown, f"{dict(outcomes)}; {tally}"
+    assert not tally.faults, f"{dict(outcomes)}; {tally}"
     return outcomes
 
 
