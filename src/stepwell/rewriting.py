@@ -16,7 +16,7 @@ from xdsl.pattern_rewriter import PatternRewriter, PatternRewriterListener, Patt
 from xdsl.rewriter import InsertPoint
 
 from stepwell.locations import inherit_location, name_if_unknown, names_of
-from stepwell.pass_base import Meaning, PassFailure, StepwellPass, check_declaration, remarks_of
+from stepwell.pass_base import Meaning, PassFailure, StepwellPass, remarks_of
 from stepwell.pass_weights import add_weight, read_weight
 from stepwell.remarks import Kind, Remark
 from stepwell.runtime.errors import UsageError
@@ -219,7 +219,6 @@ def rewrite(
     ops it is called on, the keyword-only options become the pass's options, the docstring its documentation. With `recursive` it is called
     again, also on the ops that it made, until nothing changes. A UsageError, at the decoration, for an unknown level or meaning, a missing tolerance
     of `rounds`, a first argument that is no class of ops, an option without a default."""
-    check_declaration(name, level, meaning, rtol)
 
     def decorate(function: RewriteFunction) -> type[StepwellPass]:
         parameters = inspect.signature(function).parameters

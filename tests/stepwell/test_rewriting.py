@@ -15,7 +15,16 @@ from xdsl.passes import ModulePass
 from stepwell.dialects import graph
 from stepwell.driver import Driver
 from stepwell.frontends.weights import RandomWeightStore, WeightStore
-from stepwell.passes import PassFailure, Rewriter, StepwellContext, StepwellPass, location_of, names_of, rewrite
+from stepwell.passes import (
+    SWEEP_LIMIT,
+    PassFailure,
+    Rewriter,
+    StepwellContext,
+    StepwellPass,
+    location_of,
+    names_of,
+    rewrite,
+)
 from stepwell.runtime.errors import ModelError, UsageError
 from stepwell.testing.strategies.network import close_network
 from stepwell.universe import find_pass, make_context
@@ -112,6 +121,12 @@ def test_a_pass_that_does_not_end_is_stopped_within_seconds(function: Callable[.
         Driver(make_context()).run(module, [pass_])
     assert time.process_time() - begun < 5.0
     assert str(module) == before
+
+
+def test_walks_that_each_change_the_module_are_counted() -> None:
+    pass_ = rewrite("test-endless", level="graph", meaning="changes")(in_place)()
+    with pytest.raises(PassFailure, match=f"{SWEEP_LIMIT} walks over the module each changed it"):
+        Driver(make_context()).run(chain(4), [pass_])
 
 
 def test_a_rewrite_says_nothing_about_what_it_made() -> None:
