@@ -103,7 +103,7 @@ KINDS: dict[str, Callable[[], Any]] = {
 def test_what_is_allowed_becomes_code(kind: str, family: str) -> None:
     outcomes = []
 
-    @settings(max_examples=max(6, settings().max_examples // 2))
+    @settings(max_examples=max(5, settings().max_examples // 3))
     @given(KINDS[kind](), st.sampled_from(PRECISIONS_OF[family]))
     def check(case: GeneratedGraph, precision: str) -> None:
         outcomes.append(lowers(case, family, precision))
