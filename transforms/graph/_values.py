@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from math import prod
 from typing import TypeVar
 
 from xdsl.dialects.builtin import TensorType
 from xdsl.ir import Attribute, Block, Operation, OpResult, SSAValue
 
 from stepwell.dialects import graph
+from stepwell.dialects.graph import extents
 
 OpT = TypeVar("OpT", bound=Operation)
 
@@ -29,9 +32,16 @@ def is_constant(value: SSAValue) -> bool:
 
 
 def shape_of(value: SSAValue) -> tuple[int, ...]:
-    """The extents of a tensor value."""
+    """The extents of a tensor value; `graph.Extent` where one is a symbol."""
     assert isinstance(value.type, TensorType)
-    return value.type.get_shape()
+    return extents.shape_of(value.type)
+
+
+def elements_of(shape: Sequence[int]) -> int | None:
+    """The number of elements, with a factor of a symbol where one extent is; None where several are."""
+    if sum(isinstance(extent, graph.Extent) for extent in shape) > 1:
+        return None
+    return prod(shape)
 
 
 def element_of(value: SSAValue) -> Attribute:

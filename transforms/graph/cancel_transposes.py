@@ -19,7 +19,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import prod
 from typing import ClassVar
 
 from xdsl.context import Context
@@ -31,7 +30,7 @@ from stepwell.dialects import graph
 from stepwell.dialects.graph.shapes import compose_permutations, inverse_permutation
 from stepwell.passes import Meaning, Rewriter, StepwellPass, inherit_location, names_of, remarks_of, rewrite
 from stepwell.remarks import Remark
-from stepwell.transforms.graph._values import element_of, is_constant, is_dead, producer, shape_of, users
+from stepwell.transforms.graph._values import element_of, elements_of, is_constant, is_dead, producer, shape_of, users
 
 Permutation = tuple[int, ...]
 
@@ -171,7 +170,7 @@ def _untransposed(value: SSAValue, permutation: Permutation, made: list[Operatio
 
 def _fold_into_matmul(op: Operation, rewriter: Rewriter) -> bool:
     """matmul(flatten(transpose(x)), W) -> matmul(flatten(x), W'), the rows of W reordered as x has them."""
-    if not isinstance(op, graph.MatmulOp) or not is_constant(op.b):
+    if not isinstance(op, graph.MatmulOp) or not is_constant(op.b) or len(shape_of(op.b)) != 2:
         return False
     flat = producer(op.a, graph.ReshapeOp)
     moved = producer(flat.operand, graph.TransposeOp) if flat is not None else None
@@ -210,7 +209,7 @@ def _fold_into_matmul(op: Operation, rewriter: Rewriter) -> bool:
 def _first_flattened(permutation: Permutation, shape: tuple[int, ...], k: int) -> int | None:
     """The first of the transposed dims that a reshape merges into K, when the dims before it stay where they were."""
     for first in range(len(shape)):
-        if prod(shape[first:]) == k and permutation[:first] == tuple(range(first)):
+        if elements_of(shape[first:]) == k and permutation[:first] == tuple(range(first)):
             return first
     return None
 

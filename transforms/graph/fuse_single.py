@@ -16,14 +16,12 @@ Weights and reshapes stay outside: they are no work. A broadcast goes into the f
 
 from __future__ import annotations
 
-from math import prod
-
 from xdsl.ir import Operation
 
 from stepwell.dialects import graph
 from stepwell.passes import Rewriter, rewrite
 from stepwell.transforms.graph._outline import outline
-from stepwell.transforms.graph._values import in_fusion, is_dead, shape_of, users
+from stepwell.transforms.graph._values import elements_of, in_fusion, is_dead, shape_of, users
 
 Computing = (
     graph.ConvOp | graph.MatmulOp | graph.PoolOp | graph.UnaryOp | graph.BinaryOp | graph.CastOp | graph.TransposeOp
@@ -42,12 +40,17 @@ def fuse_single(op: Computing | graph.BroadcastOp, rewriter: Rewriter) -> None:
         return
     if isinstance(op, graph.TransposeOp):
         rewriter.missed(
-            f"a transpose remains: one kernel that only moves {prod(shape_of(op.result))} elements",
+            f"a transpose remains: one kernel that only moves {_amount(op)} elements",
             hint="no op behind it commutes with it, or it is an output of the network",
         )
     else:
         rewriter.passed(f"{op.name} is a kernel of its own")
     outline([op], rewriter, op)
+
+
+def _amount(op: graph.TransposeOp) -> str:
+    count = elements_of(shape_of(op.result))
+    return "many" if count is None else str(count)
 
 
 def _takes_broadcast(user: Operation) -> bool:

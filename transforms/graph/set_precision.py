@@ -26,11 +26,12 @@ from typing import ClassVar
 
 from xdsl.context import Context
 from xdsl.dialects import func
-from xdsl.dialects.builtin import ModuleOp, TensorType, f16, f32
+from xdsl.dialects.builtin import ModuleOp, f16, f32
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from xdsl.rewriter import InsertPoint, Rewriter
 
 from stepwell.dialects import graph
+from stepwell.dialects.graph.extents import tensor_of
 from stepwell.dialects.graph.interpreter import main_function
 from stepwell.passes import Meaning, PassFailure, StepwellPass, names_of, remarks_of
 from stepwell.remarks import Kind, Remark
@@ -197,7 +198,7 @@ def _rebuild_op(op: Operation, body: _Body, types: dict[SSAValue, Attribute], ke
             operands.append(body.cast(operand, element_of(operand), op))
     follows = moves or isinstance(op, graph.PoolOp)
     element = element_of(operands[0]) if follows else element_of(op.results[0])
-    result = TensorType(element, shape_of(op.results[0]))
+    result = tensor_of(element, shape_of(op.results[0]))
     new = type(op).create(
         operands=operands, result_types=[result], properties=dict(op.properties), attributes=dict(op.attributes)
     )
