@@ -18,7 +18,8 @@ OPS = {"_unary": "graph.unary", "_binary": "graph.binary", "_variadic": "graph.b
 RUN = """Each operator was run in *forms*, which name the attribute, the rank or the way of broadcasting that is tried: every attribute of every version is in one.
 A form is tried with every element type that ONNX allows for the first operand and at widths beside the vector: 1, one less than its lanes, the lanes, one more, and two rows of each.
 CPU results are compared with ONNX Runtime, or with ONNX's reference evaluator for what it does not implement, bit for bit where nothing is rounded differently; code for sm_90a
-is lowered and assembled. The tables list the element types that ended right; in brackets the widths where not all did. What is not listed is refused with a reason.
+is lowered and assembled. The tables list the element types that ended right; widths are named where not all were run, or not all are right ("-" is a shape that follows no width).
+A type that is not listed was refused with a reason, or was not run.
 The records are checked in under `tests/conformance` and may only grow; `python -m stepwell.testing.conformance` repeats them."""
 
 

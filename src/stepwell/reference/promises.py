@@ -56,12 +56,17 @@ def promise(op: str, records: Mapping[str, Outcomes]) -> str:
     """The table of an operator: its forms, and for each executor the element types that are right; then what is refused and why."""
     rows: dict[tuple[str, ...], list[str]] = {}
     for form in OPERATORS.get(op, ()):
-        cells = tuple(_cell(_of_form(outcomes, op, form.name)) for outcomes in records.values())
+        widths = {type: set(form.widths(type)) for type in form.types}
+        cells = tuple(_cell(_of_form(outcomes, op, form.name), widths) for outcomes in records.values())
         rows.setdefault(cells, []).append(escape(form.name))
     headings = ["form", *(f"`{executor}`" for executor in records)]
     listed = table(headings, (["; ".join(forms), *cells] for cells, forms in rows.items()))
-    refused = [line for executor, outcomes in records.items() for line in _refusals(op, executor, outcomes)]
-    return "\n\n".join(part for part in (listed, "\n".join(refused)) if part)
+    refused: dict[str, list[str]] = {}
+    for executor, outcomes in records.items():
+        for line in _refusals(op, outcomes):
+            refused.setdefault(line, []).append(f"`{executor}`")
+    lines = [f"- Refused on {', '.join(executors)}: {line}" for line, executors in refused.items()]
+    return "\n\n".join(part for part in (listed, "\n".join(lines)) if part)
 
 
 def _of_form(outcomes: Outcomes, op: str, form: str) -> dict[str, dict[str, Outcome]]:
@@ -75,18 +80,20 @@ def _of_form(outcomes: Outcomes, op: str, form: str) -> dict[str, dict[str, Outc
     return found
 
 
-def _cell(types: Mapping[str, Mapping[str, Outcome]]) -> str:
+def _cell(types: Mapping[str, Mapping[str, Outcome]], widths: Mapping[str, set[str]]) -> str:
+    """The types that ended right, those of which the same widths did together; `widths` are all that there are."""
     if not types:
         return "not run"
-    parts = []
-    for type, widths in types.items():
-        right = [width for width, outcome in widths.items() if outcome.status == "right"]
+    together: dict[str, list[str]] = {}
+    for type, outcomes in types.items():
+        right = [width for width, outcome in outcomes.items() if outcome.status == "right"]
         if right:
-            parts.append(short(type) + ("" if len(right) == len(widths) else f" ({', '.join(right)})"))
-    return ", ".join(parts) or "none"
+            where = "" if set(right) == widths[type] else f" at {', '.join(right)}"
+            together.setdefault(where, []).append(short(type))
+    return "; ".join(", ".join(names) + where for where, names in together.items()) or "none"
 
 
-def _refusals(op: str, executor: str, outcomes: Outcomes) -> list[str]:
+def _refusals(op: str, outcomes: Outcomes) -> list[str]:
     """A line for each reason, with the forms and types that it is about."""
     reasons: dict[str, dict[str, list[str]]] = {}
     for name, outcome in outcomes.items():
@@ -95,7 +102,7 @@ def _refusals(op: str, executor: str, outcomes: Outcomes) -> list[str]:
             types = reasons.setdefault(outcome.reason, {}).setdefault(form, [])
             if short(type) not in types:
                 types.append(short(type))
-    return [f"- Refused on `{executor}`, {escape(reason)}: {_where(forms)}." for reason, forms in reasons.items()]
+    return [f"{escape(reason)} ({_where(forms)})." for reason, forms in reasons.items()]
 
 
 def _where(forms: Mapping[str, list[str]]) -> str:

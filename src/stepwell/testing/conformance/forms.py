@@ -88,6 +88,12 @@ class Form:
     fixed: bool = False
     types: tuple[str, ...] = (*TYPES, *FOREIGN)
 
+    def widths(self, type: str) -> list[str]:
+        """All for float32; the others take the same roads, in vectors of another length: four beside that length."""
+        if self.fixed:
+            return [FIXED]
+        return list(WIDTHS) if type == "float32" else ["l+1"] if type in FOREIGN else ["1", "l-1", "l+1", "2xl"]
+
 
 def rows_by_width(rows: int, width: int) -> tuple[int, ...]:
     """One row is a vector."""

@@ -11,7 +11,7 @@ from onnx import defs
 
 from stepwell.testing.conformance.case import Case, node_model
 from stepwell.testing.conformance.executors import VECTOR_BYTES
-from stepwell.testing.conformance.forms import FIXED, FOREIGN, WIDTHS, Data, Form
+from stepwell.testing.conformance.forms import FOREIGN, WIDTHS, Data, Form
 from stepwell.testing.conformance.forms_contractions import CONTRACTIONS
 from stepwell.testing.conformance.forms_elementwise import ELEMENTWISE
 from stepwell.testing.conformance.forms_movement import MOVEMENT
@@ -61,17 +61,10 @@ def sweep_cases(executor: str, operators: Mapping[str, tuple[Form, ...]] = OPERA
             for type in form.types:
                 if type not in element_types(op) or (type in FOREIGN and position):
                     continue
-                for width in _widths(form, type):
+                for width in form.widths(type):
                     name = f"{op}/{form.name}/{type}/{width}"
                     found[name] = partial(_case, executor, name, op, form, type, width)
     return found
-
-
-def _widths(form: Form, type: str) -> list[str]:
-    """All for float32; the others take the same roads, in vectors of another length: four beside that length."""
-    if form.fixed:
-        return [FIXED]
-    return list(WIDTHS) if type == "float32" else ["l+1"] if type in FOREIGN else ["1", "l-1", "l+1", "2xl"]
 
 
 def _case(executor: str, name: str, op: str, form: Form, type: str, width: str) -> Case:
