@@ -43,7 +43,7 @@ from stepwell.testing.strategies.patterns import PATTERNS
 from stepwell.transforms.lower._graph_ops_to_linalg import CONVERSIONS
 from stepwell.transforms.plan import _offsets
 
-STRUCTURE = {"graph.custom", "graph.fusion", "graph.if", "graph.loop", "graph.weight", "graph.yield"}
+STRUCTURE = {"graph.custom", "graph.fusion", "graph.weight", "graph.yield"}
 
 
 def run(case: GeneratedGraph, *, float64: bool = False, seed: int = 0) -> dict[str, np.ndarray]:

@@ -14,6 +14,7 @@ from stepwell.dialects import graph
 from stepwell.dialects.graph.ops_elementwise import binary_elements, unary_elements
 from stepwell.passes import location_of
 from stepwell.testing.strategies.network import GeneratedGraph, close_network
+from stepwell.testing.strategies.op_control import CONTROL
 from stepwell.testing.strategies.op_data import DATA
 from stepwell.testing.strategies.op_models import MODELS
 from stepwell.testing.strategies.op_numbers import NUMBERS
@@ -156,6 +157,7 @@ _PARAMETERS: dict[str, Callable[[], SearchStrategy[OpParameters]]] = {
     **DATA,
     **NUMBERS,
     **MODELS,
+    **CONTROL,
 }
 
 COVERED = frozenset(_PARAMETERS)
