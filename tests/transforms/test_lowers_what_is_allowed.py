@@ -25,6 +25,7 @@ from stepwell.runtime.errors import ModelError
 from stepwell.target import resolve
 from stepwell.testing.strategies import GeneratedGraph, graphs, op_modules
 from stepwell.testing.strategies.network import close_network
+from stepwell.testing.strategies.op_parameters import COVERED
 from stepwell.testing.strategies.shapes import broadcasts
 from stepwell.transforms import legality
 from stepwell.transforms.pipelines import PRECISIONS_OF
@@ -91,9 +92,10 @@ def root(window: bool, x: SSAValue, w: SSAValue) -> Operation:
     return graph.ConvOp(x, w, strides=[1, 1], pads=[1, 0, 1, 0], dilations=[1, 1])
 
 
+WITH_RULES = sorted({op.name for op in legality.RULES} & COVERED)
 KINDS: dict[str, Callable[[], Any]] = {
     "networks": lambda: graphs(5, steps=STEPS),
-    "single ops": op_modules,
+    "single ops": lambda: st.one_of(st.sampled_from(WITH_RULES).flatmap(op_modules), op_modules()),
     "epilogues": epilogues,
 }
 
