@@ -62,7 +62,7 @@ class Im2col:
 @dataclass(frozen=True, eq=False)
 class TensorMap:
     """What a 128-byte tensor map says. `dims` in elements, innermost first; `strides` in bytes, of all dims but the innermost. Outside reads are zeros.
-    `as_tf32`: f32 elements are rounded to tf32 on their way (to nearest even, which is an assumption: the manuals say rounded)."""
+    `as_tf32`: f32 elements are rounded to tf32 on their way (to nearest, as recorded on an H200; ties to even are an assumption)."""
 
     buffer: GlobalBuffer
     dims: tuple[int, ...]

@@ -10,6 +10,7 @@ A transposed (MN-major) operand of 16-bit elements has its rows in the chunks: w
 One instruction multiplies 32 bytes of k. The hardware gives each product the sum of its operands' exponents (those of subnormals are the smallest normal one), aligns
 the products and the accumulator to the largest exponent of all, cuts what lies more than 25 bits below its leading bit (13 bits for 8-bit floats), adds what is left exactly, and cuts the sum
 to the 24 bits of a float32 (14 bits for 8-bit floats). This was read from random data recorded on an H200, which it reproduces bit for bit, as the whole numbers (`tests/codegen/ptx_interpreter/test_golden.py`).
+Assumed, because no recording says it yet: that 16-bit and tf32 subnormals and infinities go the same way (those of 8-bit floats do), and that f16 accumulators are rounded to nearest.
 Of a tf32 operand the hardware reads the upper 19 bits and ignores the lower 13: whoever wants rounding rounds before (TMA does, with the map's type tf32).
 """
 
