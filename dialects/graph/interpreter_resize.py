@@ -37,6 +37,10 @@ NEAREST: Mapping[str, Callable[[Array], Array]] = {
 }
 
 
+MOST_SAMPLES = 4096
+"""Most points along a bin of a region, however large its box."""
+
+
 def linear_kernel(distance: Array) -> Array:
     """1 at 0, 0 from 1 on."""
     return np.clip(1 - np.abs(distance), 0, 1)
@@ -159,6 +163,9 @@ def _roi_pool(op: RoiPoolOp, operands: Sequence[Array], settings: Settings) -> R
     made = np.zeros((boxes.shape[0], x.shape[1], *op.extents))
     pool = _roi_max if op.kind == "max" else _roi_align
     for row, (box, image) in enumerate(zip(boxes, batch, strict=True)):
+        if not np.isfinite(box).all():
+            made[row] = np.nan
+            continue
         made[row] = pool(op, x[int(np.clip(image, 0, x.shape[0] - 1))], box)
     return (settings.rounded(made, op.result.type),)
 
@@ -185,7 +192,7 @@ def _roi_align(op: RoiPoolOp, x: Array, box: Array) -> Array:
     size = size if op.offset else np.maximum(size, 1.0)
     points: list[tuple[list[Array], list[Array]]] = []
     for d in range(2):
-        count = op.samples or max(1, int(np.ceil(size[d] / op.extents[d])))
+        count = op.samples or int(np.clip(np.ceil(size[d] / op.extents[d]), 1, MOST_SAMPLES))
         step = size[d] / op.extents[d]
         at = low[d] + (np.arange(op.extents[d])[:, None] + (np.arange(count) + 0.5) / count) * step
         points.append(_bilinear(at.reshape(-1), x.shape[1 + d]))

@@ -230,11 +230,16 @@ class LoopOp(IRDLOperation):
         bound = parser.parse_integer() if parser.parse_optional_keyword("bound") else None
         symbol = parser.parse_str_literal() if parser.parse_optional_keyword("as") else None
         types, attributes = _parse_types(parser)
-        (iteration, _), *rest = entries
-        arguments = [iteration.resolve(scalar), *(argument.resolve(value.type) for argument, value in rest if value)]
+        if not entries or [value is None for _, value in entries] != [True, *[False] * (len(entries) - 1)]:
+            parser.raise_error(
+                "a loop takes its iteration first, alone, then each carried value as %name = %value : type"
+            )
+        carried = [value for _, value in entries if value is not None]
+        types_of = [scalar, *(value.type for value in carried)]
+        arguments = [argument.resolve(type) for (argument, _), type in zip(entries, types_of, strict=True)]
         given = {"bound": as_attribute(bound), "symbol": as_attribute(symbol)}
         op = cls.build(
-            operands=[maybe(operands["trip"]), maybe(operands["while"]), [value for _, value in rest if value]],
+            operands=[maybe(operands["trip"]), maybe(operands["while"]), carried],
             properties={key: value for key, value in given.items() if value is not None},
             result_types=[types],
             regions=[parser.parse_region(arguments)],

@@ -159,8 +159,9 @@ class RoiPoolOp(GraphOp):
 
     Boxes are x1, y1, x2, y2 in coordinates of which the operand has `scale` to one; the batch index says in which image a box lies. The align kinds
     (ONNX RoiAlign) shift coordinates down by `offset`, divide the box into `extents` bins, interpolate `samples` by `samples` points in each
-    (0: the ceiling of the bin's size) and take their average or maximum; without an offset a box is at least 1 high and wide. `max` (Caffe
-    ROIPooling, ONNX MaxRoiPool) rounds the scaled corners, takes the maximum of the whole cells of a bin, 0 of an empty one."""
+    (0: the ceiling of the bin's size, at most 4096) and take their average or maximum; without an offset a box is at least 1 high and wide. `max` (Caffe
+    ROIPooling, ONNX MaxRoiPool) rounds the scaled corners, takes the maximum of the whole cells of a bin, 0 of an empty one. A box
+    that is not finite gives NaN."""
 
     name = "graph.roi_pool"
 

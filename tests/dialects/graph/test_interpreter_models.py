@@ -94,6 +94,15 @@ def test_region_pools() -> None:
     np.testing.assert_allclose(aligned[0, 0], [[18]])
 
 
+@pytest.mark.parametrize("kind", list(graph.RoiKind))
+def test_boxes_of_any_size_are_pooled(kind: graph.RoiKind) -> None:
+    """No value of the data is a signal, and none costs more than the bound on samples."""
+    boxes = np.array([[0, 0, np.inf, 1], [np.nan, 0, 1, 1], [-1e30, -1e30, 1e30, 1e30]], np.float32)
+    x = np.ones((1, 1, 4, 4), np.float32)
+    (got,) = run(graph.RoiPoolOp, x, boxes, np.array([0, 7, -3]), kind=kind.value, extents=[1, 1])
+    assert np.isnan(got[:2]).all() and np.isfinite(got[2]).all()
+
+
 def scalar_lstm(
     gates: Array, r: Array, b: Array, h: Array, c: Array, p: Array, length: int, reverse: bool
 ) -> tuple[Array, Array, Array]:
