@@ -5,8 +5,9 @@ from __future__ import annotations
 from xdsl.ir import SSAValue
 
 from stepwell.dialects import graph
+from stepwell.dialects.numpy_types import is_float
 from stepwell.frontends.emitter import Unsupported
-from stepwell.frontends.onnx.builder import GraphBuilder, shape_of
+from stepwell.frontends.onnx.builder import GraphBuilder, shape_of, tensor_type
 from stepwell.frontends.onnx.node import Node
 
 
@@ -48,4 +49,9 @@ def gemm(node: Node, build: GraphBuilder) -> list[SSAValue]:
 def _scaled(build: GraphBuilder, value: SSAValue, name: str, factor: float) -> SSAValue:
     if factor == 1.0:
         return value
+    element = tensor_type(value).element_type
+    if not is_float(element) and factor != int(factor):
+        raise Unsupported(
+            f"{name} is {factor:g} and the operands are of {element}: a whole number is needed, or a Cast to floats"
+        )
     return build.emit(graph.BinaryOp(value, build.scalar_like(name, factor, value), kind="mul"))

@@ -75,6 +75,7 @@ CASES: list[tuple[onnx.NodeProto, dict[str, Any], dict[str, Any], str]] = [
     (node("Cast", ["x"], ["y"], to=TensorProto.COMPLEX64), {"x": X}, {}, "conversion to COMPLEX64 is not supported"),
     (node("Cast", ["x"], ["y"]), {"x": X}, {}, "attribute 'to' is missing"),
     (node("Dropout", ["x", "r", "t"], ["y"]), {"x": X}, {"r": np.float32(0.5), "t": np.array(True)}, "training_mode is true"),
+    (node("Gemm", ["x", "w"], ["y"], alpha=0.5), {"x": X.astype(np.int32)}, {"w": X.T.astype(np.int32)}, "alpha is 0.5 and the operands are of i32: a whole number is needed"),
     (node("Gemm", ["x", "w"], ["y"], alpha=[1.0]), {"x": X}, {"w": X.T}, "attribute 'alpha' is [1.0]: it must be of type float"),
     (node("Add", ["x", "w"], ["y"]), {"x": X}, {"w": X.astype(np.int32)}, "operands have element types f32 and i32"),
     (node("Add", ["x", "w"], ["y"]), {"x": X}, {"w": X.astype(np.complex64)}, "'w': arrays of complex64 have no element type"),
