@@ -196,17 +196,33 @@ def _roi_align(op: RoiPoolOp, x: Array, box: Array) -> Array:
         step = size[d] / op.extents[d]
         at = low[d] + (np.arange(op.extents[d])[:, None] + (np.arange(count) + 0.5) / count) * step
         points.append(_bilinear(at.reshape(-1), x.shape[1 + d]))
-    values = np.zeros((x.shape[0], points[0][0][0].size, points[1][0][0].size))
-    corners = []
-    for i, j in product(range(2), range(2)):
-        (rows, row_weights), (columns, column_weights) = points
-        part = x[:, rows[i]][:, :, columns[j]] * (row_weights[i][:, None] * column_weights[j])
-        corners.append(part)
-        values += part
-    shape = (x.shape[0], op.extents[0], -1, op.extents[1], values.shape[2] // op.extents[1])
     if op.kind == "align_average":
-        return values.reshape(shape).mean(axis=(2, 4))
-    return np.max(corners, axis=0).reshape(shape).max(axis=(2, 4))
+        rows, columns = (_mean_weights(*points[d], op.extents[d], x.shape[1 + d]) for d in range(2))
+        return np.asarray(rows @ x @ columns.T)
+    return _largest_corners(x, points, op.extents)
+
+
+def _mean_weights(places: list[Array], weights: list[Array], bins: int, extent: int) -> Array:
+    """How much each element of a dim counts in the mean over each bin's points: [bins, extent]."""
+    count = places[0].size // bins
+    bin = np.repeat(np.arange(bins), count)
+    total = np.zeros((bins, extent))
+    for place, weight in zip(places, weights, strict=True):
+        np.add.at(total, (bin, place), weight / count)
+    return total
+
+
+def _largest_corners(x: Array, points: list[tuple[list[Array], list[Array]]], bins: Sequence[int]) -> Array:
+    """The largest weighted neighbour of any point of each bin, one row of points after the other."""
+    (rows, row_weights), (columns, column_weights) = points
+    made = np.full((x.shape[0], *bins), -np.inf)
+    count = rows[0].size // bins[0]
+    for point in range(rows[0].size):
+        for i, j in product(range(2), range(2)):
+            part = x[:, rows[i][point], columns[j]] * (row_weights[i][point] * column_weights[j])
+            most = part.reshape(x.shape[0], bins[1], part.shape[1] // bins[1]).max(axis=2)
+            made[:, point // count] = np.maximum(made[:, point // count], most)
+    return made
 
 
 def _bilinear(at: Array, extent: int) -> tuple[list[Array], list[Array]]:
