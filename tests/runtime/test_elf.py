@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import re
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -109,6 +110,25 @@ def test_what_is_no_object(data: bytes) -> None:
             Image(wrong)
     with pytest.raises(PlanError, match="does not define nothing"):
         Image(data).address("nothing")
+
+
+def test_a_relocation_over_the_end_of_its_section(data: bytes) -> None:
+    """One that begins inside and ends outside would change the neighbour."""
+    table, entry, count = (
+        struct.unpack_from(layout, data, at)[0] for layout, at in (("<Q", 0x28), ("<H", 0x3A), ("<H", 0x3C))
+    )
+    headers = [struct.unpack_from("<IIQQQQIIQQ", data, table + index * entry) for index in range(count)]
+    changed = 0
+    for header in headers:
+        kind, place, size, target = header[1], header[4], header[5], header[7]
+        if kind != 4 or not size or not headers[target][2] & 2:
+            continue
+        mutated = bytearray(data)
+        struct.pack_into("<Q", mutated, place, headers[target][5] - 1)
+        with pytest.raises(PlanError, match="relocates bytes outside of a section"):
+            Image(bytes(mutated))
+        changed += 1
+    assert changed
 
 
 def test_truncation_is_refused(data: bytes) -> None:

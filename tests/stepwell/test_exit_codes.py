@@ -237,6 +237,7 @@ def test_a_cap_on_memory_ends_in_5(tmp_path: Path) -> None:
         check=False,
         capture_output=True,
         text=True,
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, cap),
     )
     assert done.returncode == 5, done.stderr
@@ -254,6 +255,7 @@ def test_compiling_under_a_cap_ends_in_5(megabytes: int, module: Path) -> None:
         check=False,
         capture_output=True,
         text=True,
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, cap),
     )
     assert done.returncode == 5, done.stderr

@@ -91,7 +91,8 @@ def test_files_are_written_whole(tmp_path: Path) -> None:
 
 def test_shapes() -> None:
     assert parse_shape_options(["a:1x2", "b/c:0=3", "d=4x4"]) == {"a": (1, 2), "b/c:0": (3,), "d": (4, 4)}
-    for wrong in ("a", ":1", "a:1xx2", "a:-1", "a:q"):
+    assert parse_shape_options([":1"]) == {"": (1,)}, "a tensor may have an empty name"
+    for wrong in ("a", "a:1xx2", "a:-1", "a:q"):
         with pytest.raises(UsageError):
             parse_shape_options([wrong])
 

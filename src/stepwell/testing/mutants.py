@@ -151,7 +151,7 @@ def copy_of(root: Path, folder: Path) -> Path:
 def _run_tests(copy: Path, tests: Sequence[str]) -> str:
     environment = {
         **os.environ,
-        "PYTHONPATH": str(copy / "src"),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(copy / "src"), os.environ.get("PYTHONPATH", "")])),
         "PYTHONDONTWRITEBYTECODE": "1",
         "STEPWELL_MUTANT": "1",
     }

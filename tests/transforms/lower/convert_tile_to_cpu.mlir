@@ -31,7 +31,7 @@ builtin.module attributes {stepwell.level = "plan", stepwell.target = "cpu", ste
     }
   }
   // CHECK:      plan.program @main
-  // CHECK:        plan.launch @product(%x, {{.*}}, %w, {{.*}}, %y, {{.*}}) tiles 4 reads [0, 6] writes [10]
+  // CHECK:        plan.launch @product(%x, {{.*}}, %w, {{.*}}, %y, {{.*}}) tiles 4 grain 13 reads [0, 6] writes [10]
   plan.program @main {
     %x = plan.binding "x" input : !plan.buffer<8x1x16xf32>
     %w = plan.constant dense<1.0> : tensor<2x1x16x64xf32> : !plan.buffer<2x1x16x64xf32>
