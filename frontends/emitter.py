@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-import numpy as np
 from xdsl.dialects.builtin import TensorType
 from xdsl.ir import Attribute, Block, Operation, OpResult, SSAValue
 
@@ -88,7 +87,7 @@ class Emitter:
         """All values under the shape that NumPy's rule gives them together."""
         found = list(values)
         try:
-            shape = np.broadcast_shapes(*map(shape_of, found))
+            shape = broadcast_shape(*map(shape_of, found))
         except ValueError:
             shapes = " and ".join(str(list(shape_of(value))) for value in found)
             raise Unsupported(f"shapes {shapes} do not broadcast") from None
@@ -140,3 +139,13 @@ def shape_of(value: SSAValue) -> tuple[int, ...]:
 def set_name_hint(value: SSAValue, name: str) -> None:
     """Let the IR text show `name`, with what identifiers lack replaced by underscores."""
     value.name_hint = ssa_hint(name)
+
+
+def broadcast_shape(*shapes: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape that NumPy's rule gives, for extents of any size (NumPy's own function overflows at 2**63 elements); ValueError where there is none."""
+    rank = max(map(len, shapes), default=0)
+    padded = [(1,) * (rank - len(shape)) + tuple(shape) for shape in shapes]
+    found = [{extent for extent in extents if extent != 1} for extents in zip(*padded, strict=True)]
+    if any(len(extents) > 1 for extents in found):
+        raise ValueError(f"shapes {', '.join(map(str, shapes))} do not broadcast")
+    return tuple(extents.pop() if extents else 1 for extents in found)

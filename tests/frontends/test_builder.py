@@ -10,7 +10,7 @@ from xdsl.ir import Block
 from stepwell.dialects.graph.interpreter import interpret
 from stepwell.dialects.numpy_types import Array
 from stepwell.frontends.builder import GraphBuilder, module_of
-from stepwell.frontends.emitter import Unsupported, shape_of
+from stepwell.frontends.emitter import Unsupported, broadcast_shape, shape_of
 from stepwell.frontends.weights import WeightStore
 from stepwell.passes import names_of
 
@@ -76,3 +76,15 @@ def test_broadcast_of_shapes_that_do_not_fit() -> None:
     build = _builder(2, 3)
     with pytest.raises(Unsupported, match=r"shapes \[2, 3\] and \[2\] do not broadcast"):
         build.binary("add", build.block.args[0], build.weight("w", np.zeros(2, np.float32)))
+
+
+@pytest.mark.parametrize("shapes", [((2, 1), (3,)), ((), (0,)), ((1, 0), (5, 1)), ((4, 3), (4, 3), (1,)), ((), ())])
+def test_shapes_broadcast_as_in_numpy(shapes: tuple[tuple[int, ...], ...]) -> None:
+    assert broadcast_shape(*shapes) == np.broadcast_shapes(*shapes)
+
+
+def test_shapes_of_any_size_broadcast() -> None:
+    """NumPy's own function overflows."""
+    assert broadcast_shape((1 << 62, 4), (1 << 62, 1)) == (1 << 62, 4)
+    with pytest.raises(ValueError, match="do not broadcast"):
+        broadcast_shape((1 << 62, 4), (1 << 62, 3))
