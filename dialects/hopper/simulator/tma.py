@@ -19,6 +19,9 @@ _SWIZZLE_MASK = {0: 0, 32: 1, 64: 3, 128: 7}
 _MAX_BOX = 256
 _MAX_PIXELS = 1024
 
+TF32_NAN = np.uint32(0x7FFFE000)
+"""What a NaN becomes on its way to tf32."""
+
 
 def frozen(array: Array) -> Array:
     """The array, read-only: it is kept and shared."""
@@ -62,7 +65,7 @@ class Im2col:
 @dataclass(frozen=True, eq=False)
 class TensorMap:
     """What a 128-byte tensor map says. `dims` in elements, innermost first; `strides` in bytes, of all dims but the innermost. Outside reads are zeros.
-    `as_tf32`: f32 elements are rounded to tf32 on their way (to nearest, as recorded on an H200; ties to even are an assumption)."""
+    `as_tf32`: f32 elements are rounded to tf32 on their way (to nearest, ties to even, every NaN the same one, as recorded on an H200)."""
 
     buffer: GlobalBuffer
     dims: tuple[int, ...]
@@ -124,9 +127,10 @@ class TensorMap:
         values = np.zeros(index.shape, self.buffer.dtype)
         values[inside] = self.buffer.load(index[inside], waited, what)
         if self.as_tf32:
-            bits = values.view(np.uint32)
+            bits, nan = values.view(np.uint32), np.isnan(values)
             bits += np.uint32(0xFFF) + ((bits >> np.uint32(13)) & np.uint32(1))
             bits &= np.uint32(0xFFFFE000)
+            bits[nan] = TF32_NAN
         return values
 
     def _tiled(self, coordinates: tuple[int, ...]) -> tuple[Array, Array]:

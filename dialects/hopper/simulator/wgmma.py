@@ -10,7 +10,7 @@ A transposed (MN-major) operand of 16-bit elements has its rows in the chunks: w
 One instruction multiplies 32 bytes of k. The hardware gives each product the sum of its operands' exponents (those of subnormals are the smallest normal one), aligns
 the products and the accumulator to the largest exponent of all, cuts what lies more than 25 bits below its leading bit (13 bits for 8-bit floats), adds what is left exactly, and cuts the sum
 to the 24 bits of a float32 (14 bits for 8-bit floats). This was read from random data recorded on an H200, which it reproduces bit for bit, as the whole numbers (`tests/codegen/ptx_interpreter/test_golden.py`).
-Assumed, because no recording says it yet: that 16-bit and tf32 subnormals and infinities go the same way (those of 8-bit floats do), and that f16 accumulators are rounded to nearest.
+Subnormals, infinities and NaN go the same way. An f16 accumulator is not cut but rounded once, to nearest, and what rounds to nothing is +0.
 Of a tf32 operand the hardware reads the upper 19 bits and ignores the lower 13: whoever wants rounding rounds before (TMA does, with the map's type tf32).
 """
 
@@ -209,7 +209,10 @@ def accumulate(registers: Array, a: Array, b: Array, kind_a: str, kind_b: str) -
         return (left @ right.T + start).astype(np.int64).astype(np.int32)[rows, columns]
     if _is_exact(left, right, start, first.kept):
         return (left @ right.T + start).astype(registers.dtype)[rows, columns]
-    total = _aligned_sum(left, right, start, first, second)
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = _aligned_sum(left, right, start, first, second)
+    if registers.dtype == np.float16:
+        return _nearest_half(total)[rows, columns]
     return _cut(total, first.kept, registers.dtype)[rows, columns]
 
 
@@ -237,7 +240,14 @@ def _aligned_sum(left: Array, right: Array, start: Array, first: Element, second
     return np.asarray(np.ldexp(products.sum(axis=2) + np.trunc(np.ldexp(start, -scale)), scale))
 
 
+def _nearest_half(total: Array) -> Array:
+    """Rounded once to float16, to nearest; what rounds to nothing is +0."""
+    with np.errstate(over="ignore", under="ignore"):
+        return np.asarray(total.astype(np.float16) + np.float16(0))
+
+
 def _cut(total: Array, bits: int, dtype: np.dtype[Any]) -> Array:
     """Rounded toward zero to `bits` bits behind the leading one, then to the accumulator's type."""
     scale = bits - _exponents(total, -126)
-    return np.ldexp(np.trunc(np.ldexp(total, scale)), -scale).astype(dtype)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.ldexp(np.trunc(np.ldexp(total, scale)), -scale).astype(dtype)
