@@ -151,3 +151,12 @@ def test_same_padding_of_three(make_model: MakeModel, mode: str) -> None:
     got = interpret(module, {"x": x}, store)["y"].ravel()
     upper = [3210, 4321, 5432, 543, 54]
     np.testing.assert_array_equal(got, upper if mode == "SAME_UPPER" else [2100, *upper[:4]])
+
+
+def test_same_padding_counts_the_dilation(make_model: MakeModel) -> None:
+    """Taps 0, 2 and 4: a total of 4, so that the result is as long as the input; by hand."""
+    x = np.arange(1, 6, dtype=np.float32).reshape(1, 1, 5)
+    node = helper.make_node("Conv", ["x", "w"], ["y"], auto_pad="SAME_UPPER", dilations=[2])
+    weight = np.array([[[1.0, 10.0, 100.0]]], np.float32)
+    module, store = import_onnx(make_model([node], {"x": x}, weights={"w": weight}))
+    np.testing.assert_array_equal(interpret(module, {"x": x}, store)["y"].ravel(), [310, 420, 531, 42, 53])

@@ -8,7 +8,7 @@ from stepwell.dialects import graph
 from stepwell.driver import passes_of
 from stepwell.passes import PassFailure
 from stepwell.source import SourceMap, parse_text
-from stepwell.transforms.linalg._eligible import mma_refusals
+from stepwell.transforms.linalg._eligible import is_plain, mma_refusals
 from stepwell.transforms.linalg._roles import Roles, contraction_roles
 from stepwell.transforms.linalg._structure import Structure, merge_loops, structure_of
 from stepwell.universe import make_context
@@ -170,3 +170,42 @@ def test_an_operand_that_is_repeated_first_is_read_where_it_lies() -> None:
     found = analysed({"a": "tensor<8xf32>", "b": b}, body, y)
     assert found.operands[0].loops == (2,)
     assert list(mma_refusals(found, "sm_90a")) == ["the left factor is not [rows, k] in memory"]
+
+
+def _convolved(input: str, filter: str, result: str, window: str) -> Structure:
+    conv = f"%r = graph.conv %a, %b {window} channels_last : ({input}, {filter}) -> {result}"
+    return analysed({"a": input, "b": filter}, conv, result)
+
+
+def test_only_a_single_tap_at_every_pixel_is_a_plain_matrix() -> None:
+    """A window without padding still has its taps."""
+    window = "strides [1, 1] pads [0, 0, 0, 0] dilations [1, 1]"
+    one = _convolved("tensor<2x8x8x16xf16>", "tensor<24x1x1x16xf16>", "tensor<2x8x8x24xf16>", window)
+    row = _convolved("tensor<2x1x8x16xf16>", "tensor<24x1x3x16xf16>", "tensor<2x1x6x24xf16>", window)
+    nine = _convolved("tensor<2x8x8x16xf16>", "tensor<24x3x3x16xf16>", "tensor<2x6x6x24xf16>", window)
+    assert [is_plain(one), is_plain(row), is_plain(nine)] == [True, False, False]
+
+
+@pytest.mark.parametrize(("dilation", "refused"), [(64, False), (65, True)])
+def test_corners_of_an_im2col_load(dilation: int, refused: bool) -> None:
+    """A reach of 128 without padding is the corner -128, the last that the map can say; 130 is beyond."""
+    extent = 2 * dilation + 1
+    window = f"strides [1, 1] pads [0, 0, 0, 0] dilations [{dilation}, 1]"
+    found = _convolved(f"tensor<1x{extent}x8x16xf16>", "tensor<24x3x1x16xf16>", "tensor<1x1x8x24xf16>", window)
+    assert any("beyond those of an im2col load" in reason for reason in mma_refusals(found, "sm_90a")) == refused
+
+
+def test_a_corner_one_beyond() -> None:
+    window = "strides [1, 1] pads [0, 0, 0, 0] dilations [129, 1]"
+    found = _convolved("tensor<1x130x8x16xf16>", "tensor<24x2x1x16xf16>", "tensor<1x1x8x24xf16>", window)
+    assert any("filter offsets of 129" in reason for reason in mma_refusals(found, "sm_90a"))
+
+
+@pytest.mark.parametrize(("channels", "refused"), [(8, False), (4, True), (12, True)])
+def test_rows_of_a_tensor_map_are_whole_16_bytes(channels: int, refused: bool) -> None:
+    window = "strides [1, 1] pads [1, 1, 1, 1] dilations [1, 1]"
+    found = _convolved(
+        f"tensor<2x8x8x{channels}xf16>", f"tensor<24x3x3x{channels}xf16>", "tensor<2x8x8x24xf16>", window
+    )
+    reasons = list(mma_refusals(found, "sm_90a"))
+    assert any(f"channel rows of {2 * channels} bytes" in reason for reason in reasons) == refused
