@@ -56,7 +56,24 @@ def _caffe(path: Path, request: Request) -> Imported:
     return module, bind_weights(module, open_weights(named), store)
 
 
-DOORS: dict[str, Callable[[Path, Request], Imported]] = {".onnx": _onnx, ".prototxt": _caffe}
+def _tensorflow(path: Path, request: Request) -> Imported:
+    from stepwell.frontends.tensorflow import import_tensorflow
+
+    module, store = import_tensorflow(path, shapes=request.shapes, outputs=request.outputs, events=request.events)
+    if not request.weights:
+        return module, store
+    chosen = open_weights(request.weights)
+    if chosen is not request.weights:
+        chosen.files = (*chosen.files, *store.files)
+    return module, chosen
+
+
+DOORS: dict[str, Callable[[Path, Request], Imported]] = {
+    ".onnx": _onnx,
+    ".prototxt": _caffe,
+    ".pb": _tensorflow,
+    ".pbtxt": _tensorflow,
+}
 """Importers by the ending of the file."""
 
 

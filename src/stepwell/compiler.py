@@ -48,7 +48,7 @@ def import_model(
     *,
     events: ImportEvents | None = None,
 ) -> ModuleOp:
-    """The module of a model file (`.onnx`, `.prototxt`, `.mlir`, `.plan`) or of an ONNX model in memory. Its weights are kept with it.
+    """The module of a model file (`.onnx`, `.prototxt`, `.pb`, `.pbtxt`, `.mlir`, `.plan`) or of an ONNX model in memory. Its weights are kept with it.
 
     `weights`: where the model does not hold them (a `.caffemodel`, `.safetensors`, a WeightStore, "random:SEED"); `outputs`: names of tensors, in place of the
     model's own outputs; `shapes`: by input, where the model leaves dims open; `events` collects what the import does."""
@@ -139,7 +139,7 @@ def compile(
     """Compile a model for one target, or for several into one plan. The engine loads what fits this machine when it is first run; saving it
     needs no device.
 
-    `model`: a path (.onnx, .prototxt, .mlir, .plan), bytes or a ModelProto of ONNX, or a module of any level above llvm; `weights`: where the model
+    `model`: a path (.onnx, .prototxt, .pb, .pbtxt, .mlir, .plan), bytes or a ModelProto of ONNX, or a module of any level above llvm; `weights`: where the model
     does not hold them, a `.caffemodel` or `.safetensors` file, a WeightStore or "random:SEED"; `outputs`: names of tensors in place of the model's outputs; `target`: auto (what the module is lowered for, else the GPU
     here, else the CPU), cpu, cuda, sm_90a, x86-64-v3, x86-64-v4;
     `precision`: model, fp32, tf32, fp16; `shapes`: by input, where the model leaves dims open; `pipeline`: instead of the default.

@@ -1,0 +1,65 @@
+"""From bytes to a GraphDef, binary or text."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from google.protobuf import text_format
+from google.protobuf.message import DecodeError, Message
+
+from stepwell.frontends.tensorflow.schema import messages
+from stepwell.runtime.errors import ModelError
+
+DEEPEST = 64
+"""Most levels of nesting of a text graph; TensorFlow's own files have about ten."""
+_WORD = re.compile(r"#[^\n]*|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'|[{}<>]")
+
+
+def read_graph(source: str | Path | bytes, where: str) -> Message:
+    """The GraphDef of a file (text where it ends in .pbtxt) or of binary bytes; ModelError where it is none."""
+    if isinstance(source, bytes):
+        return parse_binary(source, where)
+    try:
+        data = Path(source).read_bytes()
+    except OSError as error:
+        raise ModelError(f"cannot read the graph: {error.strerror or error}", where=where) from None
+    return parse_text(data, where) if str(source).endswith(".pbtxt") else parse_binary(data, where)
+
+
+def parse_binary(data: bytes, where: str) -> Message:
+    """A GraphDef from its binary form."""
+    try:
+        graph = messages()["GraphDef"].FromString(data)
+        names = [(node.name, node.op, *node.input) for node in graph.node]
+    except (DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ModelError(f"not a TensorFlow graph: {str(error).splitlines()[0]}", where=where) from None
+    if not names:
+        raise ModelError("the graph has no nodes", where=where, hint="give a frozen GraphDef")
+    return graph
+
+
+def parse_text(data: bytes, where: str) -> Message:
+    """A GraphDef from its text form; fields that its definition does not have are passed over."""
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ModelError(f"not a text graph: byte {error.start} is not UTF-8", where=where) from None
+    _check_nesting(text, where)
+    graph = messages()["GraphDef"]()
+    try:
+        text_format.Parse(text, graph, allow_unknown_field=True)
+    except (text_format.ParseError, ValueError, RecursionError) as error:
+        raise ModelError(f"not a TensorFlow graph: {str(error).splitlines()[0]}", where=where) from None
+    if not graph.node:
+        raise ModelError("the graph has no nodes", where=where, hint="give a frozen GraphDef")
+    return graph
+
+
+def _check_nesting(text: str, where: str) -> None:
+    depth = 0
+    for found in _WORD.finditer(text):
+        depth += {"{": 1, "<": 1, "}": -1, ">": -1}.get(found.group(), 0)
+        if depth > DEEPEST:
+            line = text.count("\n", 0, found.start()) + 1
+            raise ModelError(f"line {line}: nested more than {DEEPEST} levels deep", where=where)

@@ -1,0 +1,182 @@
+"""The importer of TensorFlow graphs: what the outputs hang on, inputs first, reasons collected and told at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from pathlib import Path
+
+from google.protobuf.message import Message
+from xdsl.dialects.builtin import ModuleOp, TensorType
+from xdsl.ir import Attribute, Block, SSAValue
+from xdsl.utils.exceptions import VerifyException
+
+from stepwell.dialects.numpy_types import element_type_of
+from stepwell.frontends.builder import GraphBuilder, module_of
+from stepwell.frontends.emitter import Unsupported, set_name_hint
+from stepwell.frontends.events import ImportEvents
+from stepwell.frontends.shapes import Shapes, parse_shape
+from stepwell.frontends.tensorflow.converters import CONVERTERS
+from stepwell.frontends.tensorflow.graph_file import read_graph
+from stepwell.frontends.tensorflow.node import Node, Port
+from stepwell.frontends.tensorflow.ordered import candidates, nodes_by_name, ordered, port_of
+from stepwell.frontends.tensorflow.tensor import dtype_of, shape_of_proto
+from stepwell.frontends.weights import WeightStore
+from stepwell.passes import location_of
+from stepwell.runtime.errors import ModelError, UsageError
+
+LARGEST = 2**31 - 1
+"""Largest extent of an input."""
+INPUTS = ("Placeholder", "PlaceholderV2", "IteratorGetNext")
+"""Operators that are inputs of the network."""
+
+
+def import_tensorflow(
+    source: str | Path | bytes,
+    *,
+    shapes: Shapes | None = None,
+    outputs: Sequence[str] | None = None,
+    events: ImportEvents | None = None,
+    name: str = "",
+) -> tuple[ModuleOp, WeightStore]:
+    """The graph-level module of a frozen GraphDef, and its weights.
+
+    `source`: a `.pb` or `.pbtxt` path, or binary bytes; `outputs`: tensors by name (`node` or `node:1`), without which the graph is refused with the candidates;
+    `shapes`: of inputs whose placeholder does not say them, or where another is wanted. Raises ModelError with every reason at once, UsageError for a name that is none."""
+    where = name or (str(source) if not isinstance(source, bytes) else "the graph")
+    graph = read_graph(source, where)
+    importer = _Importer(graph, where, shapes or {}, events or ImportEvents("TensorFlow"))
+    importer.run(outputs)
+    return importer.module, importer.weights
+
+
+class _Importer:
+    """One import: `run` fills the block and the list of reasons, and wraps the block up where there is none."""
+
+    def __init__(self, graph: Message, where: str, shapes: Shapes, events: ImportEvents) -> None:
+        self.where, self.shapes, self.events = where, shapes, events
+        self.reasons: list[str] = []
+        self.nodes = nodes_by_name(graph.node, self.reasons)
+        self.weights = WeightStore(origin=where)
+        self.block = Block()
+        self.build = GraphBuilder(self.block, self.weights)
+        self.values: dict[Port, SSAValue] = {}
+        self.failed: set[str] = set()
+        self.inputs: list[str] = []
+        self.module = ModuleOp([])
+
+    def run(self, outputs: Sequence[str] | None) -> None:
+        """Convert all nodes that the outputs hang on; those behind a failed one are only checked for their operator."""
+        ports = self._outputs(outputs)
+        order = ordered(self.nodes, [name for name, _ in ports], self.reasons)
+        self._refuse()
+        self._check_shapes([node.name for node in order])
+        for node in order:
+            self._node(node)
+        self._refuse()
+        self._finish(list(outputs or ()), ports)
+
+    def _refuse(self) -> None:
+        count = len(self.reasons)
+        if count:
+            text = f"the graph cannot be imported, {count} reason{'s' if count > 1 else ''}"
+            raise ModelError(text, where=self.where, reasons=self.reasons)
+
+    def _outputs(self, outputs: Sequence[str] | None) -> list[Port]:
+        found = candidates(self.nodes)
+        first = next(iter(found), "NAME")
+        if not outputs:
+            raise ModelError(
+                f"a graph does not say what its outputs are: candidates are {', '.join(found[:24]) or 'none'}",
+                where=self.where,
+                hint=f'name them: --outputs {first} or outputs=["{first}"]',
+            )
+        ports = [port_of(output) for output in outputs]
+        for output, (name, _) in zip(outputs, ports, strict=True):
+            if name not in self.nodes:
+                raise UsageError(
+                    f"{output!r} is no tensor of the graph",
+                    where="outputs",
+                    hint=f"candidates: {', '.join(found[:24])}",
+                )
+        return ports
+
+    def _check_shapes(self, names: Sequence[str]) -> None:
+        known = [name for name in names if self.nodes[name].op in (*INPUTS, "PlaceholderWithDefault")]
+        unknown = [name for name in self.shapes if name not in known]
+        if unknown:
+            raise UsageError(f"{unknown[0]!r} is no input of the graph", where="shapes", hint=f"inputs: {known}")
+
+    def _node(self, node: Node) -> None:
+        blocked = any(name in self.failed for name, _ in node.inputs)
+        try:
+            results = self._converted(node, blocked)
+        except (Unsupported, VerifyException) as error:
+            self.reasons.append(f"node {node.name!r} ({node.op}): {error}")
+            blocked = True
+        if blocked:
+            self.failed.add(node.name)
+            return
+        for number, value in enumerate(results):
+            self.values[node.name, number] = value
+        if results and results[0].name_hint is None:
+            set_name_hint(results[0], node.name)
+        self.events.outputs(node.name, node.op, [(_tensor(node.name, n), v) for n, v in enumerate(results)])
+
+    def _converted(self, node: Node, blocked: bool) -> list[SSAValue]:
+        if node.op in INPUTS or (node.op == "PlaceholderWithDefault" and node.name in self.shapes):
+            return [self._input(node)]
+        if node.op not in CONVERTERS:
+            raise Unsupported("this operator is not supported")
+        if blocked:
+            return []
+        missing = [port for port in node.inputs if port not in self.values]
+        if missing:
+            raise Unsupported(f"input {_tensor(*missing[0])!r} is no output of its node")
+        self.build.node_name = node.name
+        tensors = [(_tensor(*port), self.values[port]) for port in node.inputs]
+        self.events.node(node.name, node.op)
+        self.events.inputs(node.name, node.op, tensors)
+        if node.op == "Const":
+            self.events.initializer(node.name)
+        return CONVERTERS[node.op](self.build, node, [value for _, value in tensors])
+
+    def _input(self, node: Node) -> SSAValue:
+        type = self._input_type(node)
+        argument = self.block.insert_arg(type, len(self.block.args))
+        argument.location = location_of([node.name])
+        set_name_hint(argument, node.name)
+        self.inputs.append(node.name)
+        self.events.network_input(node.name, argument)
+        return argument
+
+    def _input_type(self, node: Node) -> TensorType[Attribute]:
+        one = node.op == "IteratorGetNext"
+        types = list(node.message("output_types").list.type) if one else [node.message("dtype").type]
+        shapes = list(node.message("output_shapes").list.shape) if one else [node.proto.attr["shape"].shape]
+        if len(types) != 1:
+            raise Unsupported(f"an iterator with {len(types)} tensors is no input: give a graph with placeholders")
+        element = element_type_of(dtype_of(types[0]))
+        stated = shape_of_proto(shapes[0]) if shapes and (one or node.has("shape")) else None
+        shape = parse_shape(node.name, self.shapes[node.name]) if node.name in self.shapes else stated
+        if shape is None or any(extent < 0 for extent in shape):
+            said = "unknown" if shape is None else "x".join("?" if e < 0 else str(e) for e in shape)
+            raise Unsupported(
+                f'its shape is {said}: give one, --shape {node.name}:1x224x224x3 or shapes={{"{node.name}": "1x224x224x3"}}'
+            )
+        if any(extent > LARGEST for extent in shape) or prod(shape) > 1 << 40:
+            raise Unsupported(f"its shape is {list(shape)}: extents are 0 to {LARGEST}")
+        return TensorType(element, list(shape))
+
+    def _finish(self, names: Sequence[str], ports: Sequence[Port]) -> None:
+        missing = [name for name, port in zip(names, ports, strict=True) if port not in self.values]
+        if missing:
+            raise UsageError(f"{missing[0]!r} is no tensor of the graph: its node has fewer outputs", where="outputs")
+        results = self.build.finish([self.values[port] for port in ports])
+        for name, value in zip(names, results, strict=True):
+            self.events.output(name, value)
+        self.module = module_of(self.block, self.inputs, results, names)
+
+
+def _tensor(name: str, number: int) -> str:
+    return f"{name}:{number}" if number else name

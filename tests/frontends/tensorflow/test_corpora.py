@@ -1,0 +1,58 @@
+"""Graphs and trained networks that others wrote, where they are at hand (STEPWELL_CORPORA, or ../shared/corpora beside the checkout)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import stepwell
+from stepwell.testing.tensorflow_graphs import corpora, graphs, run_graph
+
+CORPORA = corpora()
+pytestmark = pytest.mark.skipif(not CORPORA.is_dir(), reason="the corpora are not here: set STEPWELL_CORPORA")
+RIGHT = 575
+"""Of the 776 graphs; the number may only grow."""
+SAMPLE = 12
+"""The short form takes one graph in so many."""
+
+
+def _counts(share: int) -> dict[str, int]:
+    counts = {"right": 0, "refused": 0}
+    for number, (name, path, outputs) in enumerate(graphs(CORPORA)):
+        if number % share:
+            continue
+        outcome = run_graph(path, outputs)
+        assert outcome.status in counts, f"{name}: {outcome}"
+        counts[outcome.status] += 1
+    return counts
+
+
+def test_a_sample_of_the_graphs() -> None:
+    """None is wrong, and most are right."""
+    counts = _counts(SAMPLE)
+    assert counts["right"] > 2 * counts["refused"]
+
+
+@pytest.mark.slow
+def test_all_graphs() -> None:
+    assert _counts(1)["right"] >= RIGHT
+
+
+@pytest.mark.parametrize("name", ["mnist_fc", "autoencoder", "espcn_x2", "fsrcnn_x2"])
+def test_trained_networks(name: str) -> None:
+    """Within 1e-4 of the largest reference output."""
+    folder = CORPORA / "models" / name
+    (entry,) = [e for e in json.loads((CORPORA / "models" / "manifest.json").read_text()) if e["name"] == name]
+    held = np.load(folder / "io.npz")
+    inputs = {key[4:]: held[key] for key in held.files if key.startswith("in__")}
+    module = stepwell.import_model(
+        Path(folder / entry["files"][0]), outputs=entry["outputs"], shapes={k: v.shape for k, v in inputs.items()}
+    )
+    results = stepwell.interpret(module, inputs)
+    for output in entry["outputs"]:
+        wanted = held[f"out__{output}"]
+        assert results[output].shape == wanted.shape
+        assert np.abs(results[output] - wanted).max() <= 1e-4 * np.abs(wanted).max()
