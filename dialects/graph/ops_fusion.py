@@ -9,7 +9,6 @@ from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from xdsl.irdl import (
     IRDLOperation,
     irdl_op_definition,
-    lazy_traits_def,
     opt_prop_def,
     prop_def,
     region_def,
@@ -19,7 +18,7 @@ from xdsl.irdl import (
 )
 from xdsl.parser import Parser
 from xdsl.printer import Printer
-from xdsl.traits import HasParent, IsolatedFromAbove, IsTerminator, Pure, RecursiveMemoryEffect
+from xdsl.traits import IsolatedFromAbove, IsTerminator, Pure, RecursiveMemoryEffect
 from xdsl.utils.exceptions import VerifyException
 
 from stepwell.dialects.graph import checks
@@ -138,6 +137,10 @@ def _parse_binding(parser: Parser) -> tuple[Parser.Argument, SSAValue]:
     return argument.resolve(type), parser.resolve_operand(operand, type)
 
 
+ENDED_BY_YIELD = ("graph.fusion", "graph.if", "graph.loop")
+"""Ops whose regions end in graph.yield."""
+
+
 @irdl_op_definition
 class YieldOp(IRDLOperation):
     """Ends a region and gives its values: the results of a fusion or of a branch, what a loop's body hands on: `graph.yield %r : tensor<4xf32>`."""
@@ -146,16 +149,15 @@ class YieldOp(IRDLOperation):
 
     values = var_operand_def()
 
-    traits = lazy_traits_def(lambda: (IsTerminator(), HasParent(FusionOp, *_regions()), Pure()))
+    traits = traits_def(IsTerminator(), Pure())
 
     assembly_format = "attr-dict ($values^ `:` type($values))?"
 
     def __init__(self, *values: SSAValue | Operation) -> None:
         super().__init__(operands=[values])
 
-
-def _regions() -> tuple[type[Operation], ...]:
-    """The other ops whose regions end in graph.yield; they are defined on top of this file."""
-    from stepwell.dialects.graph.ops_control import IfOp, LoopOp
-
-    return IfOp, LoopOp
+    def verify_(self) -> None:
+        parent = self.parent_op()
+        if parent is None or parent.name not in ENDED_BY_YIELD:
+            listed = ", ".join(f"'{name}'" for name in ENDED_BY_YIELD)
+            raise VerifyException(f"'{self.name}' expects parent op to be one of {listed}")

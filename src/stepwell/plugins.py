@@ -22,6 +22,7 @@ from xdsl.universe import XDSL_UNIVERSE, Universe
 from xdsl.utils.target import Target
 
 from stepwell.dialects.op_interfaces import AtLevels, Interpreted, Reference
+from stepwell.registry import UNIVERSE
 from stepwell.runtime.errors import UsageError
 
 __all__ = ["AtLevels", "Interpreted", "Plugin", "Reference", "installed_plugins", "plugin_of_pass"]
@@ -87,8 +88,6 @@ def _load(entry: EntryPoint) -> Plugin | None:
 
 def _without_clashes(plugin: Plugin, taken: dict[str, set[str]]) -> Plugin:
     """The plugin without what others have called the same before it; what is left says whose it is when it cannot be made."""
-    from stepwell.universe import UNIVERSE
-
     parts: dict[str, Mapping[str, Callable[[], Any]]] = {}
     for kind, attribute in (("dialect", "all_dialects"), ("pass", "all_passes"), ("target", "all_targets")):
         named: dict[str, Callable[[], Any]] = getattr(plugin.universe, attribute)
