@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
+from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Attribute
 
 from stepwell.dialects.graph.attributes import WeightAttr
@@ -204,3 +205,17 @@ def open_weights(source: WeightSource) -> WeightStore:
             hint='give a .safetensors file or "random:SEED"',
         )
     return WeightStore.load(text)
+
+
+def weights_of(module: ModuleOp) -> WeightStore | None:
+    """The weights that `import_model`, and `lower` after it, keep with a module in memory."""
+    return getattr(module, _WEIGHTS, None)
+
+
+def keep_weights(module: ModuleOp, weights: WeightStore | None) -> ModuleOp:
+    """Keep `weights` with `module`; they are no part of the IR, and a clone does not have them."""
+    setattr(module, _WEIGHTS, weights)
+    return module
+
+
+_WEIGHTS = "stepwell_weights"

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from stepwell.bench_report import bench
     from stepwell.compare_report import compare
     from stepwell.compiler import compile, compile_plan, import_model, interpret, lower
+    from stepwell.frontends.network import Network
     from stepwell.pipeline_value import Pipeline, pipeline
     from stepwell.runtime.engine import Engine, load
     from stepwell.universe import UNIVERSE
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 _LAZY = {
     "UNIVERSE": "stepwell.universe",
     "Engine": "stepwell.runtime.engine",
+    "Network": "stepwell.frontends.network",
     "Pipeline": "stepwell.pipeline_value",
     "bench": "stepwell.bench_report",
     "compare": "stepwell.compare_report",
@@ -32,6 +34,7 @@ _LAZY = {
 __all__ = [
     "UNIVERSE",
     "Engine",
+    "Network",
     "Pipeline",
     "bench",
     "compare",

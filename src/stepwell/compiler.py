@@ -17,11 +17,12 @@ from stepwell.driver import Driver, Observer
 from stepwell.execute import interpret as interpret_module
 from stepwell.frontends.doors import Request
 from stepwell.frontends.events import ImportEvents
+from stepwell.frontends.network import Network
 from stepwell.frontends.shapes import Shapes
 from stepwell.frontends.weights import WeightSource, WeightStore, open_weights
 from stepwell.levels import level_of, rank
 from stepwell.lowering import lower_in_place
-from stepwell.modules import LoadedModule, keep_weights, read_model, read_onnx, weights_of
+from stepwell.modules import LoadedModule, keep_weights, read_model, read_network, read_onnx, weights_of
 from stepwell.passes import StepwellContext
 from stepwell.pipeline_value import Pipeline
 from stepwell.pipeline_value import pipeline as default_pipeline
@@ -41,14 +42,14 @@ PACKAGES = ("numpy", "xdsl", "llvmlite", "onnx")
 
 
 def import_model(
-    model: str | Path | bytes | onnx.ModelProto,
+    model: str | Path | bytes | onnx.ModelProto | Network,
     weights: WeightSource | None = None,
     outputs: Sequence[str] | None = None,
     shapes: Shapes | None = None,
     *,
     events: ImportEvents | None = None,
 ) -> ModuleOp:
-    """The module of a model file (`.onnx`, `.prototxt`, `.pb`, `.pbtxt`, `.mlir`, `.plan`) or of an ONNX model in memory. Its weights are kept with it.
+    """The module of a model file (`.onnx`, `.prototxt`, `.pb`, `.pbtxt`, `.mlir`, `.plan`) of an ONNX model in memory, or of a Network. Its weights are kept with it.
 
     `weights`: where the model does not hold them (a `.caffemodel`, `.safetensors`, a WeightStore, "random:SEED"); `outputs`: names of tensors, in place of the
     model's own outputs; `shapes`: by input, where the model leaves dims open; `events` collects what the import does."""
@@ -91,7 +92,7 @@ def interpret(
 
 
 def compile_plan(
-    model: str | Path | bytes | onnx.ModelProto | ModuleOp,
+    model: str | Path | bytes | onnx.ModelProto | Network | ModuleOp,
     weights: WeightSource | None = None,
     outputs: Sequence[str] | None = None,
     *,
@@ -126,7 +127,7 @@ def compile_plan(
 
 
 def compile(
-    model: str | Path | bytes | onnx.ModelProto | ModuleOp,
+    model: str | Path | bytes | onnx.ModelProto | Network | ModuleOp,
     weights: WeightSource | None = None,
     outputs: Sequence[str] | None = None,
     *,
@@ -139,7 +140,7 @@ def compile(
     """Compile a model for one target, or for several into one plan. The engine loads what fits this machine when it is first run; saving it
     needs no device.
 
-    `model`: a path (.onnx, .prototxt, .pb, .pbtxt, .mlir, .plan), bytes or a ModelProto of ONNX, or a module of any level above llvm; `weights`: where the model
+    `model`: a path (.onnx, .prototxt, .pb, .pbtxt, .mlir, .plan), bytes or a ModelProto of ONNX, a Network, or a module of any level above llvm; `weights`: where the model
     does not hold them, a `.caffemodel` or `.safetensors` file, a WeightStore or "random:SEED"; `outputs`: names of tensors in place of the model's outputs; `target`: auto (what the module is lowered for, else the GPU
     here, else the CPU), cpu, cuda, sm_90a, x86-64-v3, x86-64-v4;
     `precision`: model, fp32, tf32, fp16; `shapes`: by input, where the model leaves dims open; `pipeline`: instead of the default.
@@ -181,7 +182,7 @@ def _steps(pipeline: Pipeline | None, family: str, precision: str) -> Pipeline:
     return pipeline
 
 
-def _load(model: str | Path | bytes | onnx.ModelProto | ModuleOp, request: Request) -> LoadedModule:
+def _load(model: str | Path | bytes | onnx.ModelProto | Network | ModuleOp, request: Request) -> LoadedModule:
     if isinstance(model, ModuleOp):
         if request.shapes or request.outputs is not None:
             raise UsageError("shapes and outputs are for models of other frameworks; a module has its own")
@@ -189,6 +190,8 @@ def _load(model: str | Path | bytes | onnx.ModelProto | ModuleOp, request: Reque
         return LoadedModule(model, make_context(store))
     if isinstance(model, str | Path):
         return read_model(model, request)
+    if isinstance(model, Network):
+        return read_network(model, request)
     return read_onnx(model, request)
 
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from xdsl.dialects.builtin import ModuleOp, StringAttr
 
 from stepwell.frontends.doors import DOORS, Request, import_file
+from stepwell.frontends.network import Network, import_network
 from stepwell.frontends.shapes import parse_shape
-from stepwell.frontends.weights import WeightSource, WeightStore, open_weights
+from stepwell.frontends.weights import WeightSource, WeightStore, keep_weights, open_weights, weights_of
 from stepwell.runtime.errors import ModelError, UsageError
 from stepwell.runtime.plan_file import read_plan
 from stepwell.source import SourceMap, parse_text, verify_text
@@ -20,6 +21,23 @@ if TYPE_CHECKING:
     import onnx
 
     from stepwell.passes import StepwellContext
+
+__all__ = [
+    "FORMATS",
+    "LoadedModule",
+    "attach_weights",
+    "decode",
+    "keep_weights",
+    "make_context",
+    "parse_shape_options",
+    "plan_module_text",
+    "read_bytes",
+    "read_mlir",
+    "read_model",
+    "read_network",
+    "read_onnx",
+    "weights_of",
+]
 
 FORMATS = (*DOORS, ".mlir", ".plan")
 
@@ -92,6 +110,16 @@ def read_onnx(source: onnx.ModelProto | bytes, request: Request) -> LoadedModule
     return _imported(module, store, open_weights(request.weights) if request.weights else store)
 
 
+def read_network(network: Network, request: Request) -> LoadedModule:
+    """The module of a network that was built in Python; its inputs have their shapes."""
+    if request.shapes:
+        raise UsageError(
+            "shapes are for models of other frameworks; the inputs of a Network have theirs", where="shapes"
+        )
+    module, store = import_network(network, outputs=request.outputs, events=request.events)
+    return _imported(module, store, open_weights(request.weights) if request.weights else store)
+
+
 def _imported(module: ModuleOp, own: WeightStore, chosen: WeightStore, *files: str | Path) -> LoadedModule:
     module.verify()
     return LoadedModule(module, make_context(chosen), (*files, *own.files, *chosen.files))
@@ -123,17 +151,3 @@ def plan_module_text(path: Path, section: str | None = None) -> tuple[str, str]:
         names = ", ".join(s.name for s in plan.sections)
         raise UsageError(f"the plan has no section '{section}'", where=str(path), hint=f"sections: {names}")
     return found[0].module, f"{path}:{found[0].name}/module.mlir"
-
-
-def weights_of(module: ModuleOp) -> WeightStore | None:
-    """The weights that `import_model`, and `lower` after it, keep with a module in memory."""
-    return getattr(module, _WEIGHTS, None)
-
-
-def keep_weights(module: ModuleOp, weights: WeightStore | None) -> ModuleOp:
-    """Keep `weights` with `module`; they are no part of the IR, and a clone does not have them."""
-    setattr(module, _WEIGHTS, weights)
-    return module
-
-
-_WEIGHTS = "stepwell_weights"
