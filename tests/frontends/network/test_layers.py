@@ -148,7 +148,7 @@ def test_scale(mode: str, shape: tuple[int, ...]) -> None:
     )
     found = _run(lambda net, x: net.add_scale(x, mode, shift, scale, power), IMAGE)
     along: list[Any] = [value.reshape(4, 1, 1) if mode == "channel" else value for value in (shift, scale, power)]
-    np.testing.assert_allclose(found, (IMAGE * along[1] + along[0]) ** along[2], rtol=1e-5)
+    np.testing.assert_allclose(found, (along[1] * IMAGE + along[0]) ** along[2], rtol=1e-5)
 
 
 def _windows(x: Array, kernel: int, stride: int) -> Array:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
+from xdsl.dialects.builtin import ModuleOp
 
 import stepwell
 from stepwell import Network
@@ -24,6 +26,10 @@ DIGITS = Path(__file__).resolve().parents[3] / "examples" / "digits"
 
 def _weights(*shape: int, seed: int = 0) -> Array:
     return (np.random.default_rng([seed, *shape]).standard_normal(shape) / np.sqrt(shape[-1])).astype(np.float32)
+
+
+def _interpret(module: ModuleOp, inputs: dict[str, Array]) -> dict[str, Any]:
+    return dict(stepwell.interpret(module, inputs))
 
 
 def _sigmoid(x: Array) -> Array:
@@ -54,7 +60,7 @@ def test_lenet() -> None:
     network.mark_output(network.add_softmax(x), "prob")
     assert data.shape == (3, 1, 28, 28)
     image = np.random.default_rng(1).standard_normal(data.shape).astype(np.float32)
-    found = stepwell.interpret(stepwell.import_model(network), {"data": image})["prob"]
+    found = _interpret(stepwell.import_model(network), {"data": image})["prob"]
     y = image.astype(np.float64)
     for filter, bias in zip(filters, biases, strict=True):
         y = _pooled(_convolved(y, filter, bias))
@@ -75,7 +81,7 @@ def _perceptron() -> tuple[Network, Array, Array]:
 
 def test_a_perceptron_is_interpreted_and_compiled() -> None:
     network, image, wanted = _perceptron()
-    np.testing.assert_allclose(stepwell.interpret(network.module(), {"x": image})["y"], wanted, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(_interpret(network.module(), {"x": image})["y"], wanted, rtol=1e-4, atol=1e-6)
     engine = stepwell.compile(network, target="cpu")
     np.testing.assert_allclose(engine.run({"x": image})["y"], wanted, rtol=1e-4, atol=1e-6)
 
@@ -108,7 +114,7 @@ def test_lstm(width: int | None, direction: str) -> None:
     for tensor in made:
         network.mark_output(tensor)
     steps = _weights(4, 2, 5, seed=2)
-    found = stepwell.interpret(network.module(), {"x": steps})
+    found = _interpret(network.module(), {"x": steps})
     parts = []
     for side in range(sides):
         back = direction == "reverse" or side == 1
@@ -131,7 +137,7 @@ def test_gru_of_rows_with_lengths(linear_before_reset: bool) -> None:
     network.mark_output(sequence, "sequence")
     network.mark_output(last, "last")
     steps, counts = _weights(5, 2, 4, seed=2), np.array([5, 3])
-    found = stepwell.interpret(network.module(), {"x": steps, "lengths": counts})
+    found = _interpret(network.module(), {"x": steps, "lengths": counts})
     for row, count in enumerate(counts):
         h = np.zeros(3)
         for step in range(count):
@@ -149,7 +155,7 @@ def test_rnn_with_an_initial_state() -> None:
     x = network.add_input("x", (5, 2, 4))
     network.mark_output(network.add_rnn(x, 3, w, r, bias, activation="relu", initial_h=h)[1], "last")
     steps = _weights(5, 2, 4, seed=2)
-    found = stepwell.interpret(network.module(), {"x": steps})["last"]
+    found = _interpret(network.module(), {"x": steps})["last"]
     for step in steps:
         h = np.maximum(step @ w.T + bias + h @ r.T, 0)
     np.testing.assert_allclose(found, h, rtol=1e-4, atol=1e-6)
@@ -185,8 +191,8 @@ def test_the_digits_network_is_the_onnx_files_twin_to_the_last_bit() -> None:
     images = next(held[key] for key in held.files if held[key].ndim == 4).astype(np.float32)[:24]
     by_onnx = stepwell.import_model(DIGITS / "digits.onnx", shapes={"image": images.shape})
     by_api = stepwell.import_model(_digits(len(images)))
-    wanted = stepwell.interpret(by_onnx, {"image": images})["logits"]
-    np.testing.assert_array_equal(stepwell.interpret(by_api, {"image": images})["logits"], wanted)
+    wanted = _interpret(by_onnx, {"image": images})["logits"]
+    np.testing.assert_array_equal(_interpret(by_api, {"image": images})["logits"], wanted)
     assert np.ptp(wanted) > 1
 
 
@@ -198,7 +204,7 @@ def test_what_is_there_can_be_asked() -> None:
     assert {name: tensor.shape for name, tensor in network.outputs.items()} == {"y": (2, 4)}
     assert network.layers[1].inputs == network.layers[0].outputs and network.tensors["last"].dtype == "f32"
     module = stepwell.import_model(network, outputs=["hidden"])
-    assert list(stepwell.interpret(module, {"x": image})) == ["hidden"]
+    assert list(_interpret(module, {"x": image})) == ["hidden"]
     ops = [op for op in module.walk() if op.name.startswith("graph.")]
     assert {names_of(op) for op in ops} == {("hidden",), ("hidden.weights",), ("hidden.bias",)}
 
@@ -207,7 +213,7 @@ def test_a_network_goes_on_after_its_module_was_taken() -> None:
     network, image, wanted = _perceptron()
     before = str(network.module())
     network.mark_output(network.add_activation(network.tensors["last"], "RELU"), "positive")
-    found = stepwell.interpret(network.module(), {"x": image})
+    found = _interpret(network.module(), {"x": image})
     np.testing.assert_allclose(found["positive"], np.maximum(wanted, 0), rtol=1e-4, atol=1e-6)
     assert str(stepwell.import_model(network, outputs=["y"])) == before
 
