@@ -106,6 +106,10 @@ class Emitter:
         scalar = self.emit(graph.ConstantOp(value, self.element(like)))
         return self.broadcast(scalar, shape_of(like))
 
+    def number_of(self, value: float, element: Attribute, like: SSAValue) -> SSAValue:
+        """A constant number of another element type, with the shape of `like`."""
+        return self.broadcast(self.emit(graph.ConstantOp(value, element)), shape_of(like))
+
     def zeros(self, like: SSAValue, shape: Sequence[int]) -> SSAValue:
         """Zeros of the element type of `like` under another shape."""
         scalar = self.emit(graph.ConstantOp(0, self.element(like)))

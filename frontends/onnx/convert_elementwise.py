@@ -69,3 +69,13 @@ def cast(node: Node, build: GraphBuilder) -> list[SSAValue]:
     narrow = element in (*FLOATS8, *STORAGE) and not isinstance(element, IntegerType)
     power = rounding if isinstance(element, Float8E8M0FNUType) else None
     return [build.emit(graph.CastOp(build.value(node, 0), element, saturate=narrow and saturate, rounding=power))]
+
+
+def cast_like(node: Node, build: GraphBuilder) -> list[SSAValue]:
+    """CastLike: a cast to the second input's element type; 8-bit floats saturate unless told otherwise."""
+    node.ignore("round_mode")
+    element = build.element(build.value(node, 1))
+    saturate = element in FLOATS8 and bool(node.integer("saturate", 1))
+    node.ignore("saturate")
+    x = build.value(node, 0)
+    return [x if build.element(x) == element else build.emit(graph.CastOp(x, element, saturate=saturate))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from xdsl.ir import SSAValue
 
 from stepwell.dialects import graph
@@ -12,22 +13,31 @@ from stepwell.frontends.onnx.node import Node
 
 
 def matmul(node: Node, build: GraphBuilder) -> list[SSAValue]:
-    """MatMul with a right operand of rank 1 or 2; operands of rank 1 become a row or a column and lose that extent again."""
+    """MatMul: operands of rank 1 become a row or a column and lose that extent again; batches broadcast to each other."""
     a, b = build.value(node, 0), build.value(node, 1)
     left, right = shape_of(a), shape_of(b)
     if not left or not right:
         raise Unsupported("an operand is a scalar: use Mul")
-    if len(right) > 2:
-        raise Unsupported(
-            f"the right operand has shape {list(right)}: products of batches are not supported, rank 1 or 2 is"
-        )
     if len(left) == 1:
         a = build.reshape(a, (1, *left))
     if len(right) == 1:
         b = build.reshape(b, (*right, 1))
+    a, b, batch = _batched(build, a, b)
     result = build.emit(graph.MatmulOp(a, b))
-    final = (*left[:-1], *right[1:])
-    return [build.reshape(result, final)]
+    rows, columns = left[-2:-1] if len(left) > 1 else (), right[-1:] if len(right) > 1 else ()
+    return [build.reshape(result, (*batch, *rows, *columns))]
+
+
+def _batched(build: GraphBuilder, a: SSAValue, b: SSAValue) -> tuple[SSAValue, SSAValue, tuple[int, ...]]:
+    """Both operands with the same batch dims; a right operand without any stays as it is."""
+    left, right = shape_of(a), shape_of(b)
+    if len(right) == 2:
+        return a, b, left[:-2]
+    try:
+        batch = np.broadcast_shapes(left[:-2], right[:-2])
+    except ValueError:
+        raise Unsupported(f"the batches of {list(left)} and {list(right)} do not broadcast") from None
+    return build.broadcast(a, (*batch, *left[-2:])), build.broadcast(b, (*batch, *right[-2:])), batch
 
 
 def gemm(node: Node, build: GraphBuilder) -> list[SSAValue]:

@@ -60,7 +60,8 @@ def reshape(node: Node, build: GraphBuilder) -> list[SSAValue]:
     return [build.reshape(x, wanted)]
 
 
-def _axis(axis: int, rank: int) -> int:
+def dim_of(axis: int, rank: int) -> int:
+    """An axis counted from the front; Unsupported when it is outside."""
     if not -rank <= axis < rank:
         raise Unsupported(f"axis {axis} is outside [{-rank}, {rank})")
     return axis % rank
@@ -78,7 +79,7 @@ def squeeze(node: Node, build: GraphBuilder) -> list[SSAValue]:
     x = build.value(node, 0)
     shape = shape_of(x)
     axes = _axes(node, build)
-    gone = [d for d, e in enumerate(shape) if e == 1] if axes is None else [_axis(a, len(shape)) for a in axes]
+    gone = [d for d, e in enumerate(shape) if e == 1] if axes is None else [dim_of(a, len(shape)) for a in axes]
     if any(shape[d] != 1 for d in gone):
         raise Unsupported(f"axes {gone} of {list(shape)} do not all have extent 1")
     return [build.reshape(x, [extent for d, extent in enumerate(shape) if d not in gone])]
@@ -90,7 +91,7 @@ def unsqueeze(node: Node, build: GraphBuilder) -> list[SSAValue]:
     shape = list(shape_of(x))
     axes = _axes(node, build) or []
     rank = len(shape) + len(axes)
-    for axis in sorted(_axis(axis, rank) for axis in axes):
+    for axis in sorted(dim_of(axis, rank) for axis in axes):
         shape.insert(axis, 1)
     return [build.reshape(x, shape)]
 

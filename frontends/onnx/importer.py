@@ -26,6 +26,7 @@ from stepwell.frontends.onnx.model_file import (
     DEFAULT_DOMAINS,
     ModelSource,
     checker_complaint,
+    expand_functions,
     first_line,
     load_model,
     opset_of,
@@ -45,6 +46,8 @@ SHAPE_ARITHMETIC = (
 FOLDABLE = frozenset(SHAPE_ARITHMETIC.split(" "))
 """Operators that are computed at import when all inputs are small constants: the arithmetic on shapes that exporters write. None of them
 makes a result much larger than its inputs, or a random one."""
+NESTED_FUNCTIONS = 4
+"""How deep bodies of operators may use operators that have bodies themselves."""
 FOLD_LIMIT = 1024
 """Most elements of all constant inputs of a node that is computed at import."""
 
@@ -63,6 +66,11 @@ def import_onnx(
     UsageError when `shapes` names what is no input."""
     model, where, files = load_model(source, name)
     complaint = checker_complaint(model)
+    for _ in range(NESTED_FUNCTIONS):
+        expanded = expand_functions(model, [*CONVERTERS, *FOLDABLE, "Constant"])
+        if expanded is model:
+            break
+        model = expanded
     try:
         importer = _Importer(model, shapes or {}, outputs, events or ImportEvents("ONNX"))
         importer.run()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import TypeAlias
 
 import onnx
 from google.protobuf.message import DecodeError
-from onnx import checker, external_data_helper, inliner
+from onnx import checker, defs, external_data_helper, inliner
 
 from stepwell.runtime.errors import ModelError
 
@@ -111,6 +112,26 @@ def _inline(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
         return inliner.inline_local_functions(model, convert_version=True)
     except (RuntimeError, ValueError, checker.ValidationError) as error:
         raise ModelError(f"cannot inline the model's functions: {first_line(error)}", where=where) from None
+
+
+def expand_functions(model: onnx.ModelProto, known: Collection[str]) -> onnx.ModelProto:
+    """The model with operators that are not `known` replaced by the body that ONNX's specification gives them, where it gives one."""
+    unknown = {node.op_type for node in model.graph.node if node.domain in DEFAULT_DOMAINS} - set(known)
+    names = [("", name) for name in sorted(unknown) if _has_body(name, opset_of(model) or 0)]
+    if not names:
+        return model
+    try:
+        return inliner.inline_selected_functions(model, names, exclude=False, inline_schema_functions=True)
+    except (RuntimeError, ValueError, checker.ValidationError):
+        return model
+
+
+def _has_body(name: str, opset: int) -> bool:
+    try:
+        schema = defs.get_schema(name, opset)
+    except defs.SchemaError:
+        return False
+    return bool(getattr(schema, "has_function", False) or getattr(schema, "has_context_dependent_function", False))
 
 
 def checker_complaint(model: onnx.ModelProto) -> str:

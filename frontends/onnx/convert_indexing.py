@@ -1,0 +1,292 @@
+"""Converters: joins, cuts, repetitions, and elements chosen by index."""
+
+from __future__ import annotations
+
+from itertools import accumulate, pairwise
+from math import prod
+
+import numpy as np
+from onnx import numpy_helper
+from xdsl.dialects.builtin import i64
+from xdsl.ir import SSAValue
+
+from stepwell.dialects import graph
+from stepwell.frontends.emitter import Unsupported
+from stepwell.frontends.onnx.builder import GraphBuilder, shape_of
+from stepwell.frontends.onnx.convert_movement import dim_of
+from stepwell.frontends.onnx.node import Node
+
+
+def concat(node: Node, build: GraphBuilder) -> list[SSAValue]:
+    """Concat along one dim."""
+    parts = [build.value(node, k) for k in range(len(node.inputs))]
+    dim = dim_of(node.integer("axis", 1), len(shape_of(parts[0])))
+    return [parts[0] if len(parts) == 1 else build.emit(graph.ConcatOp(parts, dim=dim))]
+
+
+def split(node: Node, build: GraphBuilder) -> list[SSAValue]:
+    """Split: sizes as attribute before opset 13, as input after; num_outputs from 18, the last part may be smaller."""
+    x = build.value(node, 0)
+    dim = dim_of(node.integer("axis", 0), len(shape_of(x)))
+    extent, parts = shape_of(x)[dim], len(node.outputs)
+    if node.opset >= 13 and node.has_input(1):
+        sizes = [int(size) for size in build.constant(node, 1, "split").reshape(-1)]
+    elif node.opset < 13 and node.has("split"):
+        sizes = list(node.integers("split", ()))
+    else:
+        parts = node.integer("num_outputs", parts)
+        part = -(-extent // parts)
+        sizes = [min(part, extent - k * part) for k in range(parts)]
+    if sum(sizes) != extent or min(sizes, default=0) < 0:
+        raise Unsupported(f"sizes {sizes} do not divide extent {extent}")
+    return [build.cut(x, dim, begin, end) for begin, end in pairwise(accumulate([0, *sizes]))]
+
+
+def slice(node: Node, build: GraphBuilder) -> list[SSAValue]:
+    """Slice: bounds are attributes before opset 10; clamped as Python clamps them; negative steps reverse."""
+    x = build.value(node, 0)
+    shape = shape_of(x)
+    if node.opset < 10:
+        starts, ends = list(node.integers("starts", ())), list(node.integers("ends", ()))
+        axes, steps = list(node.integers("axes", tuple(range(len(starts))))), [1] * len(starts)
+    else:
+        starts, ends = (build.constant(node, k, what).reshape(-1).tolist() for k, what in ((1, "starts"), (2, "ends")))
+        axes = build.constant(node, 3, "axes").reshape(-1).tolist() if node.has_input(3) else list(range(len(starts)))
+        steps = build.constant(node, 4, "steps").reshape(-1).tolist() if node.has_input(4) else [1] * len(starts)
+    begins, extents, strides = [0] * len(shape), list(shape), [1] * len(shape)
+    reversed_dims = []
+    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
+        dim = dim_of(int(axis), len(shape))
+        if step == 0:
+            raise Unsupported("a step is 0")
+        indices = range(shape[dim])[int(start) : int(end) : int(step)]
+        first = min(indices) if len(indices) else 0
+        begins[dim], extents[dim], strides[dim] = first, len(indices), abs(int(step))
+        if step < 0:
+            reversed_dims.append(dim)
+    result = x
+    if (begins, extents, strides) != ([0] * len(shape), list(shape), [1] * len(shape)):
+        result = build.emit(graph.SliceOp(x, begins=begins, extents=extents, strides=strides))
+    return [build.emit(graph.ReverseOp(result, dims=reversed_dims)) if reversed_dims else result]
+
+
+def expand(node: Node, build: GraphBuilder) -> list[SSAValue]:
+    """Expand to a shape that both broadcast to."""
+    x = build.value(node, 0)
+    wanted = tuple(int(extent) for extent in build.constant(node, 1, "shape").reshape(-1))
+    try:
+        shape = np.broadcast_shapes(shape_of(x), wanted)
+    except ValueError:
+        raise Unsupported(f"{list(shape_of(x))} does not broadcast to {list(wanted)}") from None
+    return [build.broadcast(x, shape)]
+
+
+def tile(node: Node, build: GraphBuilder) -> list[SSAValue]:
+    """Tile: [a, b] to [r, a, s, b] to [r * a, s * b]."""
+    x = build.value(node, 0)
+    repeats = [int(count) for count in build.constant(node, 1, "repeats").reshape(-1)]
+    shape = shape_of(x)
+    if len(repeats) != len(shape):
+        raise Unsupported(f"{len(repeats)} repeats for {len(shape)} dims")
+    spread = [extent for pair in zip(repeats, shape, strict=True) for extent in pair]
+    repeated = build.emit(graph.BroadcastOp(x, dims=list(range(1, 2 * len(shape), 2)), shape=spread))
+    return [build.reshape(repeated, [r * e for r, e in zip(repeats, shape, strict=True)])]
+
+
+def constant_of_shape(node: Node, build: GraphBuilder) -> list[SSAValue]:
+    """ConstantOfShape: one value, 0 in f32 without an attribute."""
+    shape = [int(extent) for extent in build.constant(node, 0, "shape").reshape(-1)]
+    value = numpy_helper.to_array(node.value("value")) if node.has("value") else np.zeros(1, np.float32)
+    scalar = build.emit(graph.ConstantOp(value.reshape(())))
+    return [build.broadcast(scalar, shape)]
+
+
+def shape(node: Node, build: GraphBuilder) -> list[SSAValue]:
+    """Shape, or a part of it: constant, since extents are known."""
+    extents = shape_of(build.value(node, 0))
+    part = extents[node.integer("start", 0) : node.integer("end", len(extents))]
+    return [build.emit(graph.ConstantOp(np.asarray(part, np.int64)))]
+
+
+def size(node: Node, build: GraphBuilder) -> list[SSAValue]:
+    """Size: the number of elements."""
+    return [build.emit(graph.ConstantOp(np.asarray(prod(shape_of(build.value(node, 0))), np.int64)))]
+
+
+def gather(node: Node, build: GraphBuilder) -> list[SSAValue]:
+    """Gather along one dim; negative indices count from the end."""
+    x = build.value(node, 0)
+    dim = dim_of(node.integer("axis", 0), len(shape_of(x)))
+    indices = _wrapped(build, build.cast(build.value(node, 1), i64), shape_of(x)[dim])
+    rows = build.emit(graph.GatherOp(x, build.reshape(indices, [*shape_of(indices), 1]), dims=[dim]))
+    if dim == 0:
+        return [rows]
+    count = len(shape_of(indices))
+    order = [*range(count, count + dim), *range(count), *range(count + dim, len(shape_of(rows)))]
+    return [build.transpose(rows, order)]
+
+
+def _wrapped(build: GraphBuilder, indices: SSAValue, extent: int) -> SSAValue:
+    """Indices with those below 0 counted from the end."""
+    known = build.array(indices)
+    if known is not None and (known.size == 0 or known.min() >= 0):
+        return indices
+    negative = build.emit(graph.CompareOp(indices, build.number(0, indices), kind="lt"))
+    shifted = build.binary("add", indices, build.number(extent, indices))
+    return build.emit(graph.SelectOp(negative, shifted, indices))
+
+
+def depth_to_space(node: Node, build: GraphBuilder) -> list[SSAValue]:
+    """DepthToSpace, depth-column-row or column-row-depth."""
+    x, block = build.value(node, 0), node.integer("blocksize", 1)
+    n, c, h, w = _four(x)
+    if block < 1 or c % (block * block):
+        raise Unsupported(f"{c} channels are not divided by blocks of {block}")
+    mode = node.text("mode", "DCR")
+    inner = c // (block * block)
+    if mode == "DCR":
+        parts = build.transpose(build.reshape(x, [n, block, block, inner, h, w]), [0, 3, 4, 1, 5, 2])
+    elif mode == "CRD":
+        parts = build.transpose(build.reshape(x, [n, inner, block, block, h, w]), [0, 1, 4, 2, 5, 3])
+    else:
+        raise Unsupported(f"mode {mode!r} is neither DCR nor CRD")
+    return [build.reshape(parts, [n, inner, h * block, w * block])]
+
+
+def space_to_depth(node: Node, build: GraphBuilder) -> list[SSAValue]:
+    """SpaceToDepth: blocks of pixels become channels."""
+    if node.text("mode", "DCR") != "DCR":
+        raise Unsupported("mode CRD is not supported")
+    x, block = build.value(node, 0), node.integer("blocksize", 1)
+    n, c, h, w = _four(x)
+    if block < 1 or h % block or w % block:
+        raise Unsupported(f"{h} x {w} is not divided by blocks of {block}")
+    parts = build.reshape(x, [n, c, h // block, block, w // block, block])
+    return [build.reshape(build.transpose(parts, [0, 3, 5, 1, 2, 4]), [n, c * block * block, h // block, w // block])]
+
+
+def _four(x: SSAValue) -> tuple[int, int, int, int]:
+    if len(shape_of(x)) != 4:
+        raise Unsupported(f"the input has shape {list(shape_of(x))}: four dims are needed")
+    n, c, h, w = shape_of(x)
+    return n, c, h, w
+
+
+def pad(node: Node, build: GraphBuilder) -> list[SSAValue]:
+    """Pad with a constant; negative pads cut. Pads are attributes before opset 11."""
+    mode = node.text("mode", "constant")
+    if mode != "constant":
+        raise Unsupported(f"mode {mode!r} is not supported: constant is")
+    x = build.value(node, 0)
+    rank = len(shape_of(x))
+    if node.opset < 11:
+        pads, value = (
+            list(node.integers("pads", ())),
+            build.emit(graph.ConstantOp(node.number("value", 0.0), build.element(x))),
+        )
+    else:
+        pads = [int(width) for width in build.constant(node, 1, "pads").reshape(-1)]
+        value = build.value(node, 2) if node.has_input(2) else build.emit(graph.ConstantOp(0, build.element(x)))
+    axes = list(range(rank))
+    if node.has_input(3):
+        axes = [dim_of(int(axis), rank) for axis in build.constant(node, 3, "axes").reshape(-1)]
+    if len(pads) != 2 * len(axes):
+        raise Unsupported(f"{len(pads)} pads for {len(axes)} dims")
+    low, high = [0] * rank, [0] * rank
+    for position, dim in enumerate(axes):
+        low[dim], high[dim] = pads[position], pads[len(axes) + position]
+    for dim in range(rank):
+        x = build.cut(x, dim, max(0, -low[dim]), shape_of(x)[dim] - max(0, -high[dim]))
+    widths = [max(0, width) for width in low], [max(0, width) for width in high]
+    if not any((*widths[0], *widths[1])):
+        return [x]
+    return [build.emit(graph.PadOp(x, build.reshape(value, []), low=widths[0], high=widths[1]))]
+
+
+def value_range(node: Node, build: GraphBuilder) -> list[SSAValue]:
+    """Range of constants: start + i * delta."""
+    start, limit, delta = (build.constant(node, k, what).item() for k, what in enumerate(("start", "limit", "delta")))
+    if delta == 0:
+        raise Unsupported("delta is 0")
+    first = build.constant(node, 0, "start")
+    values = np.arange(max(0, int(np.ceil((limit - start) / delta)))).astype(first.dtype) * first.dtype.type(delta)
+    return [build.weight(f"{build.node_name}.range", (values + first.dtype.type(start)).astype(first.dtype))]
+
+
+def triangle(node: Node, build: GraphBuilder) -> list[SSAValue]:
+    """Trilu: the upper or lower triangle of each matrix, zeros elsewhere."""
+    x = build.value(node, 0)
+    shape = shape_of(x)
+    k = int(build.constant(node, 1, "k").item()) if node.has_input(1) else 0
+    rows, columns = (build.emit(graph.IotaOp(i64, shape, dim=len(shape) - offset)) for offset in (2, 1))
+    diagonal = build.binary("add", rows, build.number(k, rows))
+    kind = "ge" if node.integer("upper", 1) else "le"
+    kept = build.emit(graph.CompareOp(columns, diagonal, kind=kind))
+    return [build.emit(graph.SelectOp(kept, x, build.number(0, x)))]
+
+
+def gather_elements(node: Node, build: GraphBuilder) -> list[SSAValue]:
+    """GatherElements: every dim but axis is indexed by its own position."""
+    x, indices = build.value(node, 0), build.cast(build.value(node, 1), i64)
+    dim = dim_of(node.integer("axis", 0), len(shape_of(x)))
+    found = _element_indices(build, indices, dim, shape_of(x)[dim])
+    return [build.emit(graph.GatherOp(x, found, dims=list(range(len(shape_of(x))))))]
+
+
+def _element_indices(build: GraphBuilder, indices: SSAValue, dim: int, extent: int) -> SSAValue:
+    """[.., rank]: for each element of the indices its place in the operand."""
+    shape = shape_of(indices)
+    own = [build.emit(graph.IotaOp(i64, shape, dim=d)) for d in range(len(shape))]
+    own[dim] = _wrapped(build, indices, extent)
+    return build.emit(graph.ConcatOp([build.reshape(part, [*shape, 1]) for part in own], dim=len(shape)))
+
+
+_COMBINES = {"none": "none", "add": "add", "mul": "mul", "max": "max", "min": "min"}
+
+
+def scatter_elements(node: Node, build: GraphBuilder) -> list[SSAValue]:
+    """ScatterElements: updates at their own position, but for one dim, combined by `reduction`."""
+    x, indices, updates = build.value(node, 0), build.cast(build.value(node, 1), i64), build.value(node, 2)
+    dim = dim_of(node.integer("axis", 0), len(shape_of(x)))
+    found = _element_indices(build, indices, dim, shape_of(x)[dim])
+    combine = _COMBINES[node.text("reduction", "none")]
+    return [build.emit(graph.ScatterOp(x, found, updates, dims=list(range(len(shape_of(x)))), combine=combine))]
+
+
+def _component_extents(build: GraphBuilder, x: SSAValue, indices: SSAValue, batch: int) -> SSAValue:
+    """Indices of GatherND and ScatterND with components below 0 counted from the end of their dims."""
+    count = shape_of(indices)[-1]
+    extents = np.asarray(shape_of(x)[batch : batch + count], np.int64)
+    negative = build.emit(graph.CompareOp(indices, build.number(0, indices), kind="lt"))
+    shifted = build.binary("add", indices, build.emit(graph.ConstantOp(extents)))
+    return build.emit(graph.SelectOp(negative, shifted, indices))
+
+
+def gather_nd(node: Node, build: GraphBuilder) -> list[SSAValue]:
+    """GatherND: the last dim of the indices holds the components."""
+    x, indices, batch = build.value(node, 0), build.cast(build.value(node, 1), i64), node.integer("batch_dims", 0)
+    dims = list(range(batch, batch + shape_of(indices)[-1]))
+    return [build.emit(graph.GatherOp(x, _component_extents(build, x, indices, batch), dims=dims, batch=batch))]
+
+
+def scatter_nd(node: Node, build: GraphBuilder) -> list[SSAValue]:
+    """ScatterND: slices put in, or combined by `reduction`."""
+    x, indices, updates = build.value(node, 0), build.cast(build.value(node, 1), i64), build.value(node, 2)
+    dims = list(range(shape_of(indices)[-1]))
+    combine = _COMBINES[node.text("reduction", "none")]
+    op = graph.ScatterOp(x, _component_extents(build, x, indices, 0), updates, dims=dims, combine=combine)
+    return [build.emit(op)]
+
+
+def one_hot(node: Node, build: GraphBuilder) -> list[SSAValue]:
+    """OneHot: the second value where the position equals the index, else the first."""
+    indices, values = build.value(node, 0), build.value(node, 2)
+    depth = int(build.constant(node, 1, "depth").item())
+    shape = list(shape_of(indices))
+    dim = dim_of(node.integer("axis", -1), len(shape) + 1)
+    result = [*shape[:dim], depth, *shape[dim:]]
+    whole = _wrapped(build, build.cast(indices, i64), depth)
+    spread = build.emit(graph.BroadcastOp(whole, dims=[d for d in range(len(result)) if d != dim], shape=result))
+    hit = build.emit(graph.CompareOp(build.emit(graph.IotaOp(i64, result, dim=dim)), spread, kind="eq"))
+    off, on = (build.broadcast(build.reshape(build.cut(values, 0, k, k + 1), []), result) for k in (0, 1))
+    return [build.emit(graph.SelectOp(hit, on, off))]
