@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from xdsl.ir import Block, SSAValue
+from collections.abc import Sequence
+
+from xdsl.ir import Attribute, Block, SSAValue
 
 from stepwell.dialects.numpy_types import Array
 from stepwell.frontends import builder
@@ -20,6 +22,7 @@ class GraphBuilder(builder.GraphBuilder):
         super().__init__(block, weights)
         self.constants = constants
         self.values: dict[str, SSAValue] = {}
+        self.declared: dict[str, tuple[int, ...]] = {}
 
     def known(self, name: str) -> bool:
         """True when the tensor has been computed, or is an input or a constant."""
@@ -45,3 +48,17 @@ class GraphBuilder(builder.GraphBuilder):
         if name in self.constants:
             return self.constants[name]
         return self.constant_array(self.values[name], f"{what} (input {index}, {name!r})")
+
+    def decided(self, node: Node, index: int) -> tuple[tuple[int, ...], ...] | None:
+        """The shapes that the model declares for the node's outputs, where they have to say what input `index` is: it is computed from the network's
+        inputs, and all outputs are declared. None where the input is constant or left out, or they are not."""
+        if not node.has_input(index) or node.inputs[index] in self.constants:
+            return None
+        shapes = tuple(self.declared[name] for name in node.outputs if name in self.declared)
+        if len(shapes) < len(node.outputs) or self.array(self.values[node.inputs[index]]) is not None:
+            return None
+        return shapes
+
+    def scalar(self, node: Node, index: int, element: Attribute, shape: Sequence[int]) -> SSAValue:
+        """Input `index`, one element, repeated to a shape under an element type."""
+        return self.broadcast(self.reshape(self.cast(self.value(node, index), element), []), shape)

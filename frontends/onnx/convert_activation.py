@@ -194,9 +194,15 @@ def sign_of_bits(node: Node, build: GraphBuilder) -> list[SSAValue]:
 
 
 def shift(node: Node, build: GraphBuilder) -> list[SSAValue]:
-    """BitShift to the left or to the right."""
+    """BitShift to the left or to the right; what is shifted by its width or more to the right is all sign, and a negative amount is such an amount."""
     direction = node.text("direction", "")
     if direction not in ("LEFT", "RIGHT"):
         raise Unsupported(f"direction {direction!r} is neither LEFT nor RIGHT")
     kind = "shift_left" if direction == "LEFT" else "shift_right"
-    return [build.binary(kind, build.value(node, 0), build.value(node, 1))]
+    x, amount = build.broadcast_all([build.value(node, 0), build.value(node, 1)])
+    dtype = numpy_dtype(build.element(x))
+    if kind == "shift_right" and dtype.kind == "i":
+        last = build.number(8 * dtype.itemsize - 1, amount)
+        negative = build.emit(graph.CompareOp(amount, build.number(0, amount), kind="lt"))
+        amount = build.emit(graph.SelectOp(negative, last, build.binary("min", amount, last)))
+    return [build.binary(kind, x, amount)]

@@ -7,7 +7,7 @@ from functools import partial
 
 from onnx import TensorProto, helper
 from xdsl.dialects.builtin import Float8E8M0FNUType, IntegerType
-from xdsl.ir import SSAValue
+from xdsl.ir import Attribute, SSAValue
 
 from stepwell.dialects import graph
 from stepwell.dialects.numpy_types import FLOATS8, STORAGE, element_type_of
@@ -66,16 +66,18 @@ def cast(node: Node, build: GraphBuilder) -> list[SSAValue]:
     except (TypeError, KeyError):
         names = {value: name for name, value in TensorProto.DataType.items()}
         raise Unsupported(f"conversion to {names.get(code, code)} is not supported") from None
+    return [_cast(build, build.value(node, 0), element, saturate, rounding)]
+
+
+def _cast(build: GraphBuilder, x: SSAValue, element: Attribute, saturate: bool, rounding: str) -> SSAValue:
+    """A graph.cast: only narrow floats saturate, only powers of two are rounded as told."""
     narrow = element in (*FLOATS8, *STORAGE) and not isinstance(element, IntegerType)
     power = rounding if isinstance(element, Float8E8M0FNUType) else None
-    return [build.emit(graph.CastOp(build.value(node, 0), element, saturate=narrow and saturate, rounding=power))]
+    return build.emit(graph.CastOp(x, element, saturate=narrow and saturate, rounding=power))
 
 
 def cast_like(node: Node, build: GraphBuilder) -> list[SSAValue]:
     """CastLike: a cast to the second input's element type; 8-bit floats saturate unless told otherwise."""
-    node.ignore("round_mode")
-    element = build.element(build.value(node, 1))
-    saturate = element in FLOATS8 and bool(node.integer("saturate", 1))
-    node.ignore("saturate")
-    x = build.value(node, 0)
-    return [x if build.element(x) == element else build.emit(graph.CastOp(x, element, saturate=saturate))]
+    saturate, rounding = bool(node.integer("saturate", 1)), node.text("round_mode", "up")
+    x, element = build.value(node, 0), build.element(build.value(node, 1))
+    return [x if build.element(x) == element else _cast(build, x, element, saturate, rounding)]

@@ -6,7 +6,6 @@ from itertools import accumulate, pairwise
 from math import prod
 
 import numpy as np
-from onnx import numpy_helper
 from xdsl.dialects.builtin import i64
 from xdsl.ir import SSAValue
 
@@ -29,7 +28,9 @@ def split(node: Node, build: GraphBuilder) -> list[SSAValue]:
     x = build.value(node, 0)
     dim = dim_of(node.integer("axis", 0), len(shape_of(x)))
     extent, parts = shape_of(x)[dim], len(node.outputs)
-    if node.opset >= 13 and node.has_input(1):
+    if node.opset >= 13 and (shapes := build.decided(node, 1)):
+        sizes = [shape[dim] for shape in shapes]
+    elif node.opset >= 13 and node.has_input(1):
         sizes = [int(size) for size in build.constant(node, 1, "split").reshape(-1)]
     elif node.opset < 13 and node.has("split"):
         sizes = list(node.integers("split", ()))
@@ -73,6 +74,8 @@ def slice(node: Node, build: GraphBuilder) -> list[SSAValue]:
 def expand(node: Node, build: GraphBuilder) -> list[SSAValue]:
     """Expand to a shape that both broadcast to."""
     x = build.value(node, 0)
+    if shapes := build.decided(node, 1):
+        return [build.broadcast(x, shapes[0])]
     wanted = tuple(int(extent) for extent in build.constant(node, 1, "shape").reshape(-1))
     try:
         shape = np.broadcast_shapes(shape_of(x), wanted)
@@ -84,21 +87,16 @@ def expand(node: Node, build: GraphBuilder) -> list[SSAValue]:
 def tile(node: Node, build: GraphBuilder) -> list[SSAValue]:
     """Tile: [a, b] to [r, a, s, b] to [r * a, s * b]."""
     x = build.value(node, 0)
-    repeats = [int(count) for count in build.constant(node, 1, "repeats").reshape(-1)]
     shape = shape_of(x)
+    if (shapes := build.decided(node, 1)) and len(shapes[0]) == len(shape):
+        repeats = [whole // max(1, extent) for whole, extent in zip(shapes[0], shape, strict=True)]
+    else:
+        repeats = [int(count) for count in build.constant(node, 1, "repeats").reshape(-1)]
     if len(repeats) != len(shape):
         raise Unsupported(f"{len(repeats)} repeats for {len(shape)} dims")
     spread = [extent for pair in zip(repeats, shape, strict=True) for extent in pair]
     repeated = build.emit(graph.BroadcastOp(x, dims=list(range(1, 2 * len(shape), 2)), shape=spread))
     return [build.reshape(repeated, [r * e for r, e in zip(repeats, shape, strict=True)])]
-
-
-def constant_of_shape(node: Node, build: GraphBuilder) -> list[SSAValue]:
-    """ConstantOfShape: one value, 0 in f32 without an attribute."""
-    shape = [int(extent) for extent in build.constant(node, 0, "shape").reshape(-1)]
-    value = numpy_helper.to_array(node.value("value")) if node.has("value") else np.zeros(1, np.float32)
-    scalar = build.emit(graph.ConstantOp(value.reshape(())))
-    return [build.broadcast(scalar, shape)]
 
 
 def shape(node: Node, build: GraphBuilder) -> list[SSAValue]:
@@ -117,7 +115,7 @@ def gather(node: Node, build: GraphBuilder) -> list[SSAValue]:
     """Gather along one dim; negative indices count from the end."""
     x = build.value(node, 0)
     dim = dim_of(node.integer("axis", 0), len(shape_of(x)))
-    indices = _wrapped(build, build.cast(build.value(node, 1), i64), shape_of(x)[dim])
+    indices = wrapped(build, build.cast(build.value(node, 1), i64), shape_of(x)[dim])
     rows = build.emit(graph.GatherOp(x, build.reshape(indices, [*shape_of(indices), 1]), dims=[dim]))
     if dim == 0:
         return [rows]
@@ -126,7 +124,7 @@ def gather(node: Node, build: GraphBuilder) -> list[SSAValue]:
     return [build.transpose(rows, order)]
 
 
-def _wrapped(build: GraphBuilder, indices: SSAValue, extent: int) -> SSAValue:
+def wrapped(build: GraphBuilder, indices: SSAValue, extent: int) -> SSAValue:
     """Indices with those below 0 counted from the end."""
     known = build.array(indices)
     if known is not None and (known.size == 0 or known.min() >= 0):
@@ -134,42 +132,6 @@ def _wrapped(build: GraphBuilder, indices: SSAValue, extent: int) -> SSAValue:
     negative = build.emit(graph.CompareOp(indices, build.number(0, indices), kind="lt"))
     shifted = build.binary("add", indices, build.number(extent, indices))
     return build.emit(graph.SelectOp(negative, shifted, indices))
-
-
-def depth_to_space(node: Node, build: GraphBuilder) -> list[SSAValue]:
-    """DepthToSpace, depth-column-row or column-row-depth."""
-    x, block = build.value(node, 0), node.integer("blocksize", 1)
-    n, c, h, w = _four(x)
-    if block < 1 or c % (block * block):
-        raise Unsupported(f"{c} channels are not divided by blocks of {block}")
-    mode = node.text("mode", "DCR")
-    inner = c // (block * block)
-    if mode == "DCR":
-        parts = build.transpose(build.reshape(x, [n, block, block, inner, h, w]), [0, 3, 4, 1, 5, 2])
-    elif mode == "CRD":
-        parts = build.transpose(build.reshape(x, [n, inner, block, block, h, w]), [0, 1, 4, 2, 5, 3])
-    else:
-        raise Unsupported(f"mode {mode!r} is neither DCR nor CRD")
-    return [build.reshape(parts, [n, inner, h * block, w * block])]
-
-
-def space_to_depth(node: Node, build: GraphBuilder) -> list[SSAValue]:
-    """SpaceToDepth: blocks of pixels become channels."""
-    if node.text("mode", "DCR") != "DCR":
-        raise Unsupported("mode CRD is not supported")
-    x, block = build.value(node, 0), node.integer("blocksize", 1)
-    n, c, h, w = _four(x)
-    if block < 1 or h % block or w % block:
-        raise Unsupported(f"{h} x {w} is not divided by blocks of {block}")
-    parts = build.reshape(x, [n, c, h // block, block, w // block, block])
-    return [build.reshape(build.transpose(parts, [0, 3, 5, 1, 2, 4]), [n, c * block * block, h // block, w // block])]
-
-
-def _four(x: SSAValue) -> tuple[int, int, int, int]:
-    if len(shape_of(x)) != 4:
-        raise Unsupported(f"the input has shape {list(shape_of(x))}: four dims are needed")
-    n, c, h, w = shape_of(x)
-    return n, c, h, w
 
 
 def pad(node: Node, build: GraphBuilder) -> list[SSAValue]:
@@ -203,28 +165,6 @@ def pad(node: Node, build: GraphBuilder) -> list[SSAValue]:
     return [build.emit(graph.PadOp(x, build.reshape(value, []), low=widths[0], high=widths[1]))]
 
 
-def value_range(node: Node, build: GraphBuilder) -> list[SSAValue]:
-    """Range of constants: start + i * delta."""
-    start, limit, delta = (build.constant(node, k, what).item() for k, what in enumerate(("start", "limit", "delta")))
-    if delta == 0:
-        raise Unsupported("delta is 0")
-    first = build.constant(node, 0, "start")
-    values = np.arange(max(0, int(np.ceil((limit - start) / delta)))).astype(first.dtype) * first.dtype.type(delta)
-    return [build.weight(f"{build.node_name}.range", (values + first.dtype.type(start)).astype(first.dtype))]
-
-
-def triangle(node: Node, build: GraphBuilder) -> list[SSAValue]:
-    """Trilu: the upper or lower triangle of each matrix, zeros elsewhere."""
-    x = build.value(node, 0)
-    shape = shape_of(x)
-    k = int(build.constant(node, 1, "k").item()) if node.has_input(1) else 0
-    rows, columns = (build.emit(graph.IotaOp(i64, shape, dim=len(shape) - offset)) for offset in (2, 1))
-    diagonal = build.binary("add", rows, build.number(k, rows))
-    kind = "ge" if node.integer("upper", 1) else "le"
-    kept = build.emit(graph.CompareOp(columns, diagonal, kind=kind))
-    return [build.emit(graph.SelectOp(kept, x, build.number(0, x)))]
-
-
 def gather_elements(node: Node, build: GraphBuilder) -> list[SSAValue]:
     """GatherElements: every dim but axis is indexed by its own position."""
     x, indices = build.value(node, 0), build.cast(build.value(node, 1), i64)
@@ -237,7 +177,7 @@ def _element_indices(build: GraphBuilder, indices: SSAValue, dim: int, extent: i
     """[.., rank]: for each element of the indices its place in the operand."""
     shape = shape_of(indices)
     own = [build.emit(graph.IotaOp(i64, shape, dim=d)) for d in range(len(shape))]
-    own[dim] = _wrapped(build, indices, extent)
+    own[dim] = wrapped(build, indices, extent)
     return build.emit(graph.ConcatOp([build.reshape(part, [*shape, 1]) for part in own], dim=len(shape)))
 
 
@@ -276,17 +216,3 @@ def scatter_nd(node: Node, build: GraphBuilder) -> list[SSAValue]:
     combine = _COMBINES[node.text("reduction", "none")]
     op = graph.ScatterOp(x, _component_extents(build, x, indices, 0), updates, dims=dims, combine=combine)
     return [build.emit(op)]
-
-
-def one_hot(node: Node, build: GraphBuilder) -> list[SSAValue]:
-    """OneHot: the second value where the position equals the index, else the first."""
-    indices, values = build.value(node, 0), build.value(node, 2)
-    depth = int(build.constant(node, 1, "depth").item())
-    shape = list(shape_of(indices))
-    dim = dim_of(node.integer("axis", -1), len(shape) + 1)
-    result = [*shape[:dim], depth, *shape[dim:]]
-    whole = _wrapped(build, build.cast(indices, i64), depth)
-    spread = build.emit(graph.BroadcastOp(whole, dims=[d for d in range(len(result)) if d != dim], shape=result))
-    hit = build.emit(graph.CompareOp(build.emit(graph.IotaOp(i64, result, dim=dim)), spread, kind="eq"))
-    off, on = (build.broadcast(build.reshape(build.cut(values, 0, k, k + 1), []), result) for k in (0, 1))
-    return [build.emit(graph.SelectOp(hit, on, off))]

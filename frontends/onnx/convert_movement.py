@@ -42,8 +42,11 @@ def flatten(node: Node, build: GraphBuilder) -> list[SSAValue]:
 
 
 def reshape(node: Node, build: GraphBuilder) -> list[SSAValue]:
-    """Reshape to a constant shape; 0 keeps an extent (unless `allowzero`), one -1 is found from the others."""
+    """Reshape to a constant shape, or to the declared one; 0 keeps an extent (unless `allowzero`), one -1 is found from the others."""
     x = build.value(node, 0)
+    if shapes := build.decided(node, 1):
+        node.ignore("allowzero")
+        return [build.reshape(x, shapes[0])]
     before = shape_of(x)
     wanted = [int(v) for v in build.constant(node, 1, "shape").reshape(-1)]
     if not node.integer("allowzero", 0):
@@ -77,6 +80,8 @@ def _axes(node: Node, build: GraphBuilder) -> list[int] | None:
 def squeeze(node: Node, build: GraphBuilder) -> list[SSAValue]:
     """Squeeze: extents of 1 go, all or those of `axes`."""
     x = build.value(node, 0)
+    if shapes := build.decided(node, 1):
+        return [build.reshape(x, shapes[0])]
     shape = shape_of(x)
     axes = _axes(node, build)
     gone = [d for d, e in enumerate(shape) if e == 1] if axes is None else [dim_of(a, len(shape)) for a in axes]
@@ -88,6 +93,8 @@ def squeeze(node: Node, build: GraphBuilder) -> list[SSAValue]:
 def unsqueeze(node: Node, build: GraphBuilder) -> list[SSAValue]:
     """Unsqueeze: extents of 1 come in at `axes` of the result."""
     x = build.value(node, 0)
+    if shapes := build.decided(node, 1):
+        return [build.reshape(x, shapes[0])]
     shape = list(shape_of(x))
     axes = _axes(node, build) or []
     rank = len(shape) + len(axes)

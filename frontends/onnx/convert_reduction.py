@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import combinations
 from math import prod
 
 import numpy as np
@@ -20,6 +21,9 @@ from stepwell.frontends.onnx.node import Node
 
 def _dims(node: Node, build: GraphBuilder, rank: int) -> list[int] | None:
     """The reduced dims: an input from opset 18 on (ReduceSum: 13), an attribute before; None when nothing is reduced."""
+    if shapes := build.decided(node, 1):
+        node.ignore("noop_with_empty_axes")
+        return _declared_dims(shape_of(build.value(node, 0)), shapes[0], bool(node.integer("keepdims", 1)))
     since = 13 if node.op_type == "ReduceSum" else 18
     if node.opset >= since:
         given = build.constant(node, 1, "axes").reshape(-1).tolist() if node.has_input(1) else []
@@ -31,6 +35,21 @@ def _dims(node: Node, build: GraphBuilder, rank: int) -> list[int] | None:
     return sorted({dim_of(int(axis), rank) for axis in given})
 
 
+def _declared_dims(shape: Sequence[int], result: Sequence[int], keepdims: bool) -> list[int]:
+    """The reduced dims, from the shape before and after; a dim of extent 1 counts as not reduced where it stays, for its reduction changes nothing."""
+    if keepdims and len(result) == len(shape):
+        return [d for d, extent in enumerate(shape) if extent != result[d]]
+    every = range(len(shape))
+    kept = [
+        dims for dims in combinations(every, len(result)) if not keepdims and [shape[d] for d in dims] == list(result)
+    ]
+    if len({tuple(d for d in every if d not in dims and shape[d] != 1) for dims in kept}) != 1:
+        raise Unsupported(
+            f"axes are computed from the network's inputs, and {list(shape)} to {list(result)} does not say which"
+        )
+    return [d for d in every if d not in kept[0]]
+
+
 def _kept(build: GraphBuilder, node: Node, value: SSAValue, shape: Sequence[int], dims: Sequence[int]) -> SSAValue:
     """With keepdims the reduced dims stay, with extent 1."""
     if not node.integer("keepdims", 1):
@@ -38,11 +57,15 @@ def _kept(build: GraphBuilder, node: Node, value: SSAValue, shape: Sequence[int]
     return build.reshape(value, [1 if d in dims else extent for d, extent in enumerate(shape)])
 
 
+def _square(build: GraphBuilder, x: SSAValue) -> SSAValue:
+    return build.binary("mul", x, x)
+
+
 def _reduce(kind: str, node: Node, build: GraphBuilder) -> list[SSAValue]:
     x = build.value(node, 0)
     dims = _dims(node, build, len(shape_of(x)))
-    before, reduced, after = _STEPS[kind]
-    term = build.binary("mul", x, x) if before == "square" else build.unary(before, x) if before else x
+    before, reduced, after = REDUCTIONS[kind]
+    term = _square(build, x) if before == "square" else build.unary(before, x) if before else x
     if dims is None:
         node.integer("keepdims", 1)
         return [build.unary(after, term) if after in ("sqrt", "log") else term]
@@ -55,7 +78,7 @@ def _reduce(kind: str, node: Node, build: GraphBuilder) -> list[SSAValue]:
     return [_kept(build, node, total, shape_of(x), dims)]
 
 
-_STEPS = {
+REDUCTIONS = {
     "sum": ("", "sum", ""),
     "mean": ("", "sum", "mean"),
     "max": ("", "max", ""),
@@ -153,20 +176,39 @@ def layer_normalization(node: Node, build: GraphBuilder) -> list[SSAValue]:
     return [result, build.reshape(means, kept), build.reshape(deviations, kept)]
 
 
-def cumulative_sum(node: Node, build: GraphBuilder) -> list[SSAValue]:
-    """CumSum along one dim."""
+def _cumulative(kind: str, node: Node, build: GraphBuilder) -> list[SSAValue]:
     x = build.value(node, 0)
-    dim = dim_of(int(build.constant(node, 1, "axis").item()), len(shape_of(x)))
+    rank = len(shape_of(x))
     exclusive, reverse = bool(node.integer("exclusive", 0)), bool(node.integer("reverse", 0))
-    return [build.emit(graph.CumulativeOp(x, kind="sum", dim=dim, exclusive=exclusive, reverse=reverse))]
+
+    def along(dim: int) -> SSAValue:
+        return build.emit(graph.CumulativeOp(x, kind=kind, dim=dim, exclusive=exclusive, reverse=reverse))
+
+    axis = build.array(build.value(node, 1))
+    if axis is not None or rank == 1:
+        return [along(0 if axis is None else dim_of(int(axis.item()), rank))]
+    chosen = build.scalar(node, 1, i64, shape_of(x))
+    result = along(0)
+    for dim in range(1, rank):
+        ends = (build.emit(graph.CompareOp(chosen, build.number(d, chosen), kind="eq")) for d in (dim, dim - rank))
+        result = build.emit(graph.SelectOp(build.binary("or", next(ends), next(ends)), along(dim), result))
+    return [result]
+
+
+def cumulative(kind: str) -> Converter:
+    """The converter of CumSum and CumProd, along one dim."""
+    return partial(_cumulative, kind)
 
 
 def top_k(node: Node, build: GraphBuilder) -> list[SSAValue]:
     """TopK: k is an attribute before opset 10; the order is always sorted."""
     x = build.value(node, 0)
-    k = node.integer("k", 0) if node.opset < 10 else int(build.constant(node, 1, "k").item())
     node.ignore("sorted")
     dim = dim_of(node.integer("axis", -1), len(shape_of(x)))
+    if shapes := build.decided(node, 1):
+        k = shapes[0][dim] if len(shapes[0]) > dim else 0
+    else:
+        k = node.integer("k", 0) if node.opset < 10 else int(build.constant(node, 1, "k").item())
     return list(build.emit_all(graph.TopKOp(x, dim=dim, k=k, largest=bool(node.integer("largest", 1)))))
 
 
@@ -187,14 +229,6 @@ def log_sum_exp(node: Node, build: GraphBuilder) -> list[SSAValue]:
     return [_kept(build, node, build.binary("add", build.unary("log", total), safe), shape, dims)]
 
 
-def cumulative_product(node: Node, build: GraphBuilder) -> list[SSAValue]:
-    """CumProd along one dim."""
-    x = build.value(node, 0)
-    dim = dim_of(int(build.constant(node, 1, "axis").item()), len(shape_of(x)))
-    exclusive, reverse = bool(node.integer("exclusive", 0)), bool(node.integer("reverse", 0))
-    return [build.emit(graph.CumulativeOp(x, kind="product", dim=dim, exclusive=exclusive, reverse=reverse))]
-
-
 def hardmax(node: Node, build: GraphBuilder) -> list[SSAValue]:
     """Hardmax: 1 at the first maximum along one dim (before opset 13 of all dims from axis on), else 0."""
     x = build.value(node, 0)
@@ -208,3 +242,23 @@ def hardmax(node: Node, build: GraphBuilder) -> list[SSAValue]:
     own = build.emit(graph.IotaOp(i64, shape_of(flat), dim=dim))
     hit = build.emit(graph.CompareOp(own, winners, kind="eq"))
     return [build.reshape(build.cast(hit, build.element(x)), shape)]
+
+
+def mean_variance_normalization(node: Node, build: GraphBuilder) -> list[SSAValue]:
+    """MeanVarianceNormalization: (x - mean) / (deviation + 1e-9), with the variance as mean of squares less square of the mean."""
+    x = build.value(node, 0)
+    shape = shape_of(x)
+    dims = sorted({dim_of(axis, len(shape)) for axis in node.integers("axes", (0, 2, 3))})
+    kept = [d for d in range(len(shape)) if d not in dims]
+    count = prod(shape[d] for d in dims)
+
+    def mean(value: SSAValue) -> SSAValue:
+        total = build.emit(graph.ReduceOp(value, kind="sum", dims=dims)) if dims else value
+        return build.binary("div", total, build.number(count, total))
+
+    average = mean(x)
+    variance = build.binary("sub", mean(_square(build, x)), _square(build, average))
+    deviation = build.unary("sqrt", variance)
+    divisor = build.binary("add", deviation, build.number(1e-9, deviation))
+    repeated = (build.emit(graph.BroadcastOp(value, dims=kept, shape=shape)) for value in (average, divisor))
+    return [build.binary("div", build.binary("sub", x, next(repeated)), next(repeated))]

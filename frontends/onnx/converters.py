@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from stepwell.frontends.onnx import convert_activation as activation
 from stepwell.frontends.onnx import convert_elementwise as elementwise
+from stepwell.frontends.onnx import convert_generate as generate
 from stepwell.frontends.onnx import convert_indexing as indexing
 from stepwell.frontends.onnx import convert_matmul as matmul
 from stepwell.frontends.onnx import convert_movement as movement
 from stepwell.frontends.onnx import convert_reduction as reduction
+from stepwell.frontends.onnx import convert_space as space
 from stepwell.frontends.onnx import convert_window as window
 
 CONVERTERS: dict[str, elementwise.Converter] = {
@@ -35,13 +37,13 @@ CONVERTERS: dict[str, elementwise.Converter] = {
     "Celu": activation.celu,
     "Clip": activation.clip,
     "Concat": indexing.concat,
-    "ConstantOfShape": indexing.constant_of_shape,
+    "ConstantOfShape": generate.constant_of_shape,
     "Conv": window.conv,
     "Cos": elementwise.unary("cos"),
     "Cosh": elementwise.unary("cosh"),
-    "CumProd": reduction.cumulative_product,
-    "CumSum": reduction.cumulative_sum,
-    "DepthToSpace": indexing.depth_to_space,
+    "CumProd": reduction.cumulative("product"),
+    "CumSum": reduction.cumulative("sum"),
+    "DepthToSpace": space.depth_to_space,
     "Div": elementwise.binary("div"),
     "Dropout": movement.dropout,
     "Elu": activation.elu,
@@ -78,18 +80,19 @@ CONVERTERS: dict[str, elementwise.Converter] = {
     "Max": elementwise.variadic("max"),
     "MaxPool": window.max_pool,
     "Mean": activation.mean,
+    "MeanVarianceNormalization": reduction.mean_variance_normalization,
     "Min": elementwise.variadic("min"),
     "Mish": activation.mish,
     "Mod": activation.modulo,
     "Mul": elementwise.binary("mul"),
     "Neg": elementwise.unary("neg"),
     "Not": elementwise.unary("not"),
-    "OneHot": indexing.one_hot,
+    "OneHot": generate.one_hot,
     "Or": elementwise.binary("or"),
     "PRelu": activation.prelu,
     "Pad": indexing.pad,
     "Pow": activation.power,
-    "Range": indexing.value_range,
+    "Range": generate.value_range,
     "Reciprocal": activation.reciprocal,
     "ReduceL1": reduction.reduction("l1"),
     "ReduceL2": reduction.reduction("l2"),
@@ -119,7 +122,7 @@ CONVERTERS: dict[str, elementwise.Converter] = {
     "Softmax": reduction.softmax(False),
     "Softplus": elementwise.unary("softplus"),
     "Softsign": activation.softsign,
-    "SpaceToDepth": indexing.space_to_depth,
+    "SpaceToDepth": space.space_to_depth,
     "Split": indexing.split,
     "Sqrt": elementwise.unary("sqrt"),
     "Squeeze": movement.squeeze,
@@ -132,7 +135,7 @@ CONVERTERS: dict[str, elementwise.Converter] = {
     "Tile": indexing.tile,
     "TopK": reduction.top_k,
     "Transpose": movement.transpose,
-    "Trilu": indexing.triangle,
+    "Trilu": generate.triangle,
     "Unsqueeze": movement.unsqueeze,
     "Where": activation.where,
     "Xor": elementwise.binary("xor"),

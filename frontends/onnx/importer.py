@@ -26,6 +26,7 @@ from stepwell.frontends.onnx.model_file import (
     DEFAULT_DOMAINS,
     ModelSource,
     checker_complaint,
+    declared_shapes,
     expand_functions,
     first_line,
     load_model,
@@ -108,6 +109,7 @@ class _Importer:
         types = [self._input_type(entry, shapes) for entry in self.inputs]
         self.block = Block(arg_types=types)
         self.build = GraphBuilder(self.block, self.weights, constants)
+        self.build.declared = declared_shapes(self.graph)
         self.failed: set[str] = set()
         self._check_names(shapes)
         for entry, argument in zip(self.inputs, self.block.args, strict=True):

@@ -120,10 +120,25 @@ def expand_functions(model: onnx.ModelProto, known: Collection[str]) -> onnx.Mod
     names = [("", name) for name in sorted(unknown) if _has_body(name, opset_of(model) or 0)]
     if not names:
         return model
+    model = _with_defaults(model, {name for _, name in names})
     try:
         return inliner.inline_selected_functions(model, names, exclude=False, inline_schema_functions=True)
     except (RuntimeError, ValueError, checker.ValidationError):
         return model
+
+
+def _with_defaults(model: onnx.ModelProto, names: Collection[str]) -> onnx.ModelProto:
+    """The model with the default attributes of these operators written out: a body takes them from the node, and an absent one is absent in it too."""
+    whole = onnx.ModelProto()
+    whole.CopyFrom(model)
+    for node in whole.graph.node:
+        if node.domain not in DEFAULT_DOMAINS or node.op_type not in names:
+            continue
+        given = {attribute.name for attribute in node.attribute}
+        schema = defs.get_schema(node.op_type, opset_of(model) or 0)
+        absent = (a.default_value for a in schema.attributes.values() if a.name not in given)
+        node.attribute.extend(value for value in absent if value.name)
+    return whole
 
 
 def _has_body(name: str, opset: int) -> bool:
@@ -132,6 +147,17 @@ def _has_body(name: str, opset: int) -> bool:
     except defs.SchemaError:
         return False
     return bool(getattr(schema, "has_function", False) or getattr(schema, "has_context_dependent_function", False))
+
+
+def declared_shapes(graph: onnx.GraphProto) -> dict[str, tuple[int, ...]]:
+    """Tensor name -> the shape that the file gives it, where all its extents are numbers."""
+    found = {}
+    for entry in (*graph.value_info, *graph.output):
+        tensor = entry.type.tensor_type
+        extents = [dim.dim_value for dim in tensor.shape.dim if dim.HasField("dim_value")]
+        if tensor.HasField("shape") and len(extents) == len(tensor.shape.dim):
+            found[entry.name] = tuple(extents)
+    return found
 
 
 def checker_complaint(model: onnx.ModelProto) -> str:

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from stepwell.frontends.onnx.convert_reduction import REDUCTIONS
 from stepwell.frontends.onnx.converters import CONVERTERS
 from stepwell.frontends.onnx.importer import FOLD_LIMIT
 from stepwell.frontends.onnx.model_file import DEFAULT_DOMAINS, IR_VERSIONS, OPSETS
 from stepwell.reference.markdown import escape, page, table
 from stepwell.reference.promises import counts, promise, sweep_records
 
-OPS = {"_unary": "graph.unary", "_binary": "graph.binary", "_variadic": "graph.binary"}
+OPS = {
+    "_unary": "graph.unary",
+    "_binary": "graph.binary",
+    "_variadic": "graph.binary",
+    "_compare": "graph.compare",
+    "_arg": "graph.arg_reduce",
+    "_cumulative": "graph.cumulative",
+}
 """The op that a converter with a kind makes."""
 
 
@@ -49,9 +58,27 @@ def _row(name: str) -> list[str]:
     if name == "Constant":
         return ["a weight, or the constant operand of another node"]
     converter = CONVERTERS[name]
+    if isinstance(converter, partial) and converter.func.__name__ in SPOKEN:
+        return [SPOKEN[converter.func.__name__](converter.args[0])]
     if isinstance(converter, partial):
         op = OPS[converter.func.__name__]
         several = ", from left to right" if converter.func.__name__ == "_variadic" else ""
         return [f"`{op} {converter.args[0]}`{several}"]
     said = " ".join((converter.__doc__ or "").split())
     return [escape(said.removeprefix(f"{name}: ").rstrip("."))]
+
+
+def _reduction(kind: str) -> str:
+    """The elements' function, the reduction, and what is done to its result."""
+    before, reduced, after = REDUCTIONS[kind]
+    first = "`graph.binary mul`" if before == "square" else f"`graph.unary {before}`" if before else ""
+    steps = (first, f"`graph.reduce {reduced}`", after != "mean" and after and f"`graph.unary {after}`")
+    return ", ".join(step for step in steps if step) + (", divided by the count" if after == "mean" else "")
+
+
+def _softmax(log: bool) -> str:
+    return "`graph.softmax`, its logarithm" if log else "`graph.softmax`"
+
+
+SPOKEN: dict[str, Callable[..., str]] = {"_reduce": _reduction, "_softmax": _softmax}
+"""Converters with an argument that is not the kind of one op."""

@@ -54,8 +54,10 @@ def _statuses(text: str, suite: str, executor: str) -> Iterable[str]:
 
 def promise(op: str, records: Mapping[str, Outcomes]) -> str:
     """The table of an operator: its forms, and for each executor the element types that are right; then what is refused and why."""
+    if op not in OPERATORS:
+        return "Run by the interpreter of the graph level; no target compiles it yet."
     rows: dict[tuple[str, ...], list[str]] = {}
-    for form in OPERATORS.get(op, ()):
+    for form in OPERATORS[op]:
         widths = {type: set(form.widths(type)) for type in form.types}
         cells = tuple(_cell(_of_form(outcomes, op, form.name), widths) for outcomes in records.values())
         rows.setdefault(cells, []).append(escape(form.name))

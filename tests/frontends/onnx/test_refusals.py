@@ -32,21 +32,21 @@ def reasons(model: onnx.ModelProto) -> tuple[str, ...]:
 
 def test_all_reasons_at_once(make_model: MakeModel) -> None:
     nodes = [
-        node("Hardmax", ["x"], ["a"], name="first"),
+        node("Det", ["x"], ["a"], name="first"),
         node("Relu", ["a"], ["b"], name="depends on the first"),
         node("Gelu", ["x"], ["c"], name="second", approximate="magic"),
-        node("Hardmax", ["c"], ["d"], name="third"),
+        node("Det", ["c"], ["d"], name="third"),
         node("Add", ["x", "w"], ["e"], name="fourth"),
     ]
     model = make_model(nodes, {"x": X}, ["b", "d", "e"], {"w": np.ones((2, 2), np.float32)}, infer=False)
     assert reasons(model) == (
-        "node 'first' (Hardmax, inputs 'x'): this operator is not supported",
+        "node 'first' (Det, inputs 'x'): this operator is not supported",
         "node 'second' (Gelu, inputs 'x'): approximate 'magic' is unknown: none and tanh are supported",
-        "node 'third' (Hardmax, inputs 'c'): this operator is not supported",
+        "node 'third' (Det, inputs 'c'): this operator is not supported",
         "node 'fourth' (Add, inputs 'x', 'w'): shapes [2, 3] and [2, 2] do not broadcast",
     )
     with pytest.raises(
-        ModelError, match="net: the model cannot be imported, 4 reasons\n  hint: supported operators: Abs, Add, "
+        ModelError, match="net: the model cannot be imported, 4 reasons\n  hint: supported operators: Abs, Acos, "
     ):
         import_onnx(model)
 
@@ -64,7 +64,7 @@ CASES: list[tuple[onnx.NodeProto, dict[str, Any], dict[str, Any], str]] = [
     (node("Conv", ["x", "w"], ["y"]), {"x": IMAGE}, {"w": np.ones((4, 3, 3, 3), np.float32)},
      "graph.conv: the filter has 3 channels per group, the input has 2 in 1 groups: the filter needs 2"),
     (node("Conv", ["x", "w"], ["y"], auto_pad="BEST"), {"x": IMAGE}, {"w": np.ones((4, 2, 3, 3), np.float32)}, "auto_pad 'BEST' is unknown"),
-    (node("MatMul", ["x", "w"], ["y"]), {"x": X}, {"w": np.ones((2, 3, 4), np.float32)}, "products of batches are not supported"),
+    (node("MatMul", ["x", "w"], ["y"]), {"x": np.ones((3, 2, 3), np.float32)}, {"w": np.ones((2, 3, 4), np.float32)}, "do not broadcast"),
     (node("MatMul", ["x", "w"], ["y"]), {"x": X}, {"w": np.ones((4, 4), np.float32)}, "graph.matmul: the left operand's last extent 3"),
     (node("Reshape", ["x", "s"], ["y"]), {"x": X, "s": np.ones(2, np.int64)}, {}, "shape (input 1, 's') must be a constant"),
     (node("Reshape", ["x", "s"], ["y"]), {"x": X}, {"s": np.array([4, -1])}, "[2, 3] cannot be reshaped to [4, -1]"),
@@ -80,7 +80,7 @@ CASES: list[tuple[onnx.NodeProto, dict[str, Any], dict[str, Any], str]] = [
     (node("Add", ["x", "w"], ["y"]), {"x": X}, {"w": X.astype(np.int32)}, "operands have element types f32 and i32"),
     (node("Add", ["x", "w"], ["y"]), {"x": X}, {"w": X.astype(np.complex64)}, "'w': arrays of complex64 have no element type"),
     (node("Exp", ["x"], ["y"]), {"x": X.astype(np.int32)}, {}, "graph.unary: exp needs float elements, not i32"),
-    (node("ConstantOfShape", ["s"], ["y"]), {"x": X}, {"s": np.array([2**20, 2**20])}, "this operator is not supported"),
+    (node("ConstantOfShape", ["s"], ["y"]), {"x": X}, {"s": np.array([-1, 2])}, "is no shape"),
     (node("Constant", [], ["y"], value_string="text"), {"x": X}, {}, "attribute value_string is not supported"),
 ]  # fmt: skip
 

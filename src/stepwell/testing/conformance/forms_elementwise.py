@@ -10,7 +10,7 @@ import numpy as np
 from stepwell.testing.conformance.case import NodeSpec
 from stepwell.testing.conformance.forms import CODES, FLOATS, INTEGERS, TYPES, Data, Form, rows_by_width
 
-UNARY = ("Abs", "Erf", "Exp", "Identity", "Log", "Neg", "Relu", "Sigmoid", "Sqrt", "Tanh")
+UNARY = ("Abs", "Ceil", "Erf", "Exp", "Floor", "Identity", "Log", "Neg", "Relu", "Round", "Sigmoid", "Sign", "Sqrt", "Tanh")  # fmt: skip
 POSITIVE = ("Log", "Sqrt")
 BINARY = ("Add", "Div", "Max", "Min", "Mul", "Sub", "Sum")
 VARIADIC = ("Max", "Min", "Sum")

@@ -14,11 +14,12 @@ from stepwell.testing.conformance.executors import VECTOR_BYTES
 from stepwell.testing.conformance.forms import FOREIGN, WIDTHS, Data, Form
 from stepwell.testing.conformance.forms_contractions import CONTRACTIONS
 from stepwell.testing.conformance.forms_elementwise import ELEMENTWISE
+from stepwell.testing.conformance.forms_logic import LOGIC
 from stepwell.testing.conformance.forms_movement import MOVEMENT
 from stepwell.testing.conformance.run import Make
 
-OPERATORS: Mapping[str, tuple[Form, ...]] = {**CONTRACTIONS, **ELEMENTWISE, **MOVEMENT}
-"""Operator -> its forms. Every operator that is imported has an entry."""
+OPERATORS: Mapping[str, tuple[Form, ...]] = {**CONTRACTIONS, **ELEMENTWISE, **LOGIC, **MOVEMENT}
+"""Operator -> its forms. Every operator that a target compiles has an entry."""
 
 ROUNDED: Mapping[str, tuple[float, float]] = {
     "float16": (4e-3, 4e-3),
@@ -34,7 +35,7 @@ SUMMED: Mapping[str, tuple[float, float]] = {
     "bfloat16": (5e-2, 2e-1),
 }
 """The same of sums in another order."""
-FUNCTIONS = frozenset({"Erf", "Exp", "Gelu", "Log", "Sigmoid", "Tanh", "Sqrt", "Sum"})
+FUNCTIONS = frozenset({"Erf", "Exp", "Gelu", "Log", "Sigmoid", "Tanh", "Sqrt", "Sum", "Swish"})
 SUMS = frozenset({"AveragePool", "Conv", "Gemm", "GlobalAveragePool", "MatMul"})  # fmt: skip
 
 
@@ -47,7 +48,7 @@ def tolerance(op: str, type: str) -> tuple[float, float]:
 @cache
 def element_types(op: str) -> frozenset[str]:
     """The element types that ONNX allows for the first operand (of a Constant: the result)."""
-    schema = defs.get_schema(op, 20)
+    schema = defs.get_schema(op, 20 if defs.has(op, 20, "") else defs.onnx_opset_version())
     allowed = (schema.inputs or schema.outputs)[0].types
     names = {"tensor(float)": "float32", "tensor(double)": "float64"}
     return frozenset(names.get(kind, kind.removeprefix("tensor(").removesuffix(")")) for kind in allowed)
