@@ -230,3 +230,11 @@ def roll(build: GraphBuilder, node: Node, inputs: Values) -> list[SSAValue]:
         if at != extent:
             x = joined(build, [build.cut(x, dim, at, extent), build.cut(x, dim, 0, at)], dim)
     return [x]
+
+
+def random_uniform(build: GraphBuilder, node: Node, inputs: Values) -> list[SSAValue]:
+    """RandomUniform: numbers in [0, 1) that hang on the node's seeds only."""
+    needs(inputs, 1)
+    seeds = np.array([node.integer("seed", 0), node.integer("seed2", 0)], np.int64)
+    key = build.emit(graph.ConstantOp(seeds))
+    return [build.emit(graph.RandomOp(key, node.element("dtype"), extents_of(build, inputs[0], "the shape")))]

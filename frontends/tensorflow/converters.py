@@ -113,6 +113,7 @@ CONVERTERS: dict[str, Converter] = {
     "Pad": movement.pad,
     "PadV2": movement.pad,
     "ParallelConcat": movement.parallel_concat,
+    "RandomUniform": movement.random_uniform,
     "Range": movement.range_,
     "Rank": movement.rank,
     "Reciprocal": elementwise.reciprocal,

@@ -16,11 +16,14 @@ from stepwell.frontends.builder import GraphBuilder, module_of
 from stepwell.frontends.emitter import Unsupported, set_name_hint
 from stepwell.frontends.events import ImportEvents
 from stepwell.frontends.shapes import Shapes, parse_shape
+from stepwell.frontends.tensorflow.control_flow import CONTROL, NodeUnsupported, Unroller
 from stepwell.frontends.tensorflow.converters import CONVERTERS
 from stepwell.frontends.tensorflow.graph_file import read_graph
-from stepwell.frontends.tensorflow.node import Node, Port
+from stepwell.frontends.tensorflow.node import Node, Port, needs
 from stepwell.frontends.tensorflow.ordered import candidates, nodes_by_name, ordered, port_of
 from stepwell.frontends.tensorflow.tensor import dtype_of, shape_of_proto
+from stepwell.frontends.tensorflow.tensor_array import OPERATORS as ARRAYS
+from stepwell.frontends.tensorflow.tensor_array import Item, tensor
 from stepwell.frontends.weights import WeightStore
 from stepwell.passes import location_of
 from stepwell.runtime.errors import ModelError, UsageError
@@ -71,8 +74,11 @@ class _Importer:
         order = ordered(self.nodes, [name for name, _ in ports], self.reasons)
         self._refuse()
         self._check_shapes([node.name for node in order])
-        for node in order:
-            self._node(node)
+        if any(node.op in CONTROL or node.op in ARRAYS for node in order):
+            self._unroll(order, ports)
+        else:
+            for node in order:
+                self._node(node)
         self._refuse()
         self._finish(list(outputs or ()), ports)
 
@@ -124,7 +130,7 @@ class _Importer:
         self.events.outputs(node.name, node.op, [(_tensor(node.name, n), v) for n, v in enumerate(results)])
 
     def _converted(self, node: Node, blocked: bool) -> list[SSAValue]:
-        if node.op in INPUTS or (node.op == "PlaceholderWithDefault" and node.name in self.shapes):
+        if self._is_input(node):
             return [self._input(node)]
         if node.op not in CONVERTERS:
             raise Unsupported("this operator is not supported")
@@ -140,6 +146,45 @@ class _Importer:
         if node.op == "Const":
             self.events.initializer(node.name)
         return CONVERTERS[node.op](self.build, node, [value for _, value in tensors])
+
+    def _unroll(self, order: Sequence[Node], ports: Sequence[Port]) -> None:
+        """Follow the values through branches and loops; what is supported and what the inputs are is known before."""
+        for node in order:
+            if self._is_input(node):
+                self._node(node)
+            elif node.op not in CONVERTERS and node.op not in CONTROL and node.op not in ARRAYS:
+                self.reasons.append(f"node {node.name!r} ({node.op}): this operator is not supported")
+        self._refuse()
+        unroller = Unroller({node.name: node for node in order}, self._followed, self._truth)
+        try:
+            for port in ports:
+                self.values[port] = tensor(unroller.port(port))
+        except NodeUnsupported as error:
+            self.reasons.append(f"node {error.node.name!r} ({error.node.op}): {error}")
+        except Unsupported as error:
+            self.reasons.append(str(error))
+
+    def _followed(self, node: Node, items: Sequence[Item]) -> Sequence[Item]:
+        if self._is_input(node):
+            return [self.values[node.name, 0]]
+        self.build.node_name = node.name
+        if node.op in ARRAYS:
+            needs(items, ARRAYS[node.op][0])
+            return ARRAYS[node.op][1](self.build, node, items)
+        if node.op in ("Identity", "IdentityN"):
+            return items
+        self.events.node(node.name, node.op)
+        try:
+            return CONVERTERS[node.op](self.build, node, [tensor(item) for item in items])
+        except VerifyException as error:
+            raise Unsupported(str(error)) from None
+
+    def _truth(self, item: Item) -> bool | None:
+        array = self.build.array(tensor(item))
+        return None if array is None else bool(array.reshape(-1)[0])
+
+    def _is_input(self, node: Node) -> bool:
+        return node.op in INPUTS or (node.op == "PlaceholderWithDefault" and node.name in self.shapes)
 
     def _input(self, node: Node) -> SSAValue:
         type = self._input_type(node)

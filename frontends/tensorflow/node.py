@@ -86,7 +86,7 @@ Converter = Callable[[GraphBuilder, Node, Values], list[SSAValue]]
 """From a node and its inputs to its outputs."""
 
 
-def needs(inputs: Values, *counts: int) -> None:
+def needs(inputs: Sequence[object], *counts: int) -> None:
     """Unsupported unless there are as many inputs as the operator takes."""
     if len(inputs) not in counts:
         raise Unsupported(f"it has {len(inputs)} inputs, {' or '.join(map(str, counts))} are needed")

@@ -38,18 +38,22 @@ def candidates(nodes: Mapping[str, Node]) -> list[str]:
 
 
 def ordered(nodes: Mapping[str, Node], outputs: Sequence[str], reasons: list[str]) -> list[Node]:
-    """The nodes that `outputs` hang on, each after its inputs; a missing input or a cycle adds a reason. Inputs that nobody needs are left out."""
+    """The nodes that `outputs` hang on, each after its inputs; a missing input or a cycle adds a reason, but for the cycle of a loop, from
+    NextIteration to Merge. Nodes that nobody needs are left out."""
     done: set[str] = set()
     open_names: set[str] = set()
     order: list[Node] = []
-    for output in outputs:
+    roots = list(outputs)
+    for output in roots:
         stack = [output]
         while stack:
             name = stack[-1]
             if name in done:
                 stack.pop()
                 continue
-            wanted = [source for source, _ in nodes[name].inputs if source not in done]
+            backward = _backward(nodes, nodes[name])
+            roots += [*backward, *pivots(nodes, nodes[name])]
+            wanted = [source for source, _ in nodes[name].inputs if source not in done and source not in backward]
             if name in open_names or not wanted:
                 _close(nodes[name], wanted, reasons)
                 open_names.discard(name)
@@ -59,6 +63,33 @@ def ordered(nodes: Mapping[str, Node], outputs: Sequence[str], reasons: list[str
             open_names.add(name)
             stack.extend(_known(nodes, name, wanted, open_names, reasons))
     return order
+
+
+def pivots(nodes: Mapping[str, Node], node: Node) -> list[str]:
+    """What says whether a node without inputs is in a branch that is taken: the Identity of a Switch that it is ordered behind."""
+    if node.inputs:
+        return []
+    names = [text[1:] for text in node.proto.input if text.startswith("^")]
+    return [name for name in names if _is_pivot(nodes, name)]
+
+
+def _is_pivot(nodes: Mapping[str, Node], name: str) -> bool:
+    switch = _source(nodes, nodes.get(name), "Identity", 0)
+    predicate = _source(nodes, switch, "Switch", 1)
+    return predicate is not None and predicate.op != "LoopCond"
+
+
+def _source(nodes: Mapping[str, Node], node: Node | None, op: str, number: int) -> Node | None:
+    """The node that an input of an `op` comes from; None where this is none, or lacks it."""
+    if node is None or node.op != op or len(node.inputs) <= number:
+        return None
+    return nodes.get(node.inputs[number][0])
+
+
+def _backward(nodes: Mapping[str, Node], node: Node) -> list[str]:
+    """The inputs of a Merge that come from the iteration before."""
+    sources = [source for source, _ in node.inputs if source in nodes] if node.op == "Merge" else []
+    return [source for source in sources if nodes[source].op == "NextIteration"]
 
 
 def _known(
