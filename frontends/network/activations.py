@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import isnan, nan
 
 from xdsl.ir import SSAValue
 
@@ -11,7 +12,7 @@ from stepwell.frontends.network.build import NetworkBuilder
 
 Function = Callable[[NetworkBuilder, SSAValue, float, float], SSAValue]
 Default = float | None
-NEEDED = float("nan")
+NEEDED = nan
 """Stands for a parameter that has no default."""
 
 
@@ -101,7 +102,7 @@ def _parameter(kind: str, what: str, given: float | None, default: Default) -> f
     if given is not None and default is None:
         raise Unsupported(f"{kind} has no {what}: leave it out")
     found = default if given is None else given
-    if found is not None and found != found:
+    if found is not None and isnan(found):
         raise Unsupported(f"{kind} needs {what}, a number")
     return 0.0 if found is None else float(found)
 

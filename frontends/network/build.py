@@ -25,7 +25,9 @@ class NetworkBuilder(GraphBuilder):
         else:
             value = self._array(what, given, like, shape)
         if self.element(value) != self.element(like):
-            raise Unsupported(f"{what} are {self.element(value)}, the input is {self.element(like)}: add_cast one of them")
+            raise Unsupported(
+                f"{what} are {self.element(value)}, the input is {self.element(like)}: add_cast one of them"
+            )
         if shape is not None and shape_of(value) != tuple(shape):
             raise Unsupported(f"{what} have shape {list(shape_of(value))}, {list(shape)} is needed")
         return value

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
-from xdsl.dialects.builtin import ModuleOp
-from xdsl.dialects.builtin import TensorType
+from xdsl.dialects.builtin import ModuleOp, TensorType
 from xdsl.ir import Block, SSAValue
 from xdsl.utils.exceptions import VerifyException
 
@@ -165,7 +164,9 @@ class NetworkCore:
             raise Unsupported(f"the name {called!r} is taken: give another one, or none")
         for value in inputs:
             if not isinstance(value, Tensor):
-                raise Unsupported(f"{type(value).__name__} is no tensor of the network: add_constant makes one of an array")
+                raise Unsupported(
+                    f"{type(value).__name__} is no tensor of the network: add_constant makes one of an array"
+                )
         for tensor in tensors:
             if self._tensors.get(tensor.name) is not tensor:
                 raise Unsupported(f"{tensor!r} is a tensor of another network")

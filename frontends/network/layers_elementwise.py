@@ -16,15 +16,30 @@ from stepwell.frontends.network.core import NetworkCore
 from stepwell.frontends.network.tensor import Tensor, Weights, axis_in, element_named, one_of
 
 BINARY = {
-    **{"SUM": "add", "PROD": "mul", "MAX": "max", "MIN": "min", "SUB": "sub", "DIV": "div", "POW": "pow"},
-    **{"FLOOR_DIV": "div", "AND": "and", "OR": "or", "XOR": "xor", "EQUAL": "eq", "GREATER": "gt", "LESS": "lt"},
+    "SUM": "add",
+    "PROD": "mul",
+    "MAX": "max",
+    "MIN": "min",
+    "SUB": "sub",
+    "DIV": "div",
+    "POW": "pow",
+    "FLOOR_DIV": "div",
+    "AND": "and",
+    "OR": "or",
+    "XOR": "xor",
+    "EQUAL": "eq",
+    "GREATER": "gt",
+    "LESS": "lt",
 }
 """Kinds of add_elementwise, and the graph ops' kinds they become."""
 COMPARISONS = ("EQUAL", "GREATER", "LESS")
+_SAME_WORD = "exp log sqrt abs neg sin cos tan sinh cosh asin acos atan asinh acosh atanh ceil floor trunc erf not sign"
 UNARY = {
-    **{name.upper(): name for name in ("exp", "log", "sqrt", "abs", "neg", "sin", "cos", "tan", "sinh", "cosh", "asin")},
-    **{name.upper(): name for name in ("acos", "atan", "asinh", "acosh", "atanh", "ceil", "floor", "trunc", "erf")},
-    **{"NOT": "not", "SIGN": "sign", "ROUND": "round_even", "EXPM1": "expm1", "LOG1P": "log1p", "RECIP": "div"},
+    **{kind.upper(): kind for kind in _SAME_WORD.split()},
+    "ROUND": "round_even",
+    "EXPM1": "expm1",
+    "LOG1P": "log1p",
+    "RECIP": "div",
 }
 """Kinds of add_unary, and the graph ops' kinds they become."""
 SCALES = ("UNIFORM", "CHANNEL", "ELEMENTWISE")

@@ -24,7 +24,9 @@ def _wanted_shape(before: Sequence[int], wanted: Sequence[int]) -> list[int]:
         raise Unsupported(f"reshape {list(wanted)}: one extent may be -1, the others are given, or 0 for the input's")
     if -1 in shape:
         if not known or prod(before) % known:
-            raise Unsupported(f"{prod(before)} elements do not fill reshape {list(wanted)}: -1 would be no whole number")
+            raise Unsupported(
+                f"{prod(before)} elements do not fill reshape {list(wanted)}: -1 would be no whole number"
+            )
         shape[shape.index(-1)] = prod(before) // known
     return shape
 
@@ -34,7 +36,9 @@ def _trimmed(build: NetworkBuilder, value: SSAValue, low: Sequence[int], high: S
     for dim, (below, above) in enumerate(zip(low, high, strict=True)):
         begin, end = max(0, -below), shape_of(value)[dim] - max(0, -above)
         if begin > end:
-            raise Unsupported(f"padding takes {begin} and {max(0, -above)} of {shape_of(value)[dim]} elements of dim {dim}")
+            raise Unsupported(
+                f"padding takes {begin} and {max(0, -above)} of {shape_of(value)[dim]} elements of dim {dim}"
+            )
         value = build.cut(value, dim, begin, end)
     return value
 
@@ -97,7 +101,9 @@ class MovementLayers(NetworkCore):
             dim, shape = axis_in(axis, len(input.shape)), input.shape
             known = build.array(indices.value)
             if known is not None and known.size and not 0 <= known.min() <= known.max() < shape[dim]:
-                raise Unsupported(f"indices lie in [{known.min()}, {known.max()}], axis {dim} has {shape[dim]} elements")
+                raise Unsupported(
+                    f"indices lie in [{known.min()}, {known.max()}], axis {dim} has {shape[dim]} elements"
+                )
             column = build.reshape(indices.value, [*indices.shape, 1])
             found = build.emit(graph.GatherOp(input.value, column, dims=[dim]))
             rank, total = len(indices.shape), len(shape_of(found))
@@ -111,7 +117,9 @@ class MovementLayers(NetworkCore):
         with self._layer("padding", name, input) as build:
             rank, count = len(input.shape), len(before)
             if count != len(after) or count > rank:
-                raise Unsupported(f"{list(before)} and {list(after)}: give as many numbers before as after, at most {rank}")
+                raise Unsupported(
+                    f"{list(before)} and {list(after)}: give as many numbers before as after, at most {rank}"
+                )
             low, high = [*[0] * (rank - count), *before], [*[0] * (rank - count), *after]
             x = _trimmed(build, input.value, low, high)
             around = build.emit(graph.ConstantOp(value, build.element(x)))

@@ -183,7 +183,9 @@ class RecurrentLayers(NetworkCore):
 
     def _directions(self, build: NetworkBuilder, input: Tensor, hidden: int, direction: str) -> list[_Direction]:
         if len(input.shape) != 3 or hidden < 1:
-            raise Unsupported(f"hidden is {hidden} and the input has rank {len(input.shape)}: it is [steps, batch, width]")
+            raise Unsupported(
+                f"hidden is {hidden} and the input has rank {len(input.shape)}: it is [steps, batch, width]"
+            )
         sides = DIRECTIONS[one_of("direction", direction, tuple(DIRECTIONS))]
         return [_Direction(build, input.value, index, len(sides), side) for index, side in enumerate(sides)]
 
@@ -193,7 +195,9 @@ class RecurrentLayers(NetworkCore):
         """The results of all directions, joined along their last dim."""
         parts = {name: [results[index] for results in found] for index, name in enumerate(names)}
         joined = {
-            name: values[0] if len(values) == 1 else build.emit(graph.ConcatOp(values, dim=len(shape_of(values[0])) - 1))
+            name: values[0]
+            if len(values) == 1
+            else build.emit(graph.ConcatOp(values, dim=len(shape_of(values[0])) - 1))
             for name, values in parts.items()
         }
         return self._results(joined)

@@ -59,7 +59,9 @@ def per_dim(what: str, values: int | Sequence[int] | None, rank: int, default: i
         return (values,) * rank
     found = tuple(int(value) for value in values)
     if len(found) != rank:
-        raise Unsupported(f"{what} {list(found)} has {len(found)} values: give one number, or {rank}, one a spatial dim")
+        raise Unsupported(
+            f"{what} {list(found)} has {len(found)} values: give one number, or {rank}, one a spatial dim"
+        )
     return found
 
 

@@ -49,7 +49,7 @@ def import_model(
     *,
     events: ImportEvents | None = None,
 ) -> ModuleOp:
-    """The module of a model file (`.onnx`, `.prototxt`, `.pb`, `.pbtxt`, `.mlir`, `.plan`) of an ONNX model in memory, or of a Network. Its weights are kept with it.
+    """The module of a model file (`.onnx`, `.prototxt`, `.pb`, `.pbtxt`, `.mlir`, `.plan`), of an ONNX model in memory, or of a Network. Its weights are kept with it.
 
     `weights`: where the model does not hold them (a `.caffemodel`, `.safetensors`, a WeightStore, "random:SEED"); `outputs`: names of tensors, in place of the
     model's own outputs; `shapes`: by input, where the model leaves dims open; `events` collects what the import does."""
