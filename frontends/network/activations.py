@@ -91,6 +91,8 @@ ACTIVATIONS: dict[str, tuple[Function, Default, Default]] = {
     "MISH": (_mish, None, None),
 }
 """Function, and the defaults of alpha and beta: None where it has no such parameter, NEEDED where there is no default."""
+EXACT = ("RELU", "CLIP", "THRESHOLDED_RELU")
+"""The functions that integers have too: their results are elements or bounds."""
 
 
 def parameters_of(kind: str, alpha: float | None, beta: float | None) -> tuple[float, float]:

@@ -8,7 +8,7 @@ import numpy as np
 from xdsl.ir import SSAValue
 
 from stepwell.dialects import graph
-from stepwell.dialects.numpy_types import element_type_of, numpy_dtype
+from stepwell.dialects.numpy_types import element_type_of, is_float_dtype, numpy_dtype
 from stepwell.frontends.builder import GraphBuilder
 from stepwell.frontends.emitter import Unsupported, shape_of
 from stepwell.frontends.network.tensor import Tensor, Weights
@@ -33,12 +33,12 @@ class NetworkBuilder(GraphBuilder):
         return value
 
     def _array(self, what: str, given: Weights, like: SSAValue, shape: Sequence[int] | None) -> SSAValue:
-        typed = isinstance(given, np.ndarray | np.generic)
         dtype = numpy_dtype(self.element(like))
-        try:
-            array = np.asarray(given, None if typed else dtype)
-        except (TypeError, ValueError) as error:
-            raise Unsupported(f"{what} are no array: {error}") from None
+        found = np.asarray(given)
+        typed = isinstance(given, np.ndarray | np.generic)
+        if not typed and (found.dtype.kind not in "bif" or (found.dtype.kind == "f" and not is_float_dtype(dtype))):
+            raise Unsupported(f"{what} are {found.dtype}, the input is {self.element(like)}")
+        array = found if typed else np.asarray(given, dtype)
         if array.dtype != dtype:
             raise Unsupported(
                 f"{what} are {array.dtype}, the input is {element_type_of(dtype)}: give {what}.astype({str(dtype)!r})"
@@ -47,6 +47,18 @@ class NetworkBuilder(GraphBuilder):
             raise Unsupported(f"{what} have shape {list(array.shape)}, {list(shape)} is needed")
         name = self._unused_name(f"{self.node_name}.{what.replace(' ', '_')}")
         return self.weight(name, np.array(array if shape is None else array.reshape(tuple(shape))))
+
+    def number(self, value: float, like: SSAValue) -> SSAValue:
+        """A constant number as `like` is; Unsupported where `like` holds integers and the number is none."""
+        if not is_float_dtype(numpy_dtype(self.element(like))) and not float(value).is_integer():
+            raise Unsupported(f"{value} is no {self.element(like)}: add_cast the input to a float type")
+        return super().number(value, like)
+
+    def floating(self, value: SSAValue, what: str) -> SSAValue:
+        """`value`, whose elements are floats; Unsupported where they are not."""
+        if not is_float_dtype(numpy_dtype(self.element(value))):
+            raise Unsupported(f"{what} of {self.element(value)} is rounded: add_cast the input to a float type")
+        return value
 
     def along(self, vector: SSAValue, axis: int, like: SSAValue) -> SSAValue:
         """A tensor repeated to the shape of `like`, its dims standing at `axis` and after."""

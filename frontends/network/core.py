@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -44,6 +45,7 @@ class NetworkCore:
         self._layers: list[Layer] = []
         self._tensors: dict[str, Tensor] = {}
         self._taken: set[str] = set()
+        self._kinds: Counter[str] = Counter()
         self._outputs: dict[str, Tensor] = {}
         self._block = Block()
         self._build = NetworkBuilder(self._block, WeightStore(origin=f"network {name!r}"))
@@ -76,18 +78,19 @@ class NetworkCore:
 
     def add_input(self, name: str, shape: Sequence[int], dtype: Any = "f32") -> Tensor:
         """An input of the network; with `max_batch_size` the shape is that of one element of the batch."""
-        with self._layer("input", name):
+        with self._layer("input", name) as build:
+            called = build.node_name
             batch = () if self.max_batch_size is None else (self.max_batch_size,)
             extents = (*batch, *(int(extent) for extent in shape))
             if any(extent < 0 for extent in extents):
                 raise Unsupported(f"shape {list(extents)} has a negative extent: inputs have fixed shapes")
             value = self._block.insert_arg(TensorType(element_named(dtype), extents), len(self._block.args))
-            set_name_hint(value, name)
-            value.location = location_of([name])
-            tensor = Tensor(name, value)
+            set_name_hint(value, called)
+            value.location = location_of([called])
+            tensor = Tensor(called, value)
             self.inputs = (*self.inputs, tensor)
-            self._tensors[name] = tensor
-            self._taken.add(name)
+            self._tensors[called] = tensor
+            self._taken.add(called)
         return tensor
 
     def mark_output(self, tensor: Tensor, name: str = "") -> Tensor:
@@ -144,20 +147,22 @@ class NetworkCore:
     def _layer(self, kind: str, name: str, *inputs: Tensor, also: Sequence[object] = ()) -> Iterator[NetworkBuilder]:
         """The builder for one layer of `inputs` and of what of `also` is a tensor; where it cannot be made a ModelError says so, and the network is as
         before."""
-        called = name or next(made for number in count(1) if (made := f"{kind}{number}") not in self._taken)
+        called = name or next(
+            made for number in count(self._kinds[kind] + 1) if (made := f"{kind}{number}") not in self._taken
+        )
         tensors = tuple(value for value in (*inputs, *also) if isinstance(value, Tensor))
         build, before, held = self._build, self._block.last_op, list(self._build.weights)
         self._current, build.node_name = (called, kind, tensors), called
         try:
             self._check(called, inputs, tensors)
             yield build
-        except (Unsupported, VerifyException) as error:
+        except (Unsupported, VerifyException, TypeError, ValueError, OverflowError) as error:
             while (last := self._block.last_op) is not None and last is not before:
                 self._block.erase_op(last)
             build.weights = build.weights.restricted_to(held)
             listed = "; inputs: " + ", ".join(map(repr, tensors)) if tensors else ""
             advice = f"help(stepwell.Network.add_{kind}) says what it takes"
-            raise ModelError(f"{error}{listed}", where=f"{called} ({kind})", hint=advice) from None
+            raise ModelError(f"{error}{listed}", where=f"{called} ({kind})", hint=advice) from error
 
     def _check(self, called: str, inputs: Sequence[object], tensors: Sequence[Tensor]) -> None:
         if called in self._taken:
@@ -188,5 +193,6 @@ class NetworkCore:
                 set_name_hint(tensor.value, tensor.name)
         self._taken.update(tensor.name for tensor in made)
         self._taken.add(name)
+        self._kinds[kind] += 1
         self._layers.append(Layer(name, kind, inputs, made))
         return made

@@ -10,7 +10,7 @@ from xdsl.ir import SSAValue
 from stepwell.dialects import graph
 from stepwell.dialects.numpy_types import is_float
 from stepwell.frontends.emitter import Unsupported, shape_of
-from stepwell.frontends.network.activations import ACTIVATIONS, activation, parameters_of
+from stepwell.frontends.network.activations import ACTIVATIONS, EXACT, activation, parameters_of
 from stepwell.frontends.network.build import NetworkBuilder
 from stepwell.frontends.network.core import NetworkCore
 from stepwell.frontends.network.tensor import Tensor, Weights, axis_in, element_named, one_of
@@ -68,7 +68,8 @@ class ElementwiseLayers(NetworkCore):
         x sigmoid(beta x)."""
         with self._layer("activation", name, input) as build:
             word = one_of("kind", kind, tuple(ACTIVATIONS))
-            return self._result(activation(build, word, input.value, *parameters_of(word, alpha, beta)))
+            x = input.value if word in EXACT else build.floating(input.value, word)
+            return self._result(activation(build, word, x, *parameters_of(word, alpha, beta)))
 
     def add_elementwise(self, kind: str, a: Tensor, b: Tensor, *, name: str = "") -> Tensor:
         """SUM PROD MAX MIN SUB DIV POW FLOOR_DIV of two tensors, AND OR XOR (of bool, or the bits of integers), EQUAL GREATER LESS (the result is bool)."""
@@ -88,7 +89,8 @@ class ElementwiseLayers(NetworkCore):
         with self._layer("unary", name, input) as build:
             word = one_of("kind", kind, tuple(UNARY))
             if word == "RECIP":
-                return self._result(build.binary("div", build.number(1, input.value), input.value))
+                x = build.floating(input.value, "a reciprocal")
+                return self._result(build.binary("div", build.number(1, x), x))
             return self._result(build.unary(UNARY[word], input.value))
 
     def add_scale(

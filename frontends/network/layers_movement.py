@@ -122,6 +122,6 @@ class MovementLayers(NetworkCore):
                 )
             low, high = [*[0] * (rank - count), *before], [*[0] * (rank - count), *after]
             x = _trimmed(build, input.value, low, high)
-            around = build.emit(graph.ConstantOp(value, build.element(x)))
+            around = build.number(value, build.zeros(x, []))
             wide = [[max(0, side) for side in sides] for sides in (low, high)]
             return self._result(build.emit(graph.PadOp(x, around, low=wide[0], high=wide[1])))

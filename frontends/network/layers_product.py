@@ -130,6 +130,7 @@ class ProductLayers(NetworkCore):
             value = build.emit(graph.ReduceOp(input.value, kind=REDUCE[word], dims=dims))
             if word == "AVG":
                 elements = prod(input.shape[d] for d in dims)
+                value = build.floating(value, "an average")
                 if not elements:
                     raise Unsupported("an average of nothing has no value")
                 value = build.binary("div", value, build.number(elements, value))

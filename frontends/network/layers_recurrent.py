@@ -17,6 +17,12 @@ DIRECTIONS = {"FORWARD": (False,), "REVERSE": (True,), "BIDIRECTIONAL": (False, 
 """Whether each direction of a layer is reversed."""
 
 
+def _lengths(given: Tensor | None) -> SSAValue | None:
+    if given is not None and not isinstance(given, Tensor):
+        raise Unsupported("lengths are no tensor of the network: add_constant makes one of an array")
+    return None if given is None else given.value
+
+
 @dataclass(frozen=True)
 class _Direction:
     """One direction's part of the weights, which have a leading dim of directions, made on demand."""
@@ -100,7 +106,7 @@ class RecurrentLayers(NetworkCore):
                             side.zeros_or("recurrent bias", recurrent_bias, [4 * hidden]),
                             side.zeros_or("initial h", initial_h, [input.shape[1], wide]),
                             side.zeros_or("initial c", initial_c, [input.shape[1], hidden]),
-                            None if lengths is None else lengths.value,
+                            _lengths(lengths),
                             side.part("peepholes", peepholes, [3 * hidden]),
                             side.part("projection", projection, [wide, hidden]),
                             reverse=side.reverse,
@@ -136,7 +142,7 @@ class RecurrentLayers(NetworkCore):
                         side.needed("recurrence", recurrence, [3 * hidden, hidden]),
                         side.zeros_or("recurrent bias", recurrent_bias, [3 * hidden]),
                         side.zeros_or("initial h", initial_h, [input.shape[1], hidden]),
-                        None if lengths is None else lengths.value,
+                        _lengths(lengths),
                         reverse=side.reverse,
                         linear_before_reset=linear_before_reset,
                     )
@@ -171,7 +177,7 @@ class RecurrentLayers(NetworkCore):
                         side.needed("recurrence", recurrence, [hidden, hidden]),
                         build.zeros(input.value, [hidden]),
                         side.zeros_or("initial h", initial_h, [input.shape[1], hidden]),
-                        None if lengths is None else lengths.value,
+                        _lengths(lengths),
                         activations=(function,),
                         reverse=side.reverse,
                     )

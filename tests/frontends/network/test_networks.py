@@ -126,6 +126,23 @@ def test_lstm(width: int | None, direction: str) -> None:
         np.testing.assert_allclose(found[f"cell.{name}"], np.concatenate(wanted, -1), rtol=1e-4, atol=1e-6)
 
 
+def test_lstm_with_peepholes_and_states() -> None:
+    w, r, peepholes = _weights(8, 3), _weights(8, 2), _weights(6)
+    h, c = _weights(1, 2), _weights(1, 2, seed=5)
+    network = Network("lstm")
+    x = network.add_input("x", (3, 1, 3))
+    made = network.add_lstm(x, 2, w, r, recurrent_bias=_weights(8), peepholes=peepholes, initial_h=h, initial_c=c)
+    network.mark_output(made[1], "h")
+    steps, (pi, po, pf) = _weights(3, 1, 3, seed=2), np.split(peepholes, 3)
+    found = _interpret(network.module(), {"x": steps})["h"]
+    for step in steps:
+        i, o, f, g = np.split(step @ w.T + h @ r.T + _weights(8), 4, 1)
+        before = c
+        c = _sigmoid(f + pf * before) * before + _sigmoid(i + pi * before) * np.tanh(g)
+        h = _sigmoid(o + po * c) * np.tanh(c)
+    np.testing.assert_allclose(found, h, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize("linear_before_reset", [False, True])
 def test_gru_of_rows_with_lengths(linear_before_reset: bool) -> None:
     w, r, bias, more = _weights(9, 4), _weights(9, 3), _weights(9), _weights(9, seed=4)
@@ -207,6 +224,15 @@ def test_what_is_there_can_be_asked() -> None:
     assert list(_interpret(module, {"x": image})) == ["hidden"]
     ops = [op for op in module.walk() if op.name.startswith("graph.")]
     assert {names_of(op) for op in ops} == {("hidden",), ("hidden.weights",), ("hidden.bias",)}
+
+
+def test_names_are_given_or_made() -> None:
+    network = Network("names")
+    x = network.add_input("", (2, 2))
+    layers = [network.add_unary(x, "abs"), network.add_unary(x, "neg", name="unary3"), network.add_unary(x, "abs")]
+    assert [x.name, *(tensor.name for tensor in layers)] == ["input1", "unary1", "unary3", "unary4"]
+    network.mark_output(network.add_identity(layers[1], name="same"))
+    assert list(_interpret(network.module(), {"input1": np.ones((2, 2), np.float32)})) == ["same"]
 
 
 def test_a_network_goes_on_after_its_module_was_taken() -> None:
