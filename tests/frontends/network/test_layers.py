@@ -7,9 +7,11 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+from xdsl.ir import Block
 
 import stepwell
 from stepwell import Network
+from stepwell.dialects.graph import WeightOp
 from stepwell.dialects.numpy_types import ELEMENT_TYPE_NAMES, Array, element_type_named, numpy_dtype
 from stepwell.frontends.network import Tensor
 from stepwell.passes import names_of
@@ -347,10 +349,22 @@ def test_a_layer_that_cannot_be_is_refused_when_it_is_added(what: str) -> None:
     add, message = REFUSED[what]
     with pytest.raises(ModelError, match=message):
         add(network, x)
+    left = {name.partition(".")[0] for op in cast(Block, x.value.owner).ops for name in names_of(op)}
+    assert left <= {layer.name for layer in network}
     after = network.add_unary(x, "abs", name="after")
     network.mark_output(after)
     module = network.module()
     assert [names_of(op) for op in module.walk() if op.name.startswith("graph.")] == [("after",)]
+
+
+def test_a_refused_layer_takes_its_name_and_weights_along() -> None:
+    network = Network("again")
+    x = network.add_input("x", IMAGE.shape)
+    with pytest.raises(ModelError):
+        network.add_convolution(x, 1, 9, np.ones((1, 4, 9, 9), np.float32))
+    network.mark_output(network.add_convolution(x, 1, 1, np.ones((1, 4, 1, 1), np.float32)), "y")
+    weights = [op.ref.source.data for op in network.module().walk() if isinstance(op, WeightOp)]
+    assert weights == ["convolution1.weights"]
 
 
 @pytest.mark.parametrize("name", ELEMENT_TYPE_NAMES)
