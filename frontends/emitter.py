@@ -83,6 +83,11 @@ class Emitter:
         flat = self.reshape(value, [before[d] for d in kept])
         return self.emit(graph.BroadcastOp(flat, dims=[offset + d for d in kept], shape=shape))
 
+    def along(self, vector: SSAValue, axis: int, like: SSAValue) -> SSAValue:
+        """A tensor repeated to the shape of `like`, its dims standing at `axis` and after."""
+        dims = list(range(axis, axis + len(shape_of(vector))))
+        return self.emit(graph.BroadcastOp(vector, dims=dims, shape=shape_of(like)))
+
     def broadcast_all(self, values: Iterable[SSAValue]) -> list[SSAValue]:
         """All values under the shape that NumPy's rule gives them together."""
         found = list(values)

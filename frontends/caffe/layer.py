@@ -14,7 +14,7 @@ from stepwell.dialects import graph
 from stepwell.dialects.graph.attributes import NO_HASH, WeightAttr
 from stepwell.dialects.numpy_types import Array
 from stepwell.frontends.builder import GraphBuilder
-from stepwell.frontends.emitter import Unsupported, set_name_hint, shape_of
+from stepwell.frontends.emitter import Unsupported, set_name_hint
 from stepwell.frontends.weights import WeightStore
 
 Shape = Sequence[int]
@@ -68,11 +68,6 @@ class CaffeBuilder(GraphBuilder):
         """The array of a blob that is there, without making a weight of it."""
         held = (self.blobs or {}).get(layer.name, ())
         return held[index] if index < len(held) else None
-
-    def along(self, vector: SSAValue, axis: int, like: SSAValue) -> SSAValue:
-        """A tensor repeated to the shape of `like`, its dims standing at `axis` and after."""
-        dims = list(range(axis, axis + len(shape_of(vector))))
-        return self.emit(graph.BroadcastOp(vector, dims=dims, shape=shape_of(like)))
 
 
 def axis_of(axis: int, rank: int) -> int:

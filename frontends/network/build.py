@@ -60,11 +60,6 @@ class NetworkBuilder(GraphBuilder):
             raise Unsupported(f"{what} of {self.element(value)} is rounded: add_cast the input to a float type")
         return value
 
-    def along(self, vector: SSAValue, axis: int, like: SSAValue) -> SSAValue:
-        """A tensor repeated to the shape of `like`, its dims standing at `axis` and after."""
-        dims = range(axis, axis + len(shape_of(vector)))
-        return self.emit(graph.BroadcastOp(vector, dims=list(dims), shape=shape_of(like)))
-
     def biased(self, value: SSAValue, bias: Weights | None, axis: int) -> SSAValue:
         """`value` plus a bias along one axis, or itself without one."""
         if bias is None:
