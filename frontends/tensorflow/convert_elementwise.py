@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from functools import partial, reduce
-from typing import Any
 
-import numpy as np
 from xdsl.dialects.builtin import i1
 from xdsl.ir import Attribute, SSAValue
 
@@ -247,28 +245,30 @@ def like(value: float) -> Converter:
 
 
 def fake_quant(build: GraphBuilder, node: Node, inputs: Values) -> list[SSAValue]:
-    """FakeQuantWithMinMax*: the range nudged so that 0 is a step, x rounded to steps (half up, as TensorFlow does)."""
-    ranges = [build.constant_array(value, "the range") for value in inputs[1:]]
-    if not ranges:
-        ranges = [np.asarray(node.number(name, default), np.float32) for name, default in (("min", -6), ("max", 6))]
-    low, high = ranges
-    first, last = (1 if node.flag("narrow_range") else 0), 2 ** node.integer("num_bits", 8) - 1
-    if not np.all((low <= 0) & (high >= 0) & (low < high)):
-        raise Unsupported("the range must hold 0 and be no point")
-    x, one = inputs[0], np.float32
-    step = ((high - low) / one(last - first)).astype(one)
-    zero = np.clip(np.floor(one(first) - low / step + one(0.5)), first, last)
-    bounds = [_row(build, x, name, array) for name, array in (
-        ("low", (first - zero) * step), ("high", (last - zero) * step), ("step", step), ("inverse", one(1) / step))]  # fmt: skip
-    clamped = build.binary("min", build.binary("max", x, bounds[0]), bounds[1])
-    steps = build.binary("mul", build.binary("sub", clamped, bounds[0]), bounds[3])
-    whole = build.unary("floor", build.binary("add", steps, build.number(0.5, steps)))
-    return [build.binary("add", build.binary("mul", whole, bounds[2]), bounds[0])]
+    """FakeQuantWithMinMax*: the range nudged so that 0 is a step, x rounded to steps (half up)."""
+    x = inputs[0]
+    if len(inputs) == 3:
+        low, high = inputs[1], inputs[2]
+    else:
+        low, high = (
+            build.emit(graph.ConstantOp(node.number(n, v), build.element(x))) for n, v in (("min", -6), ("max", 6))
+        )
+    first, last = float(node.flag("narrow_range")), float(2 ** node.integer("num_bits", 8) - 1)
 
+    def clamped(value: SSAValue, lower: SSAValue, upper: SSAValue) -> SSAValue:
+        return build.binary("min", build.binary("max", value, lower), upper)
 
-def _row(build: GraphBuilder, x: SSAValue, name: str, array: Any) -> SSAValue:
-    value = build.weight(f"{build.node_name}.{name}", np.asarray(array, np.float32))
-    return build.broadcast(value, shape_of(x))
+    def nearest(value: SSAValue) -> SSAValue:
+        return build.unary("floor", build.binary("add", value, build.number(0.5, value)))
+
+    least, most = build.number(first, low), build.number(last, low)
+    step = build.binary("div", build.binary("sub", high, low), build.number(last - first, low))
+    zero = nearest(clamped(build.binary("sub", least, build.binary("div", low, step)), least, most))
+    bottom = build.binary("mul", build.binary("sub", least, zero), step)
+    top = build.binary("mul", build.binary("sub", most, zero), step)
+    inverse = build.binary("div", build.number(1, step), step)
+    steps = nearest(build.binary("mul", build.binary("sub", clamped(x, bottom, top), bottom), inverse))
+    return [build.binary("add", build.binary("mul", steps, step), bottom)]
 
 
 def invert(build: GraphBuilder, node: Node, inputs: Values) -> list[SSAValue]:

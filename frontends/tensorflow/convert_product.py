@@ -73,6 +73,13 @@ def scatter_nd(build: GraphBuilder, node: Node, inputs: Values) -> list[SSAValue
     return [build.emit(graph.ScatterOp(into, inputs[0], inputs[1], dims=dims, combine="add"))]
 
 
+def sparse_dense_add(build: GraphBuilder, node: Node, inputs: Values) -> list[SSAValue]:
+    """SparseTensorDenseAdd: values added at positions."""
+    needs(inputs, 4)
+    indices, values, _, dense = inputs
+    return [build.emit(graph.ScatterOp(dense, indices, values, dims=range(shape_of(indices)[-1]), combine="add"))]
+
+
 def invert_permutation(build: GraphBuilder, node: Node, inputs: Values) -> list[SSAValue]:
     """InvertPermutation: position i goes where x[i] says."""
     needs(inputs, 1)

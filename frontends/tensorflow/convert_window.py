@@ -29,7 +29,7 @@ def _spatial(node: Node, values: Sequence[int]) -> Ints:
     return list(values[2:] if _is_first(node) else values[1:-1])
 
 
-def _window(node: Node, name: str, rank: int) -> Ints:
+def window_of(node: Node, name: str, rank: int) -> Ints:
     """An attribute with a number for each dim, whose batch and channels must be 1."""
     values = node.integers(name, [1] * rank)
     if len(values) != rank or min(values) < 1:
@@ -39,7 +39,7 @@ def _window(node: Node, name: str, rank: int) -> Ints:
     return _spatial(node, values)
 
 
-def _pads(node: Node, extents: Ints, kernel: Ints, strides: Ints, dilations: Ints) -> Ints:
+def pads_of(node: Node, extents: Ints, kernel: Ints, strides: Ints, dilations: Ints) -> Ints:
     """All begins, then all ends: VALID none, SAME so that an extent becomes extent / stride rounded up, the odd one at the end."""
     padding = node.word("padding")
     if padding == "VALID":
@@ -75,9 +75,9 @@ def convolution(build: GraphBuilder, node: Node, inputs: Values) -> list[SSAValu
     needs(inputs, 2)
     x, filter = inputs
     rank = _check_ranks(x, filter)
-    kernel, strides = list(shape_of(filter)[:-2]), _window(node, "strides", rank)
-    dilations = _window(node, "dilations", rank)
-    pads = _pads(node, _spatial(node, shape_of(x)), kernel, strides, dilations)
+    kernel, strides = list(shape_of(filter)[:-2]), window_of(node, "strides", rank)
+    dilations = window_of(node, "dilations", rank)
+    pads = pads_of(node, _spatial(node, shape_of(x)), kernel, strides, dilations)
     channels, held = shape_of(x)[1 if _is_first(node) else -1], shape_of(filter)[-2]
     if not held or channels % held:
         raise Unsupported(f"{channels} channels are not divided by the filter's {held}")
@@ -97,8 +97,8 @@ def depthwise(build: GraphBuilder, node: Node, inputs: Values) -> list[SSAValue]
     x, filter = inputs
     rank = _check_ranks(x, filter)
     *kernel, channels, multiple = shape_of(filter)
-    strides, dilations = _window(node, "strides", rank), _window(node, "dilations", rank)
-    pads = _pads(node, _spatial(node, shape_of(x)), kernel, strides, dilations)
+    strides, dilations = window_of(node, "strides", rank), window_of(node, "dilations", rank)
+    pads = pads_of(node, _spatial(node, shape_of(x)), kernel, strides, dilations)
     turned = _turned(build, node, build.reshape(filter, [*kernel, 1, channels * multiple]))
     layout = _layout(node)
     op = graph.ConvOp(x, turned, strides=strides, pads=pads, dilations=dilations, groups=channels, layout=layout)
@@ -112,9 +112,9 @@ def transposed(build: GraphBuilder, node: Node, inputs: Values) -> list[SSAValue
     rank = _check_ranks(x, filter)
     if len(made) != rank:
         raise Unsupported(f"the shape {list(made)} must have {rank} extents")
-    strides, dilations = _window(node, "strides", rank), _window(node, "dilations", rank)
+    strides, dilations = window_of(node, "strides", rank), window_of(node, "dilations", rank)
     extents, kernel = _spatial(node, made), list(shape_of(filter)[:-2])
-    pads = _pads(node, extents, kernel, strides, dilations)
+    pads = pads_of(node, extents, kernel, strides, dilations)
     op = graph.ConvTransposeOp(
         x, _turned(build, node, filter), strides=strides, pads=pads, dilations=dilations, extents=extents, layout=_layout(node)
     )  # fmt: skip
@@ -124,8 +124,8 @@ def transposed(build: GraphBuilder, node: Node, inputs: Values) -> list[SSAValue
 def _pool(kind: str, build: GraphBuilder, node: Node, inputs: Values) -> list[SSAValue]:
     needs(inputs, 1)
     x, rank = inputs[0], len(shape_of(inputs[0]))
-    kernel, strides = _window(node, "ksize", rank), _window(node, "strides", rank)
-    pads = _pads(node, _spatial(node, shape_of(x)), kernel, strides, [1] * len(kernel))
+    kernel, strides = window_of(node, "ksize", rank), window_of(node, "strides", rank)
+    pads = pads_of(node, _spatial(node, shape_of(x)), kernel, strides, [1] * len(kernel))
     return [build.emit(graph.PoolOp(x, kind=kind, kernel=kernel, strides=strides, pads=pads, layout=_layout(node)))]
 
 

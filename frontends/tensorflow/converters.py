@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from stepwell.frontends.tensorflow import convert_block as block
 from stepwell.frontends.tensorflow import convert_elementwise as elementwise
+from stepwell.frontends.tensorflow import convert_image as image
 from stepwell.frontends.tensorflow import convert_movement as movement
 from stepwell.frontends.tensorflow import convert_product as product
+from stepwell.frontends.tensorflow import convert_recurrent as recurrent
 from stepwell.frontends.tensorflow import convert_reduction as reduction
 from stepwell.frontends.tensorflow import convert_window as window
 from stepwell.frontends.tensorflow.convert_strided import strided_slice
@@ -61,6 +63,7 @@ CONVERTERS: dict[str, Converter] = {
     "Bincount": reduction.bincount,
     "Bitcast": elementwise.bitcast,
     "BroadcastTo": movement.broadcast_to,
+    "BlockLSTM": recurrent.lstm,
     "Cast": elementwise.cast,
     "ClipByValue": elementwise.clip,
     "Concat": movement.concat,
@@ -78,6 +81,7 @@ CONVERTERS: dict[str, Converter] = {
     "Elu": elementwise.elu,
     "Erfc": elementwise.erfc,
     "ExpandDims": movement.expand_dims,
+    "ExtractImagePatches": image.patches,
     "FakeQuantWithMinMaxArgs": elementwise.fake_quant,
     "FakeQuantWithMinMaxVars": elementwise.fake_quant,
     "FakeQuantWithMinMaxVarsPerChannel": elementwise.fake_quant,
@@ -86,14 +90,17 @@ CONVERTERS: dict[str, Converter] = {
     "FusedBatchNorm": reduction.batch_norm,
     "FusedBatchNormV2": reduction.batch_norm,
     "FusedBatchNormV3": reduction.batch_norm,
+    "GRUBlockCell": recurrent.gru_cell,
     "Gather": product.gather,
     "GatherNd": product.gather_nd,
     "GatherV2": product.gather,
+    "HSVToRGB": image.hsv_to_rgb,
     "Inv": elementwise.reciprocal,
     "Invert": elementwise.invert,
     "InvertPermutation": product.invert_permutation,
     "L2Loss": reduction.l2_loss,
     "LRN": reduction.lrn,
+    "LSTMBlockCell": recurrent.lstm_cell,
     "LeakyRelu": elementwise.leaky_relu,
     "LeftShift": elementwise.shift("shift_left"),
     "LinSpace": movement.linspace,
@@ -113,12 +120,14 @@ CONVERTERS: dict[str, Converter] = {
     "Pad": movement.pad,
     "PadV2": movement.pad,
     "ParallelConcat": movement.parallel_concat,
+    "RGBToHSV": image.rgb_to_hsv,
     "RandomUniform": movement.random_uniform,
     "Range": movement.range_,
     "Rank": movement.rank,
     "Reciprocal": elementwise.reciprocal,
     "Relu6": elementwise.relu6,
     "Reshape": movement.reshape,
+    "ResizeArea": image.resize_area,
     "ResizeBicubic": window.resize("cubic"),
     "ResizeBilinear": window.resize("linear"),
     "ResizeNearestNeighbor": window.resize("nearest"),
@@ -141,6 +150,7 @@ CONVERTERS: dict[str, Converter] = {
     "SpaceToBatchND": block.space_to_batch,
     "SpaceToDepth": block.space_to_depth,
     "SparseSoftmaxCrossEntropyWithLogits": reduction.sparse_softmax_cross_entropy,
+    "SparseTensorDenseAdd": product.sparse_dense_add,
     "Split": movement.split,
     "SplitV": movement.split,
     "Square": elementwise.square,
