@@ -1,7 +1,7 @@
 """Names of SSA values in IR text. They only help readers: what a tensor is called stands in locations and bindings, exactly.
 
 >>> ssa_hint("conv1/Relu:0"), ssa_hint("12"), ssa_hint("é"), ssa_hint("x_3_4")
-('conv1_Relu_0', 't12', None, 'x')
+('conv1_Relu', 't12', None, 'x')
 """
 
 from __future__ import annotations
