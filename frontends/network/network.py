@@ -9,13 +9,14 @@ from xdsl.dialects.builtin import ModuleOp
 from stepwell.frontends.events import ImportEvents
 from stepwell.frontends.network.layers_elementwise import ElementwiseLayers
 from stepwell.frontends.network.layers_movement import MovementLayers
+from stepwell.frontends.network.layers_plugin import PluginLayers
 from stepwell.frontends.network.layers_product import ProductLayers
 from stepwell.frontends.network.layers_recurrent import RecurrentLayers
 from stepwell.frontends.network.layers_window import WindowLayers
 from stepwell.frontends.weights import WeightStore
 
 
-class Network(WindowLayers, ElementwiseLayers, ProductLayers, MovementLayers, RecurrentLayers):
+class Network(WindowLayers, ElementwiseLayers, ProductLayers, MovementLayers, RecurrentLayers, PluginLayers):
     """A network built in Python, layer by layer.
 
     `add_input` and every `add_*` layer return a Tensor (`name`, `shape`, `dtype`), `mark_output` says what comes out; `stepwell.compile(network)` compiles it,
