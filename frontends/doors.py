@@ -28,6 +28,8 @@ class Request:
     events: ImportEvents | None = None
 
 
+SAVED_MODEL = "saved_model.pb"
+"""The file that makes a folder a SavedModel."""
 Imported = tuple[ModuleOp, WeightStore]
 
 
@@ -59,7 +61,8 @@ def _caffe(path: Path, request: Request) -> Imported:
 def _tensorflow(path: Path, request: Request) -> Imported:
     from stepwell.frontends.tensorflow import import_tensorflow
 
-    module, store = import_tensorflow(path, shapes=request.shapes, outputs=request.outputs, events=request.events)
+    source = path.parent if path.name == SAVED_MODEL else path
+    module, store = import_tensorflow(source, shapes=request.shapes, outputs=request.outputs, events=request.events)
     if not request.weights:
         return module, store
     chosen = open_weights(request.weights)
@@ -80,6 +83,12 @@ DOORS: dict[str, Callable[[Path, Request], Imported]] = {
 def import_file(path: Path, request: Request) -> Imported:
     """The graph-level module of a model file whose ending is one of DOORS, and its weights."""
     return DOORS[path.suffix](path, request)
+
+
+def model_file(path: Path) -> Path:
+    """The file that a path means: of a SavedModel's folder the model in it, else the path itself."""
+    held = path / SAVED_MODEL
+    return held if held.is_file() else path
 
 
 def bind_weights(module: ModuleOp, given: WeightStore, own: WeightStore) -> WeightStore:

@@ -1,4 +1,4 @@
-"""TensorFlow: frozen GraphDefs, binary and text, without TensorFlow."""
+"""TensorFlow: frozen GraphDefs, binary and text, and SavedModels, without TensorFlow."""
 
 from __future__ import annotations
 

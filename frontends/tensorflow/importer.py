@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from stepwell.frontends.tensorflow.converters import CONVERTERS
 from stepwell.frontends.tensorflow.graph_file import read_graph
 from stepwell.frontends.tensorflow.node import Node, Port, needs
 from stepwell.frontends.tensorflow.ordered import candidates, nodes_by_name, ordered, port_of
+from stepwell.frontends.tensorflow.saved_model import VARIABLES, read_saved_model
 from stepwell.frontends.tensorflow.tensor import dtype_of, shape_of_proto
 from stepwell.frontends.tensorflow.tensor_array import OPERATORS as ARRAYS
 from stepwell.frontends.tensorflow.tensor_array import Item, tensor
@@ -44,20 +45,35 @@ def import_tensorflow(
 ) -> tuple[ModuleOp, WeightStore]:
     """The graph-level module of a frozen GraphDef, and its weights.
 
-    `source`: a `.pb` or `.pbtxt` path, or binary bytes; `outputs`: tensors by name (`node` or `node:1`), without which the graph is refused with the candidates;
+    `source`: a `.pb` or `.pbtxt` path, a SavedModel's folder, or binary bytes; `outputs`: tensors by name (`node` or `node:1`), without which a graph is refused with the candidates;
     `shapes`: of inputs whose placeholder does not say them, or where another is wanted. Raises ModelError with every reason at once, UsageError for a name that is none."""
     where = name or (str(source) if not isinstance(source, bytes) else "the graph")
-    graph = read_graph(source, where)
-    importer = _Importer(graph, where, shapes or {}, events or ImportEvents("TensorFlow"))
-    importer.run(outputs)
+    told = events or ImportEvents("TensorFlow")
+    if not isinstance(source, bytes) and Path(source).is_dir():
+        signature = read_saved_model(Path(source), outputs)
+        importer = _Importer(signature.graph, where, shapes or {}, told, signature.inputs, signature.lost)
+        importer.run(list(signature.outputs), list(signature.outputs.values()))
+    else:
+        importer = _Importer(read_graph(source, where), where, shapes or {}, told, {}, {})
+        importer.run(outputs, outputs)
     return importer.module, importer.weights
 
 
 class _Importer:
     """One import: `run` fills the block and the list of reasons, and wraps the block up where there is none."""
 
-    def __init__(self, graph: Message, where: str, shapes: Shapes, events: ImportEvents) -> None:
-        self.where, self.shapes, self.events = where, shapes, events
+    def __init__(
+        self,
+        graph: Message,
+        where: str,
+        shapes: Shapes,
+        events: ImportEvents,
+        labels: Mapping[str, str],
+        lost: Mapping[str, str],
+    ) -> None:
+        nodes = {label: name for name, label in labels.items()}
+        self.where, self.events, self.labels, self.lost = where, events, labels, lost
+        self.shapes = {nodes.get(name, name): shape for name, shape in shapes.items()}
         self.reasons: list[str] = []
         self.nodes = nodes_by_name(graph.node, self.reasons)
         self.weights = WeightStore(origin=where)
@@ -68,8 +84,8 @@ class _Importer:
         self.inputs: list[str] = []
         self.module = ModuleOp([])
 
-    def run(self, outputs: Sequence[str] | None) -> None:
-        """Convert all nodes that the outputs hang on; those behind a failed one are only checked for their operator."""
+    def run(self, names: Sequence[str] | None, outputs: Sequence[str] | None) -> None:
+        """Convert all nodes that the outputs, called `names`, hang on; those behind a failed one are only checked for their operator."""
         ports = self._outputs(outputs)
         order = ordered(self.nodes, [name for name, _ in ports], self.reasons)
         self._refuse()
@@ -80,7 +96,7 @@ class _Importer:
             for node in order:
                 self._node(node)
         self._refuse()
-        self._finish(list(outputs or ()), ports)
+        self._finish(list(names or ()), ports)
 
     def _refuse(self) -> None:
         count = len(self.reasons)
@@ -133,7 +149,7 @@ class _Importer:
         if self._is_input(node):
             return [self._input(node)]
         if node.op not in CONVERTERS:
-            raise Unsupported("this operator is not supported")
+            raise Unsupported(self._why(node))
         if blocked:
             return []
         missing = [port for port in node.inputs if port not in self.values]
@@ -153,7 +169,7 @@ class _Importer:
             if self._is_input(node):
                 self._node(node)
             elif node.op not in CONVERTERS and node.op not in CONTROL and node.op not in ARRAYS:
-                self.reasons.append(f"node {node.name!r} ({node.op}): this operator is not supported")
+                self.reasons.append(f"node {node.name!r} ({node.op}): {self._why(node)}")
         self._refuse()
         unroller = Unroller({node.name: node for node in order}, self._followed, self._truth)
         try:
@@ -183,6 +199,13 @@ class _Importer:
         array = self.build.array(tensor(item))
         return None if array is None else bool(array.reshape(-1)[0])
 
+    def _why(self, node: Node) -> str:
+        if node.op in VARIABLES:
+            return self.lost.get(
+                node.name, "a variable has no value here: freeze the graph, or give the SavedModel's folder"
+            )
+        return "this operator is not supported"
+
     def _is_input(self, node: Node) -> bool:
         return node.op in INPUTS or (node.op == "PlaceholderWithDefault" and node.name in self.shapes)
 
@@ -190,9 +213,10 @@ class _Importer:
         type = self._input_type(node)
         argument = self.block.insert_arg(type, len(self.block.args))
         argument.location = location_of([node.name])
-        set_name_hint(argument, node.name)
-        self.inputs.append(node.name)
-        self.events.network_input(node.name, argument)
+        label = self.labels.get(node.name, node.name)
+        set_name_hint(argument, label)
+        self.inputs.append(label)
+        self.events.network_input(label, argument)
         return argument
 
     def _input_type(self, node: Node) -> TensorType[Attribute]:

@@ -98,6 +98,18 @@ message MetaInfoDef { repeated string tags = 4; optional string tensorflow_versi
 message MetaGraphDef {
   optional MetaInfoDef meta_info_def = 1; optional GraphDef graph_def = 2; map<string, SignatureDef> signature_def = 5;
 }
+message BundleHeaderProto { optional int32 num_shards = 1; }
+message BundleEntryProto {
+  optional DataType dtype = 1; optional TensorShapeProto shape = 2; optional int32 shard_id = 3; optional int64 offset = 4;
+  optional int64 size = 5; optional fixed32 crc32c = 6;
+}
+message TrackableObjectGraph {
+  message TrackableObject {
+    message SerializedTensor { optional string name = 1; optional string full_name = 2; optional string checkpoint_key = 3; }
+    repeated SerializedTensor attributes = 2;
+  }
+  repeated TrackableObject nodes = 1;
+}
 message SavedModel { optional int64 saved_model_schema_version = 1; repeated MetaGraphDef meta_graphs = 2; }
 """
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from xdsl.dialects.builtin import ModuleOp, StringAttr
 
-from stepwell.frontends.doors import DOORS, Request, import_file
+from stepwell.frontends.doors import DOORS, Request, import_file, model_file
 from stepwell.frontends.network import Network, import_network
 from stepwell.frontends.shapes import parse_shape
 from stepwell.frontends.weights import WeightSource, WeightStore, keep_weights, open_weights, weights_of
@@ -83,7 +83,7 @@ def _split_shape(item: str) -> tuple[str, str]:
 def read_model(path: str | Path, request: Request | None = None) -> LoadedModule:
     """Read a model file by its ending: by a frontend, or as a module. Weights: those that `request` names, else the model's own, else the file
     that the module's `stepwell.weights` names, which lies beside it."""
-    path, asked = Path(path), request or Request()
+    path, asked = model_file(Path(path)), request or Request()
     if path.suffix not in FORMATS:
         raise UsageError(f"unknown kind of file '{path.suffix}'", where=str(path), hint=f"known: {', '.join(FORMATS)}")
     if path.suffix in DOORS:

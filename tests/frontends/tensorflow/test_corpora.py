@@ -56,3 +56,12 @@ def test_trained_networks(name: str) -> None:
         wanted = held[f"out__{output}"]
         assert results[output].shape == wanted.shape
         assert np.abs(results[output] - wanted).max() <= 1e-4 * np.abs(wanted).max()
+
+
+@pytest.mark.parametrize("name", ["half_plus_two", "half_plus_two_v2"])
+def test_saved_models(name: str) -> None:
+    """TensorFlow 1's variables, and TensorFlow 2's functions with an object graph."""
+    folder = CORPORA / "models" / name
+    held = np.load(folder / "io.npz")
+    module = stepwell.import_model(folder / "saved_model", shapes={"x": held["in__x"].shape})
+    assert np.allclose(stepwell.interpret(module, {"x": held["in__x"]})["y"], held["out__y"], rtol=1e-6)

@@ -1,0 +1,145 @@
+"""SavedModels made by hand: variables from a bundle, functions inlined, signatures; damaged files."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.frontends.tensorflow.graph_defs import NUMBERS, GraphDef
+
+import stepwell
+from stepwell.frontends.tensorflow.bundle import MAGIC, Bundle, unpacked
+from stepwell.frontends.tensorflow.schema import messages
+from stepwell.runtime.errors import ModelError, StepwellError, UsageError
+
+
+def _varint(value: int) -> bytes:
+    return bytes([value]) if value < 128 else bytes([value & 127 | 128]) + _varint(value >> 7)
+
+
+def _block(entries: dict[bytes, bytes]) -> bytes:
+    """Every key whole, one restart."""
+    rows = [b"\0" + _varint(len(k)) + _varint(len(v)) + k + v for k, v in sorted(entries.items())]
+    return b"".join(rows) + struct.pack("<II", 0, 1)
+
+
+def _index(variables: dict[str, Any]) -> bytes:
+    entries, offset = {b"": messages()["BundleHeaderProto"](num_shards=1).SerializeToString()}, 0
+    for name, array in variables.items():
+        entry = messages()["BundleEntryProto"](dtype=NUMBERS[array.dtype.name], offset=offset, size=array.nbytes)
+        for extent in array.shape:
+            entry.shape.dim.add(size=extent)
+        entries[name.encode()], offset = entry.SerializeToString(), offset + array.nbytes
+    data = _block(entries)
+    index = _block({b"~": _varint(0) + _varint(len(data))})
+    footer = (b"\0\0" + _varint(len(data) + 5) + _varint(len(index))).ljust(40, b"\0") + struct.pack("<Q", MAGIC)
+    return data + bytes(5) + index + bytes(5) + footer
+
+
+VARIABLES: dict[str, Any] = {"bias": np.array([1, 2], np.float32), "w": np.arange(6, dtype=np.float32).reshape(3, 2)}
+
+
+def _saved(folder: Path) -> Path:
+    """y = x w + bias behind a function that calls another."""
+    made = GraphDef()
+    made.node("in", "PlaceholderWithDefault", "nothing")
+    for name, op in (("w", "VarHandleOp"), ("bias", "VariableV2")):
+        made.node(name, op, dtype=np.dtype(np.float32))
+    made.node("call", "StatefulPartitionedCall", "in", "w", "bias")
+    made.proto.node[-1].attr["f"].func.name = "outer"
+    for name, inner in (("outer", "inner"), ("inner", "")):
+        function = made.proto.library.function.add()
+        function.signature.name = name
+        for argument in ("x", "w", "b"):
+            function.signature.input_arg.add(name=argument)
+        function.signature.output_arg.add(name="result")
+        if inner:
+            node = function.node_def.add(name="call", op="PartitionedCall", input=["x", "w", "b"])
+            node.attr["f"].func.name = inner
+            function.ret["result"] = "call:output:0"
+            continue
+        function.node_def.add(name="read", op="ReadVariableOp", input=["w"])
+        function.node_def.add(name="product", op="MatMul", input=["x", "read:value:0"])
+        function.node_def.add(name="sum", op="BiasAdd", input=["product:product:0", "b"])
+        function.ret["result"] = "sum:output:0"
+    model = messages()["SavedModel"]()
+    graph = model.meta_graphs.add()
+    graph.meta_info_def.tags.append("serve")
+    graph.graph_def.CopyFrom(made.proto)
+    signature = graph.signature_def["serving_default"]
+    info = signature.inputs["image"]
+    info.name, info.dtype = "in:0", 1
+    info.tensor_shape.dim.add(size=-1)
+    info.tensor_shape.dim.add(size=3)
+    signature.outputs["label"].name = "call:0"
+    (folder / "variables").mkdir()
+    (folder / "saved_model.pb").write_bytes(model.SerializeToString())
+    (folder / "variables" / "variables.index").write_bytes(_index(VARIABLES))
+    data = b"".join(array.tobytes() for array in VARIABLES.values())
+    (folder / "variables" / "variables.data-00000-of-00001").write_bytes(data)
+    return folder
+
+
+def test_variables_functions_and_names(tmp_path: Path) -> None:
+    """Inputs and outputs are called as the signature calls them; the folder and the file in it mean the same."""
+    x = np.array([[1, 2, 3], [4, 5, 6]], np.float32)
+    folder = _saved(tmp_path)
+    for path in (folder, folder / "saved_model.pb"):
+        module = stepwell.import_model(path, shapes={"image": "2x3"})
+        np.testing.assert_array_equal(
+            stepwell.interpret(module, {"image": x})["label"], x @ VARIABLES["w"] + VARIABLES["bias"]
+        )
+    with pytest.raises(UsageError, match="serving_default: image -> label"):
+        stepwell.import_model(folder, outputs=["other"])
+
+
+def test_what_is_missing_or_damaged(tmp_path: Path) -> None:
+    folder = _saved(tmp_path)
+    data = folder / "variables" / "variables.data-00000-of-00001"
+    data.write_bytes(data.read_bytes()[:-1])
+    with pytest.raises(
+        ModelError, match=r"node 'w' \(VarHandleOp\): variables.data-00000-of-00001 ends before byte 32"
+    ):
+        stepwell.import_model(folder, shapes={"image": "2x3"})
+    (folder / "variables" / "variables.index").write_bytes(b"x" * 60)
+    with pytest.raises(ModelError, match="does not end as a table does"):
+        stepwell.import_model(folder, shapes={"image": "2x3"})
+    (folder / "variables" / "variables.index").unlink()
+    with pytest.raises(ModelError, match="cannot read the variables"):
+        stepwell.import_model(folder, shapes={"image": "2x3"})
+
+
+def test_a_function_that_calls_itself(tmp_path: Path) -> None:
+    folder = _saved(tmp_path)
+    model = messages()["SavedModel"].FromString((folder / "saved_model.pb").read_bytes())
+    model.meta_graphs[0].graph_def.library.function[0].node_def[0].attr["f"].func.name = "outer"
+    (folder / "saved_model.pb").write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError, match="function 'outer' calls itself"):
+        stepwell.import_model(folder)
+
+
+def test_snappy() -> None:
+    """A literal, a copy of one, two and four bytes of offset, and one that overlaps itself."""
+    assert unpacked(b"\x0c\x08abc\x15\x03") == b"abcabcabcabc"
+    assert unpacked(b"\x06\x08abc\x0a\x03\x00") == b"abcabc"
+    assert unpacked(b"\x06\x08abc\x0b\x03\x00\x00\x00") == b"abcabc"
+    assert unpacked(b"\x3e\xf0\x3d" + bytes(range(62))) == bytes(range(62))
+    with pytest.raises(ValueError, match="before the block"):
+        unpacked(b"\x06\x08abc\x0a\x04\x00")
+
+
+@given(st.binary(max_size=40), st.integers(0, 200))
+def test_any_index(tmp_path_factory: pytest.TempPathFactory, data: bytes, at: int) -> None:
+    """Noise in an index: nothing but our own errors."""
+    folder = tmp_path_factory.getbasetemp()
+    whole = _index(VARIABLES)
+    (folder / "variables.index").write_bytes(whole[:at] + data + whole[at + len(data) :])
+    try:
+        Bundle(folder)
+    except StepwellError:
+        return
