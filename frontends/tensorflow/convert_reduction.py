@@ -198,3 +198,21 @@ def bincount(build: GraphBuilder, node: Node, inputs: Values) -> list[SSAValue]:
     rows = build.reshape(values, [count, 1])
     into = build.zeros(weights, [size])
     return [build.emit(graph.ScatterOp(into, rows, build.reshape(weights, [count]), dims=[0], combine="add"))]
+
+
+def histogram(build: GraphBuilder, node: Node, inputs: Values) -> list[SSAValue]:
+    """HistogramFixedWidth: how many values lie in each of nbins equal parts of a range; those outside count at its ends."""
+    needs(inputs, 3)
+    values, bounds, (count,) = inputs[0], inputs[1], extents_of(build, inputs[2], "the number of bins")
+    if count < 1 or shape_of(bounds) != (2,):
+        raise Unsupported(f"{count} bins of a range of shape {list(shape_of(bounds))}")
+    flat = build.reshape(values, [prod(shape_of(values))])
+    low, high = build.cut(bounds, 0, 0, 1), build.cut(bounds, 0, 1, 2)
+    part = build.binary("div", build.binary("sub", flat, low), build.binary("sub", high, low))
+    scaled_part = scaled(build, part, count)
+    inside = build.binary("min", build.binary("max", scaled_part, build.number(0, part)), build.number(count - 1, part))
+    rows = build.reshape(build.cast(build.unary("floor", inside), i64), [*shape_of(flat), 1])
+    element = node.element("dtype") if node.has("dtype") else i32
+    zero, one = (build.emit(graph.ConstantOp(number, element)) for number in (0, 1))
+    ones = build.broadcast(one, shape_of(flat))
+    return [build.emit(graph.ScatterOp(build.broadcast(zero, [count]), rows, ones, dims=[0], combine="add"))]

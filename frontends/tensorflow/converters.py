@@ -95,6 +95,7 @@ CONVERTERS: dict[str, Converter] = {
     "GatherNd": product.gather_nd,
     "GatherV2": product.gather,
     "HSVToRGB": image.hsv_to_rgb,
+    "HistogramFixedWidth": reduction.histogram,
     "Inv": elementwise.reciprocal,
     "Invert": elementwise.invert,
     "InvertPermutation": product.invert_permutation,

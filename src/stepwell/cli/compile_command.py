@@ -11,7 +11,9 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `stepwell compile`."""
-    parser.add_argument("model", type=Path, help=".onnx, .prototxt, .pb, .pbtxt, a SavedModel's folder, or .mlir with its .safetensors")
+    parser.add_argument(
+        "model", type=Path, help=".onnx, .prototxt, .pb, .pbtxt, a SavedModel's folder, or .mlir with its .safetensors"
+    )
     parser.add_argument("-o", "--output", type=Path, help="the plan file (default: the model's name with .plan)")
     parser.add_argument(
         "--target",

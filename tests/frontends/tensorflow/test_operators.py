@@ -111,3 +111,10 @@ def test_integers_that_round_down() -> None:
     np.testing.assert_array_equal(_run("FloorDiv", [x, y]), x // y)
     np.testing.assert_array_equal(_run("FloorMod", [x, y]), x % y)
     np.testing.assert_array_equal(_run("TruncateMod", [x, y]), np.fmod(x, y))
+
+
+def test_histograms() -> None:
+    """Values outside of the range count at its ends."""
+    x = _normal(40)
+    got = _run("HistogramFixedWidth", [x, np.array([-1, 1], np.float32), np.int32(5)])
+    np.testing.assert_array_equal(got, np.histogram(np.clip(x, -1, 1), 5, (-1, 1))[0])
