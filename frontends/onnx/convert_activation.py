@@ -9,7 +9,7 @@ from xdsl.dialects.builtin import i1
 from xdsl.ir import SSAValue
 
 from stepwell.dialects import graph
-from stepwell.dialects.numpy_types import is_float, numpy_dtype
+from stepwell.dialects.numpy_types import numpy_dtype
 from stepwell.frontends.emitter import Unsupported
 from stepwell.frontends.onnx.builder import GraphBuilder
 from stepwell.frontends.onnx.convert_elementwise import Converter
@@ -156,8 +156,6 @@ def modulo(node: Node, build: GraphBuilder) -> list[SSAValue]:
     """Mod: the sign of the divisor, or with fmod that of the dividend, which floats need."""
     x = build.value(node, 0)
     fmod = node.integer("fmod", 0)
-    if is_float(build.element(x)) and not fmod:
-        raise Unsupported("floats need fmod = 1")
     return [build.binary("rem" if fmod else "mod", x, build.value(node, 1))]
 
 

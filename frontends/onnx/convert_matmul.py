@@ -14,7 +14,11 @@ from stepwell.frontends.onnx.node import Node
 
 def matmul(node: Node, build: GraphBuilder) -> list[SSAValue]:
     """MatMul: operands of rank 1 become a row or a column and lose that extent again; batches broadcast to each other."""
-    a, b = build.value(node, 0), build.value(node, 1)
+    return [product(build, build.value(node, 0), build.value(node, 1))]
+
+
+def product(build: GraphBuilder, a: SSAValue, b: SSAValue) -> SSAValue:
+    """What MatMul makes of two values."""
     left, right = shape_of(a), shape_of(b)
     if not left or not right:
         raise Unsupported("an operand is a scalar: use Mul")
@@ -25,7 +29,7 @@ def matmul(node: Node, build: GraphBuilder) -> list[SSAValue]:
     a, b, batch = _batched(build, a, b)
     result = build.emit(graph.MatmulOp(a, b))
     rows, columns = left[-2:-1] if len(left) > 1 else (), right[-1:] if len(right) > 1 else ()
-    return [build.reshape(result, (*batch, *rows, *columns))]
+    return build.reshape(result, (*batch, *rows, *columns))
 
 
 def _batched(build: GraphBuilder, a: SSAValue, b: SSAValue) -> tuple[SSAValue, SSAValue, tuple[int, ...]]:

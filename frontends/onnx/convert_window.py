@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from math import prod
+from typing import Any
+
+from xdsl.dialects.builtin import i64
 from xdsl.ir import SSAValue
 
 from stepwell.dialects import graph
@@ -32,7 +36,8 @@ def explicit_pads(node: Node, spatial: Ints, kernel: Ints, strides: Ints, dilati
     return (*begins, *ends)
 
 
-def _spatial(x: SSAValue) -> Ints:
+def spatial_of(x: SSAValue) -> Ints:
+    """The extents behind batch and channels."""
     shape = shape_of(x)
     if len(shape) < 3:
         raise Unsupported(f"the input has rank {len(shape)}: batch, channels and spatial dims are needed")
@@ -41,8 +46,16 @@ def _spatial(x: SSAValue) -> Ints:
 
 def conv(node: Node, build: GraphBuilder) -> list[SSAValue]:
     """Conv: graph.conv, and the bias as a broadcast and an addition."""
-    x, filter = build.value(node, 0), build.value(node, 1)
-    spatial = _spatial(x)
+    result = convolution(node, build, build.value(node, 0), build.value(node, 1))
+    if not node.has_input(2):
+        return [result]
+    bias = build.emit(graph.BroadcastOp(build.value(node, 2), dims=[1], shape=shape_of(result)))
+    return [build.emit(graph.BinaryOp(result, bias, kind="add"))]
+
+
+def convolution(node: Node, build: GraphBuilder, x: SSAValue, filter: SSAValue) -> SSAValue:
+    """The convolution that a node's attributes say."""
+    spatial = spatial_of(x)
     ones = (1,) * len(spatial)
     kernel = node.integers("kernel_shape", shape_of(filter)[2:])
     if kernel != shape_of(filter)[2:]:
@@ -50,7 +63,7 @@ def conv(node: Node, build: GraphBuilder) -> list[SSAValue]:
     strides, dilations = node.integers("strides", ones), node.integers("dilations", ones)
     if not len(kernel) == len(strides) == len(dilations) == len(spatial):
         raise Unsupported(f"kernel, strides or dilations do not have {len(spatial)} values, as the input's dims need")
-    result = build.emit(
+    return build.emit(
         graph.ConvOp(
             x,
             filter,
@@ -60,15 +73,11 @@ def conv(node: Node, build: GraphBuilder) -> list[SSAValue]:
             groups=node.integer("group", 1),
         )
     )
-    if not node.has_input(2):
-        return [result]
-    bias = build.emit(graph.BroadcastOp(build.value(node, 2), dims=[1], shape=shape_of(result)))
-    return [build.emit(graph.BinaryOp(result, bias, kind="add"))]
 
 
-def _pool(node: Node, build: GraphBuilder, kind: str, count_include_pad: bool) -> list[SSAValue]:
-    x = build.value(node, 0)
-    spatial = _spatial(x)
+def window(node: Node, x: SSAValue) -> dict[str, Any]:
+    """The window of a pool, as the attributes say."""
+    spatial = spatial_of(x)
     ones = (1,) * len(spatial)
     kernel, strides = node.integers("kernel_shape", ()), node.integers("strides", ones)
     dilations = node.integers("dilations", ones)
@@ -76,25 +85,39 @@ def _pool(node: Node, build: GraphBuilder, kind: str, count_include_pad: bool) -
         raise Unsupported(
             f"kernel_shape, strides or dilations do not have {len(spatial)} values, as the input's dims need"
         )
-    pool = graph.PoolOp(
-        x,
-        kind=kind,
-        kernel=kernel,
-        strides=strides,
-        pads=explicit_pads(node, spatial, kernel, strides, dilations),
-        dilations=dilations,
-        ceil=bool(node.integer("ceil_mode", 0)),
-        count_include_pad=count_include_pad,
-    )
-    return [build.emit(pool)]
+    pads = explicit_pads(node, spatial, kernel, strides, dilations)
+    ceil = bool(node.integer("ceil_mode", 0))
+    return {"kernel": kernel, "strides": strides, "pads": pads, "dilations": dilations, "ceil": ceil}
+
+
+def _pool(node: Node, build: GraphBuilder, kind: str, count_include_pad: bool) -> list[SSAValue]:
+    x = build.value(node, 0)
+    return [build.emit(graph.PoolOp(x, kind=kind, count_include_pad=count_include_pad, **window(node, x)))]
 
 
 def max_pool(node: Node, build: GraphBuilder) -> list[SSAValue]:
-    """MaxPool: graph.pool max; the second output, the indices, is refused."""
-    if node.has_output(1):
-        raise Unsupported("the second output (Indices) is not computed: remove what uses it")
-    node.ignore("storage_order")
-    return _pool(node, build, "max", False)
+    """MaxPool: graph.pool max, or with Indices graph.arg_pool, whose positions are counted on from plane to plane."""
+    column_major = node.integer("storage_order", 0)
+    if not node.has_output(1):
+        return _pool(node, build, "max", False)
+    x = build.value(node, 0)
+    values, found = build.emit_all(graph.ArgPoolOp(x, **window(node, x)))
+    spatial, made = spatial_of(x), shape_of(values)
+    positions = _column_major(build, found, spatial) if column_major else found
+    planes = build.emit(graph.IotaOp(i64, [made[0] * made[1]], dim=0))
+    offsets = build.binary("mul", planes, build.number(prod(spatial), planes))
+    spread = build.emit(graph.BroadcastOp(build.reshape(offsets, made[:2]), dims=[0, 1], shape=made))
+    return [values, build.binary("add", positions, spread)]
+
+
+def _column_major(build: GraphBuilder, positions: SSAValue, spatial: Ints) -> SSAValue:
+    """Row-major positions in a plane as column-major ones, the first dim fastest."""
+    result = build.number(0, positions)
+    for d, extent in enumerate(spatial):
+        index = build.binary("div", positions, build.number(prod(spatial[d + 1 :]), positions))
+        own = build.binary("mod", index, build.number(extent, index))
+        result = build.binary("add", result, build.binary("mul", own, build.number(prod(spatial[:d]), own)))
+    return result
 
 
 def average_pool(node: Node, build: GraphBuilder) -> list[SSAValue]:
@@ -104,7 +127,7 @@ def average_pool(node: Node, build: GraphBuilder) -> list[SSAValue]:
 
 def _global_pool(node: Node, build: GraphBuilder, kind: str) -> list[SSAValue]:
     x = build.value(node, 0)
-    spatial = _spatial(x)
+    spatial = spatial_of(x)
     ones, none = (1,) * len(spatial), (0,) * (2 * len(spatial))
     return [build.emit(graph.PoolOp(x, kind=kind, kernel=spatial, strides=ones, pads=none))]
 

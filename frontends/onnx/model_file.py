@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import onnx
 from google.protobuf.message import DecodeError
-from onnx import checker, defs, external_data_helper, inliner
+from onnx import checker, defs, external_data_helper, helper, inliner, shape_inference
 
 from stepwell.runtime.errors import ModelError
 
@@ -120,8 +120,8 @@ def expand_functions(model: onnx.ModelProto, known: Collection[str]) -> onnx.Mod
     names = [("", name) for name in sorted(unknown) if _has_body(name, opset_of(model) or 0)]
     if not names:
         return model
-    model = _with_defaults(model, {name for _, name in names})
     try:
+        model = _with_types(_with_defaults(model, {name for _, name in names}))
         return inliner.inline_selected_functions(model, names, exclude=False, inline_schema_functions=True)
     except (RuntimeError, ValueError, checker.ValidationError):
         return model
@@ -139,6 +139,18 @@ def _with_defaults(model: onnx.ModelProto, names: Collection[str]) -> onnx.Model
         absent = (a.default_value for a in schema.attributes.values() if a.name not in given)
         node.attribute.extend(value for value in absent if value.name)
     return whole
+
+
+def _with_types(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with the types of all tensors, initialisers included: bodies that depend on types are made from them."""
+    if model.ByteSize() > 2**31 - 1:
+        return model
+    typed = shape_inference.infer_shapes(model)
+    known = {entry.name for entry in (*typed.graph.input, *typed.graph.value_info)}
+    for tensor in typed.graph.initializer:
+        if tensor.name not in known:
+            typed.graph.value_info.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+    return typed
 
 
 def _has_body(name: str, opset: int) -> bool:

@@ -68,12 +68,38 @@ def _sum(data: Data, rows: int, width: int) -> NodeSpec:
     return NodeSpec([data.of(rows, width)], [np.array([-1])], {"keepdims": 0})
 
 
+def _lp_pool(attributes: Mapping[str, object], data: Data, rows: int, width: int) -> NodeSpec:
+    return NodeSpec([data.of(1, 2, rows + 2, width + 2)], attributes={"kernel_shape": [2, 2], **attributes}, opset=22)
+
+
+def _sized(
+    shape: tuple[int, ...], sizes: list[int], attributes: Mapping[str, object], data: Data, rows: int, width: int
+) -> NodeSpec:
+    x = data.of(*(width if e == -1 else rows if e == -2 else e for e in shape))
+    return NodeSpec([x], [np.array([width if s == -1 else rows if s == -2 else s for s in sizes])], attributes)
+
+
 LOGIC: Mapping[str, tuple[Form, ...]] = {
     **{op: pair_forms() for op in ("And", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "Or", "Xor")},
     "BitShift": tuple(Form(side.lower(), partial(_shift, side), fixed=True) for side in ("LEFT", "RIGHT")),
     "CastLike": (Form("to float32", _like),),
     "Clip": (Form("bounds", partial(_clip, 13)), Form("bounds of opset 7", partial(_clip, 7), types=("float32",))),
     "DepthToSpace": tuple(Form(mode, partial(_blocks, mode)) for mode in ("DCR", "CRD")),
+    "Expand": (
+        Form("rows", partial(_sized, (1, -1), [-2, -1], {})),
+        Form("more dims", partial(_sized, (-2, 1, -1), [2, 1, 3, 1], {})),
+    ),
+    "LpPool": (
+        Form("p 1", partial(_lp_pool, {"p": 1, "strides": [1, 2], "pads": [0, 1, 1, 0]})),
+        Form("p 2", partial(_lp_pool, {"dilations": [2, 1], "ceil_mode": 1})),
+        Form("same", partial(_lp_pool, {"auto_pad": "SAME_UPPER"})),
+    ),
+    "Split": (
+        Form("one part", partial(_sized, (2, -2, -1), [-1], {"axis": -1})),
+        Form("one of opset 11", lambda data, r, w: NodeSpec([data.of(r, w)], attributes={"split": [r], "axis": 0}, opset=11)),
+        Form("num_outputs", lambda data, r, w: NodeSpec([data.of(r, w)], attributes={"num_outputs": 1})),
+    ),
+    "Tile": (Form("repeats", partial(_sized, (-2, -1), [2, 3], {})),),
     "Mod": (
         Form("fmod", partial(_modulo, 1)),
         Form("sign of the divisor", partial(_modulo, 0), types=SIGNED),

@@ -16,7 +16,23 @@ from stepwell.testing.conformance.case import Case
 from stepwell.testing.conformance.run import Make
 
 PARAMETERS = frozenset(
-    ["K", "axes", "axis", "depth", "ends", "k", "pads", "repeats", "shape", "split", "starts", "steps"]
+    [
+        "K",
+        "axes",
+        "axis",
+        "depth",
+        "dft_length",
+        "ends",
+        "k",
+        "pads",
+        "repeats",
+        "roi",
+        "scales",
+        "shape",
+        "sizes",
+        "split",
+    ]
+    + ["starts", "steps"]
 )
 """Inputs that are parameters of an operator: networks have them as constants, so they are made initialisers here."""
 

@@ -35,7 +35,7 @@ SUMMED: Mapping[str, tuple[float, float]] = {
     "bfloat16": (5e-2, 2e-1),
 }
 """The same of sums in another order."""
-FUNCTIONS = frozenset({"Erf", "Exp", "Gelu", "Log", "Sigmoid", "Tanh", "Sqrt", "Sum", "Swish"})
+FUNCTIONS = frozenset({"Erf", "Exp", "Gelu", "Log", "Sigmoid", "Tanh", "LpPool", "Sqrt", "Sum", "Swish"})
 SUMS = frozenset({"AveragePool", "Conv", "Gemm", "GlobalAveragePool", "MatMul"})  # fmt: skip
 
 

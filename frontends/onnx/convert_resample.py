@@ -1,0 +1,101 @@
+"""Converters: interpolation to other extents, at given coordinates, and inside boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import floor
+
+from xdsl.dialects.builtin import i64
+from xdsl.ir import SSAValue
+
+from stepwell.dialects import graph
+from stepwell.frontends.emitter import Unsupported
+from stepwell.frontends.onnx.builder import GraphBuilder, shape_of
+from stepwell.frontends.onnx.convert_movement import dim_of
+from stepwell.frontends.onnx.node import Node
+
+
+def _target(node: Node, build: GraphBuilder, shape: Sequence[int]) -> tuple[list[int], list[float]]:
+    """Extents and scales of all dims, from `sizes` or `scales`, of all dims or of `axes`."""
+    axes = [dim_of(axis, len(shape)) for axis in node.integers("axes", tuple(range(len(shape))))]
+    policy = node.text("keep_aspect_ratio_policy", "stretch")
+    extents, scales = list(shape), [1.0] * len(shape)
+    if node.has_input(3) and policy == "stretch" and (declared := build.decided(node, 3)):
+        return list(declared[0]), [after / before for after, before in zip(declared[0], shape, strict=True)]
+    if node.has_input(3):
+        sizes = [int(size) for size in build.constant(node, 3, "sizes").reshape(-1)]
+        ratios = [size / shape[d] for size, d in zip(sizes, axes, strict=True)]
+        if policy in ("not_larger", "not_smaller"):
+            ratio = (min if policy == "not_larger" else max)(ratios)
+            ratios, sizes = [ratio] * len(axes), [floor(shape[d] * ratio + 0.5) for d in axes]
+        elif policy != "stretch":
+            raise Unsupported(f"keep_aspect_ratio_policy {policy!r} is unknown")
+    else:
+        index = 1 if node.opset < 11 else 2
+        given = node.value("scales") if node.has("scales") else build.constant(node, index, "scales").reshape(-1)
+        ratios = [float(scale) for scale in given]
+        sizes = [floor(shape[d] * ratio) for ratio, d in zip(ratios, axes, strict=True)]
+    for d, size, ratio in zip(axes, sizes, ratios, strict=True):
+        extents[d], scales[d] = size, ratio
+    return extents, scales
+
+
+def resize(node: Node, build: GraphBuilder) -> list[SSAValue]:
+    """Resize, and Upsample: dims that are resized become spatial ones."""
+    x = build.value(node, 0)
+    shape = shape_of(x)
+    extents, scales = _target(node, build, shape)
+    old = node.opset < 11 or node.op_type == "Upsample"
+    rule = node.text("coordinate_transformation_mode", "asymmetric" if old else "half_pixel")
+    if rule == "tf_crop_and_resize":
+        raise Unsupported("tf_crop_and_resize takes its place from values: cut with Slice, then Resize")
+    node.ignore("extrapolation_value")
+    batched = len(shape) >= 3 and extents[:2] == list(shape[:2]) and scales[:2] == [1.0, 1.0]
+    first = 2 if batched else 0
+    op = graph.ResizeOp(
+        x if batched else build.reshape(x, [1, 1, *shape]),
+        mode=node.text("mode", "nearest"),
+        extents=extents[first:],
+        scales=scales[first:],
+        coordinates=rule,
+        rounding=node.text("nearest_mode", "floor" if old else "round_prefer_floor"),
+        cubic=node.number("cubic_coeff_a", -0.75),
+        exclude_outside=bool(node.integer("exclude_outside", 0)),
+        antialias=bool(node.integer("antialias", 0)),
+    )
+    return [build.reshape(build.emit(op), extents)]
+
+
+MODES = {"bilinear": "linear", "bicubic": "cubic", "nearest": "nearest", "linear": "linear", "cubic": "cubic"}
+OUTSIDE = {"zeros": "zeros", "border": "border", "reflection": "reflect"}
+
+
+def grid_sample(node: Node, build: GraphBuilder) -> list[SSAValue]:
+    """GridSample."""
+    mode, outside = node.text("mode", "linear"), node.text("padding_mode", "zeros")
+    if mode not in MODES or outside not in OUTSIDE:
+        raise Unsupported(f"mode {mode!r} or padding_mode {outside!r} is unknown")
+    corners = bool(node.integer("align_corners", 0))
+    x, grid = build.value(node, 0), build.value(node, 1)
+    return [build.emit(graph.SampleOp(x, grid, mode=MODES[mode], outside=OUTSIDE[outside], align_corners=corners))]
+
+
+def roi_align(node: Node, build: GraphBuilder) -> list[SSAValue]:
+    """RoiAlign: before opset 16 without the shift by half a pixel."""
+    mode = node.text("mode", "avg")
+    rule = node.text("coordinate_transformation_mode", "half_pixel" if node.opset >= 16 else "output_half_pixel")
+    if mode not in ("avg", "max") or rule not in ("half_pixel", "output_half_pixel"):
+        raise Unsupported(f"mode {mode!r} or coordinate_transformation_mode {rule!r} is unknown")
+    if mode == "max":
+        raise Unsupported("mode max: ONNX takes the maximum of weighted neighbours, not of samples")
+    op = graph.RoiPoolOp(
+        build.value(node, 0),
+        build.value(node, 1),
+        build.cast(build.value(node, 2), i64),
+        kind="align_average",
+        extents=[node.integer("output_height", 1), node.integer("output_width", 1)],
+        scale=node.number("spatial_scale", 1.0),
+        samples=node.integer("sampling_ratio", 0),
+        offset=0.5 if rule == "half_pixel" else 0.0,
+    )
+    return [build.emit(op)]
