@@ -246,14 +246,17 @@ def like(value: float) -> Converter:
 
 def fake_quant(build: GraphBuilder, node: Node, inputs: Values) -> list[SSAValue]:
     """FakeQuantWithMinMax*: the range nudged so that 0 is a step, x rounded to steps (half up)."""
-    x = inputs[0]
+    needs(inputs, 1, 3)
+    x, bits = inputs[0], node.integer("num_bits", 8)
+    if not 2 <= bits <= 16:
+        raise Unsupported(f"num_bits is {bits}: 2 to 16")
     if len(inputs) == 3:
         low, high = inputs[1], inputs[2]
     else:
         low, high = (
             build.emit(graph.ConstantOp(node.number(n, v), build.element(x))) for n, v in (("min", -6), ("max", 6))
         )
-    first, last = float(node.flag("narrow_range")), float(2 ** node.integer("num_bits", 8) - 1)
+    first, last = float(node.flag("narrow_range")), float(2**bits - 1)
 
     def clamped(value: SSAValue, lower: SSAValue, upper: SSAValue) -> SSAValue:
         return build.binary("min", build.binary("max", value, lower), upper)

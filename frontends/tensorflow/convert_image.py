@@ -17,6 +17,9 @@ from stepwell.frontends.tensorflow.convert_movement import joined
 from stepwell.frontends.tensorflow.convert_window import pads_of, window_of
 from stepwell.frontends.tensorflow.node import Node, Values, extents_of, needs
 
+MOST_TAPS = 4096
+"""Most elements of a patch in one channel."""
+
 
 def _channels(build: GraphBuilder, x: SSAValue) -> list[SSAValue]:
     last = len(shape_of(x)) - 1
@@ -70,6 +73,8 @@ def patches(build: GraphBuilder, node: Node, inputs: Values) -> list[SSAValue]:
     if len(shape_of(x)) != rank:
         raise Unsupported(f"its input has shape {list(shape_of(x))}: rank 4 is needed")
     kernel, strides, rates = (window_of(node, name, rank) for name in ("ksizes", "strides", "rates"))
+    if kernel[0] * kernel[1] > MOST_TAPS:
+        raise Unsupported(f"ksizes {kernel} are more than {MOST_TAPS} elements")
     pads = pads_of(node, list(shape_of(x)[1:3]), kernel, strides, rates)
     if any(pads):
         x = build.emit(graph.PadOp(x, build.zeros(x, []), low=[0, *pads[:2], 0], high=[0, *pads[2:], 0]))

@@ -15,6 +15,9 @@ from stepwell.frontends.builder import GraphBuilder
 from stepwell.frontends.emitter import Unsupported, shape_of
 from stepwell.frontends.tensorflow.node import Node, Values, dim_of, dims_of, extents_of, needs
 
+MOST_PARTS = 1 << 16
+"""Most outputs of a node."""
+
 
 def integer_result(build: GraphBuilder, node: Node, values: object, attribute: str = "out_type") -> SSAValue:
     """Integers as a constant of the type that an attribute says, int32 without it."""
@@ -101,6 +104,8 @@ def unpack(build: GraphBuilder, node: Node, inputs: Values) -> list[SSAValue]:
     needs(inputs, 1)
     before = shape_of(inputs[0])
     at = dim_of(node.integer("axis", 0), len(before))
+    if before[at] > MOST_PARTS:
+        raise Unsupported(f"it has {before[at]} outputs: at most {MOST_PARTS}")
     rest = [*before[:at], *before[at + 1 :]]
     return [build.reshape(build.cut(inputs[0], at, n, n + 1), rest) for n in range(before[at])]
 
@@ -118,6 +123,8 @@ def split(build: GraphBuilder, node: Node, inputs: Values) -> list[SSAValue]:
     value, axis = (inputs[0], inputs[2]) if node.op == "SplitV" else (inputs[1], inputs[0])
     at = dim_of(build.integers(axis, "the axis")[0], len(shape_of(value)))
     extent, parts = shape_of(value)[at], node.integer("num_split")
+    if parts > MOST_PARTS:
+        raise Unsupported(f"it has {parts} outputs: at most {MOST_PARTS}")
     if node.op == "SplitV":
         sizes = list(build.integers(inputs[1], "the sizes"))
         sizes = [extent - sum(s for s in sizes if s != -1) if s == -1 else s for s in sizes]

@@ -11,6 +11,9 @@ from stepwell.frontends.builder import GraphBuilder
 from stepwell.frontends.emitter import Unsupported, shape_of
 from stepwell.frontends.tensorflow.node import Node, Values, dim_of, extents_of, needs
 
+MOST_ROWS = 64
+"""Most rows of a triangular system that is solved row by row."""
+
 
 def matmul(build: GraphBuilder, node: Node, inputs: Values) -> list[SSAValue]:
     """MatMul of two matrices, either transposed."""
@@ -143,3 +146,29 @@ def matrix_diag_part(build: GraphBuilder, node: Node, inputs: Values) -> list[SS
     on = _diagonal(build, list(shape_of(square)))
     kept = build.emit(graph.SelectOp(on, square, build.number(0, square)))
     return [build.emit(graph.ReduceOp(kept, kind="sum", dims=[last]))]
+
+
+def triangular_solve(build: GraphBuilder, node: Node, inputs: Values) -> list[SSAValue]:
+    """MatrixTriangularSolve: row by row, each from those that are solved; the other triangle is not read."""
+    needs(inputs, 2)
+    matrix, right = inputs
+    rank, size = len(shape_of(matrix)), shape_of(matrix)[-1]
+    if rank < 2 or shape_of(matrix)[:-1] != shape_of(right)[:-1] or shape_of(matrix)[-2] != size or size > MOST_ROWS:
+        raise Unsupported(
+            f"{list(shape_of(matrix))} and {list(shape_of(right))} are no system of at most {MOST_ROWS} rows"
+        )
+    if node.flag("adjoint"):
+        matrix = _swapped(build, matrix)
+    first_to_last = node.flag("lower", True) != node.flag("adjoint")
+    if not size:
+        return [right]
+    solved: dict[int, SSAValue] = {}
+    for row in range(size) if first_to_last else reversed(range(size)):
+        line = build.cut(matrix, rank - 2, row, row + 1)
+        rest = build.cut(right, rank - 2, row, row + 1)
+        for column, value in solved.items():
+            factor = build.cut(line, rank - 1, column, column + 1)
+            rest = build.binary("sub", rest, build.binary("mul", factor, value))
+        solved[row] = build.binary("div", rest, build.cut(line, rank - 1, row, row + 1))
+    rows = [solved[row] for row in range(size)]
+    return [rows[0] if size == 1 else build.emit(graph.ConcatOp(rows, dim=rank - 2))]

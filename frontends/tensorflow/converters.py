@@ -110,6 +110,7 @@ CONVERTERS: dict[str, Converter] = {
     "MatrixDiag": product.matrix_diag,
     "MatrixDiagPart": product.matrix_diag_part,
     "MatrixSetDiag": product.matrix_set_diag,
+    "MatrixTriangularSolve": product.triangular_solve,
     "MaxPool": window.pool("max"),
     "MaxPool3D": window.pool("max"),
     "Mean": reduction.mean,

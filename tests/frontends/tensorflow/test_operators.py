@@ -118,3 +118,14 @@ def test_histograms() -> None:
     x = _normal(40)
     got = _run("HistogramFixedWidth", [x, np.array([-1, 1], np.float32), np.int32(5)])
     np.testing.assert_array_equal(got, np.histogram(np.clip(x, -1, 1), 5, (-1, 1))[0])
+
+
+@pytest.mark.parametrize("lower", [False, True])
+@pytest.mark.parametrize("adjoint", [False, True])
+@pytest.mark.parametrize("size", [1, 4])
+def test_triangular_systems(lower: bool, adjoint: bool, size: int) -> None:
+    """Batches; what stands in the other triangle does not count."""
+    whole, right = _normal(2, size, size) + 3 * np.eye(size, dtype=np.float32), _normal(2, size, 3)
+    used = np.tril(whole) if lower else np.triu(whole)
+    got = _run("MatrixTriangularSolve", [whole, right], lower=lower, adjoint=adjoint)
+    assert np.allclose(got, np.linalg.solve(used.swapaxes(1, 2) if adjoint else used, right), atol=1e-4)

@@ -15,6 +15,8 @@ from stepwell.frontends.tensorflow import import_tensorflow
 from stepwell.frontends.tensorflow.schema import messages
 from stepwell.runtime.errors import ModelError, StepwellError, UsageError
 
+PATCHES = ("ksizes", "strides", "rates")
+
 
 def _refused(made: GraphDef, *outputs: str) -> str:
     with pytest.raises(ModelError) as caught:
@@ -86,6 +88,10 @@ def test_cycles_missing_and_second_names() -> None:
         ("Add", ["x", "v:2"], {}, "input 'v:2' is no output of its node"),
         ("Add", ["x", "whole"], {}, "operands have element types f32 and i64"),
         ("Fill", ["huge", "one"], {}, "extents must not be negative"),
+        ("Split", ["zero", "x"], {"num_split": 1 << 40}, "outputs: at most"),
+        ("FakeQuantWithMinMaxArgs", ["x"], {"num_bits": 1 << 40}, "2 to 16"),
+        ("ExtractImagePatches", ["image"], {n: [1, 1 << 20, 1 << 20, 1] for n in PATCHES}, "more than 4096"),
+        ("Unpack", ["long"], {}, "outputs: at most"),
         ("Reshape", ["x", "huge"], {}, "6 elements have no shape [-5, 7]"),
     ],
 )
@@ -96,6 +102,9 @@ def test_reasons_of_nodes(op: str, inputs: list[str], attributes: dict[str, obje
     made.const("whole", np.ones(3, np.int64))
     made.const("huge", np.array([-5, 7], np.int64))
     made.const("one", np.float32(1))
+    made.const("zero", np.int32(0))
+    made.placeholder("image", [1, 9, 9, 1])
+    made.placeholder("long", [1 << 30])
     made.node("y", op, *inputs, **attributes)
     text = _refused(made, "y")
     assert f"node 'y' ({op}): " in text
