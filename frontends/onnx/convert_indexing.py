@@ -10,6 +10,7 @@ from xdsl.dialects.builtin import i64
 from xdsl.ir import SSAValue
 
 from stepwell.dialects import graph
+from stepwell.frontends.builder import EVALUATED_LIMIT
 from stepwell.frontends.emitter import Unsupported
 from stepwell.frontends.onnx.builder import GraphBuilder, shape_of
 from stepwell.frontends.onnx.convert_movement import dim_of
@@ -116,12 +117,17 @@ def gather(node: Node, build: GraphBuilder) -> list[SSAValue]:
     x = build.value(node, 0)
     dim = dim_of(node.integer("axis", 0), len(shape_of(x)))
     indices = wrapped(build, build.cast(build.value(node, 1), i64), shape_of(x)[dim])
+    return [_taken(build, x, indices, dim)]
+
+
+def _taken(build: GraphBuilder, x: SSAValue, indices: SSAValue, dim: int) -> SSAValue:
+    """The elements at indices of one dim, the dims of the indices in its place."""
     rows = build.emit(graph.GatherOp(x, build.reshape(indices, [*shape_of(indices), 1]), dims=[dim]))
     if dim == 0:
-        return [rows]
+        return rows
     count = len(shape_of(indices))
     order = [*range(count, count + dim), *range(count), *range(count + dim, len(shape_of(rows)))]
-    return [build.transpose(rows, order)]
+    return build.transpose(rows, order)
 
 
 def wrapped(build: GraphBuilder, indices: SSAValue, extent: int) -> SSAValue:
@@ -135,10 +141,10 @@ def wrapped(build: GraphBuilder, indices: SSAValue, extent: int) -> SSAValue:
 
 
 def pad(node: Node, build: GraphBuilder) -> list[SSAValue]:
-    """Pad with a constant; negative pads cut. Pads are attributes before opset 11."""
+    """Pad with a constant, or with elements of the operand by position; negative pads cut. Pads are attributes before opset 11."""
     mode = node.text("mode", "constant")
-    if mode != "constant":
-        raise Unsupported(f"mode {mode!r} is not supported: constant is")
+    if mode not in ("constant", "edge", "reflect", "wrap"):
+        raise Unsupported(f"mode {mode!r} is unknown: constant, edge, reflect and wrap are supported")
     x = build.value(node, 0)
     rank = len(shape_of(x))
     if node.opset < 11:
@@ -159,10 +165,29 @@ def pad(node: Node, build: GraphBuilder) -> list[SSAValue]:
         low[dim], high[dim] = pads[position], pads[len(axes) + position]
     for dim in range(rank):
         x = build.cut(x, dim, max(0, -low[dim]), shape_of(x)[dim] - max(0, -high[dim]))
+    if mode != "constant":
+        return [_padded_by_position(build, x, low, high, mode)]
     widths = [max(0, width) for width in low], [max(0, width) for width in high]
     if not any((*widths[0], *widths[1])):
         return [x]
     return [build.emit(graph.PadOp(x, build.reshape(value, []), low=widths[0], high=widths[1]))]
+
+
+def _padded_by_position(build: GraphBuilder, x: SSAValue, low: list[int], high: list[int], mode: str) -> SSAValue:
+    """Each dim gathered by where its positions come from."""
+    for dim, extent in enumerate(shape_of(x)):
+        begin, end = max(0, low[dim]), max(0, high[dim])
+        if not begin and not end:
+            continue
+        if begin + end + extent > EVALUATED_LIMIT:
+            raise Unsupported(
+                f"mode {mode!r} makes dim {dim} {begin + end + extent} long, {EVALUATED_LIMIT} are supported"
+            )
+        if extent == 0:
+            raise Unsupported(f"dim {dim} has no elements that mode {mode!r} could repeat")
+        positions = np.pad(np.arange(extent), (begin, end), mode=mode)  # type: ignore[call-overload]
+        x = _taken(build, x, build.weight(f"{build.node_name}.positions{dim}", positions.astype(np.int64)), dim)
+    return x
 
 
 def gather_elements(node: Node, build: GraphBuilder) -> list[SSAValue]:

@@ -6,6 +6,7 @@ from math import prod
 
 import numpy as np
 from onnx import numpy_helper
+from xdsl.dialects.builtin import i1
 from xdsl.ir import SSAValue
 
 from stepwell.dialects import graph
@@ -21,13 +22,15 @@ def identity(node: Node, build: GraphBuilder) -> list[SSAValue]:
 
 
 def dropout(node: Node, build: GraphBuilder) -> list[SSAValue]:
-    """Dropout: the value itself, as always when a network is run and not trained."""
+    """Dropout: the value itself, as always when a network is run and not trained; the mask is all true."""
     node.ignore("ratio", "seed", "is_test")
-    if node.has_output(1):
-        raise Unsupported("the second output (mask) is not computed: remove what uses it")
     if node.has_input(2) and bool(build.constant(node, 2, "training_mode")):
         raise Unsupported("training_mode is true: export the model for inference")
-    return [build.value(node, 0)]
+    x = build.value(node, 0)
+    if not node.has_output(1):
+        return [x]
+    mask = build.number_of(True, i1, x)
+    return [x, mask if node.opset >= 10 else build.cast(mask, build.element(x))]
 
 
 def flatten(node: Node, build: GraphBuilder) -> list[SSAValue]:

@@ -110,6 +110,7 @@ CASES: list[Case] = [
     case("Tile", [a(2, 3)], [i(2, 3)]),
     case("Range", [], [np.array(n, np.int64) for n in (9, -2, -3)]),
     case("ConstantOfShape", [], [i(2, 3)]),
+    *(case("Pad", [a(2, 3, 4)], [i(0, 1, 3, 0, 2, 2)], mode=mode) for mode in ("constant", "edge", "reflect", "wrap")),
     case("Not", [np.array([True, False])]),
 ]
 

@@ -68,6 +68,7 @@ CASES: list[tuple[onnx.NodeProto, dict[str, Any], dict[str, Any], str]] = [
     (node("Reshape", ["x", "s"], ["y"]), {"x": X, "s": np.ones(2, np.int64)}, {}, "shape (input 1, 's') must be a constant"),
     (node("Reshape", ["x", "s"], ["y"]), {"x": X}, {"s": np.array([4, -1])}, "[2, 3] cannot be reshaped to [4, -1]"),
     (node("Reshape", ["x", "s"], ["y"]), {"x": X}, {"s": np.array([-1, -1])}, "at most one extent may be -1"),
+    (node("Pad", ["x", "s"], ["y"], mode="edge"), {"x": X}, {"s": np.array([2**40, 0, 0, 0])}, "mode 'edge' makes dim 0"),
     (node("Squeeze", ["x", "s"], ["y"]), {"x": X}, {"s": np.array([1])}, "axes [1] of [2, 3] do not all have extent 1"),
     (node("Flatten", ["x"], ["y"], axis=3), {"x": X}, {}, "axis 3 is outside [0, 2]"),
     (node("Transpose", ["x"], ["y"], perm=[0, 0]), {"x": X}, {}, "graph.transpose: permutation [0, 0] must hold each of 0 to 1 once"),
