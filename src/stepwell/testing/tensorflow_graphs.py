@@ -83,8 +83,8 @@ def _difference(got: Array, wanted: Array) -> str:
     if wanted.dtype.kind not in "fV":
         return "" if np.array_equal(got, wanted) else "integers differ"
     a, b = got.astype(np.float64), wanted.astype(np.float64)
-    ends = [np.where(np.isfinite(side), 0, side) for side in (a, b)]
-    if not np.array_equal(*ends, equal_nan=True):
+    ours, theirs = [np.where(np.isfinite(side), 0, side) for side in (a, b)]
+    if not np.array_equal(ours, theirs, equal_nan=True):
         return "infinities or NaN differ"
     error = np.abs(np.where(np.isfinite(a), a - b, 0)).max(initial=0)
     largest = np.abs(b[np.isfinite(b)]).max(initial=0)
