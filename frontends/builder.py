@@ -19,6 +19,7 @@ from xdsl.ir import Block, BlockArgument, Operation, OpResult, Region, SSAValue
 
 from stepwell.dialects import graph
 from stepwell.dialects.graph.interpreter import run_graph_op
+from stepwell.dialects.graph.values import MOST as CONSTANT_LIMIT
 from stepwell.dialects.numpy_types import Array, element_type_of, numpy_dtype
 from stepwell.frontends.emitter import Emitter, Unsupported, set_name_hint, shape_of, tensor_type
 from stepwell.frontends.weights import WeightStore
@@ -28,8 +29,6 @@ EVALUATED_LIMIT = 1 << 24
 """Most elements of a value that is evaluated while importing; a longer chain of large constants stays in the module as ops."""
 FOLDED_LIMIT = 1024
 """Most elements of a result that `finish` replaces by its value."""
-CONSTANT_LIMIT = 64
-"""Most elements of a graph.constant."""
 _CONSTANTS = (graph.WeightOp, graph.ConstantOp)
 
 

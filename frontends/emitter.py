@@ -10,11 +10,20 @@ from xdsl.ir import Attribute, Block, Operation, OpResult, SSAValue
 
 from stepwell.dialects import graph
 from stepwell.passes import location_of
+from stepwell.runtime.errors import ModelError
 from stepwell.ssa_names import ssa_hint
 
 
 class Unsupported(Exception):
     """What a converter raises when it cannot express a node; the text says what and, where it can, what to do instead."""
+
+
+def not_imported(what: str, reasons: Sequence[str], where: str, hint: str = "") -> ModelError:
+    """The error of an importer that found `reasons` against `what` (the model, the network, the graph): all of them at once."""
+    plural = "s" if len(reasons) > 1 else ""
+    return ModelError(
+        f"the {what} cannot be imported, {len(reasons)} reason{plural}", where=where, hint=hint, reasons=reasons
+    )
 
 
 class Emitter:

@@ -18,7 +18,7 @@ from stepwell.frontends.caffe.prototxt import parse_prototxt
 from stepwell.frontends.caffe.prune import NetworkInput, Pruned, prune
 from stepwell.frontends.caffe.upgrade import upgraded_layers
 from stepwell.frontends.caffe.weights_file import read_caffemodel
-from stepwell.frontends.emitter import Unsupported, set_name_hint
+from stepwell.frontends.emitter import Unsupported, not_imported, set_name_hint
 from stepwell.frontends.events import ImportEvents
 from stepwell.frontends.shapes import Shapes, parse_shape
 from stepwell.frontends.weights import WeightStore
@@ -55,10 +55,7 @@ def import_caffe(
     importer.run(outputs)
     reasons += importer.reasons
     if reasons:
-        count = len(reasons)
-        raise ModelError(
-            f"the network cannot be imported, {count} reason{'s' if count > 1 else ''}", where=where, reasons=reasons
-        )
+        raise not_imported("network", reasons, where)
     return importer.module, importer.weights
 
 

@@ -17,7 +17,7 @@ from xdsl.utils.exceptions import VerifyException
 
 from stepwell.dialects.numpy_types import Array, element_type_of
 from stepwell.frontends.builder import module_of
-from stepwell.frontends.emitter import Unsupported
+from stepwell.frontends.emitter import Unsupported, not_imported
 from stepwell.frontends.events import ImportEvents
 from stepwell.frontends.onnx.builder import GraphBuilder, set_name_hint, shape_of
 from stepwell.frontends.onnx.convert_movement import constant_of
@@ -80,13 +80,8 @@ def import_onnx(
             raise ModelError(f"not a valid ONNX model: {complaint}", where=where) from None
         raise ModelError(f"the model cannot be read: {first_line(error)}", where=where) from error
     if importer.reasons:
-        count = len(importer.reasons)
-        raise ModelError(
-            f"the model cannot be imported, {count} reason{'s' if count > 1 else ''}",
-            where=where,
-            hint=SUPPORTED_HINT if any(UNKNOWN in reason for reason in importer.reasons) else "",
-            reasons=importer.reasons,
-        )
+        hint = SUPPORTED_HINT if any(UNKNOWN in reason for reason in importer.reasons) else ""
+        raise not_imported("model", importer.reasons, where, hint)
     if complaint:
         raise ModelError(f"not a valid ONNX model: {complaint}", where=where)
     importer.weights.files = files

@@ -13,7 +13,7 @@ from xdsl.utils.exceptions import VerifyException
 
 from stepwell.dialects.numpy_types import element_type_of
 from stepwell.frontends.builder import GraphBuilder, module_of
-from stepwell.frontends.emitter import Unsupported, set_name_hint
+from stepwell.frontends.emitter import Unsupported, not_imported, set_name_hint
 from stepwell.frontends.events import ImportEvents
 from stepwell.frontends.shapes import Shapes, parse_shape
 from stepwell.frontends.tensorflow.control_flow import CONTROL, NodeUnsupported, Unroller
@@ -99,10 +99,8 @@ class _Importer:
         self._finish(list(names or ()), ports)
 
     def _refuse(self) -> None:
-        count = len(self.reasons)
-        if count:
-            text = f"the graph cannot be imported, {count} reason{'s' if count > 1 else ''}"
-            raise ModelError(text, where=self.where, reasons=self.reasons)
+        if self.reasons:
+            raise not_imported("graph", self.reasons, self.where)
 
     def _outputs(self, outputs: Sequence[str] | None) -> list[Port]:
         found = candidates(self.nodes)
