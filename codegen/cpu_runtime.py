@@ -35,6 +35,9 @@ the caller when it finds itself on another core than at the last run (or more wo
 *Between runs* a worker spins as long as its last wait was short, and sleeps by a futex (futex(2)) after that.
 
 A worker asks the scheduler for short time slices: woken beside a thread of another program that computes, it comes first and gives back soon.
+It also asks for a priority five steps of nice(2) above its caller's, which a process without that right does not get: beside a thread that
+spins without end (another library's idle worker, say) equal shares would leave it every second scheduler tick, and its caller waits that long
+for the piece that it holds.
 
 System calls are x86-64 Linux's, by inline assembly. The floating-point state of a run is always the same (MXCSR: round to nearest, denormals
 flushed because they cost 80 times the speed, no exception raised), whatever the caller's is; the caller's is back when a call returns.
@@ -63,6 +66,9 @@ _NUMBERS = MappingProxyType(
         "SYS_GETCPU": 309,
         "SYS_SETATTR": 314,
         "SYS_GETATTR": 315,
+        "SYS_GETPRIORITY": 140,
+        "SYS_SETPRIORITY": 141,
+        "PRIORITY": 5,  # steps of nice(2): three times the weight in the scheduler
         "SLICE_NS": 100_000,  # the shortest that sched_setattr(2) takes; without effect before Linux 6.12
         "WAIT": 128,  # FUTEX_WAIT | FUTEX_PRIVATE_FLAG
         "WAKE": 129,  # FUTEX_WAKE | FUTEX_PRIVATE_FLAG

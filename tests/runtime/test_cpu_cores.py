@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -129,6 +131,34 @@ def test_a_worker_is_never_on_the_callers_core(make_plan: Callable[..., Plan]) -
         context.close()
     finally:
         os.sched_setaffinity(0, everywhere)
+
+
+def _may_raise() -> bool:
+    """Whether a thread of this process may ask for a priority above its own."""
+    library = ctypes.CDLL(None, use_errno=True)
+
+    def ask() -> int:
+        return int(library.setpriority(0, 0, os.getpriority(os.PRIO_PROCESS, 0) - 5))  # of the calling thread alone
+
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(ask).result() == 0
+
+
+def test_a_worker_comes_before_threads_that_spin(make_plan: Callable[..., Plan]) -> None:
+    """Five steps of nice above its caller, where the system grants that; never below; the caller's own stays."""
+    x, before = np.ones((4, 8), np.float32), set(os.listdir("/proc/self/task"))
+    own, raised = os.getpriority(os.PRIO_PROCESS, 0), _may_raise()
+    context = Engine(make_plan()).create_context(threads=2)
+    (worker,) = map(int, set(os.listdir("/proc/self/task")) - before)
+    expected = max(own - 5, -20) if raised else own
+    deadline = time.monotonic() + 20
+    while (
+        os.getpriority(os.PRIO_PROCESS, worker) != expected and time.monotonic() < deadline
+    ):  # it begins when it begins
+        context.run({"x": x})
+    assert os.getpriority(os.PRIO_PROCESS, worker) == expected
+    assert os.getpriority(os.PRIO_PROCESS, 0) == own
+    context.close()
 
 
 def test_parked_workers_cost_nothing(make_plan: Callable[..., Plan]) -> None:
