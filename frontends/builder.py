@@ -18,6 +18,7 @@ from xdsl.dialects.builtin import ArrayAttr, DictionaryAttr, FunctionType, Modul
 from xdsl.ir import Block, BlockArgument, Operation, OpResult, Region, SSAValue
 
 from stepwell.dialects import graph
+from stepwell.dialects.graph.extents import Extent
 from stepwell.dialects.graph.interpreter import run_graph_op
 from stepwell.dialects.graph.values import MOST as CONSTANT_LIMIT
 from stepwell.dialects.numpy_types import Array, element_type_of, numpy_dtype
@@ -71,6 +72,18 @@ class GraphBuilder(Emitter):
         """The elements of a constant value as integers, in row-major order."""
         return tuple(int(element) for element in self.constant_array(value, what).reshape(-1))
 
+    def counted(self, op: Operation) -> list[SSAValue]:
+        """The results of an op whose extents its data decides: where that is known while importing, constants of the extents that they have."""
+        results = self.emit_all(op)
+        arrays = [self.array(result) for result in results]
+        return [value if array is None else self.literal(array) for value, array in zip(results, arrays, strict=True)]
+
+    def literal(self, array: Array) -> SSAValue:
+        """A constant array: in the text where it is small enough for that, else a weight named after the node."""
+        if 0 < array.size <= CONSTANT_LIMIT:
+            return self.emit(graph.ConstantOp(array))
+        return self.weight(self._unused_name(f"{self.node_name}.values"), array)
+
     def _evaluate(self, value: SSAValue) -> None:
         """Fill `_arrays` for `value` and all it hangs on, without recursion: chains are as long as networks are deep."""
         pending = [value]
@@ -92,17 +105,28 @@ class GraphBuilder(Emitter):
         assert isinstance(op, Operation)
         operands = [self._arrays[operand] for operand in op.operands]
         known = [array for array in operands if array is not None]
-        absent = isinstance(op, graph.WeightOp) and op.ref.source.data not in self.weights
-        if absent or len(known) < len(operands) or sum(map(_elements, op.results)) > EVALUATED_LIMIT:
+        if (
+            op.regions
+            or self._is_open(op)
+            or len(known) < len(operands)
+            or sum(map(_elements, op.results)) > EVALUATED_LIMIT
+        ):
             self._arrays.update(dict.fromkeys(op.results))
             return
         self._arrays.update(zip(op.results, run_graph_op(op, known, self.weights), strict=True))
+
+    def _is_open(self, op: Operation) -> bool:
+        """A weight without a value, or an extent that another op's data decides."""
+        if isinstance(op, graph.WeightOp):
+            return op.ref.source.data not in self.weights
+        symbolic = any(isinstance(extent, Extent) for result in op.results for extent in shape_of(result))
+        return symbolic and "symbol" not in op.properties
 
     def scalar_like(self, name: str, value: float, like: SSAValue) -> SSAValue:
         """A constant number, kept as the weight `<node>.<name>`, repeated to the type of `like`."""
         type = tensor_type(like)
         scalar = self.weight(f"{self.node_name}.{name}", np.asarray(value, numpy_dtype(type)))
-        return self.emit(graph.BroadcastOp(scalar, dims=[], shape=type.get_shape()))
+        return self.emit(graph.BroadcastOp(scalar, dims=[], shape=shape_of(like)))
 
     # --- the end
 
@@ -173,4 +197,4 @@ def _operands_of(value: SSAValue) -> Sequence[SSAValue]:
 
 
 def _elements(value: SSAValue) -> int:
-    return prod(shape_of(value))
+    return prod(int(extent) for extent in shape_of(value))

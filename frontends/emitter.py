@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain, count
 
 from xdsl.dialects.builtin import TensorType
 from xdsl.ir import Attribute, Block, Operation, OpResult, SSAValue
 
 from stepwell.dialects import graph
+from stepwell.dialects.graph import extents
+from stepwell.dialects.graph.extents import Extent, Shape
 from stepwell.passes import location_of
 from stepwell.runtime.errors import ModelError
 from stepwell.ssa_names import ssa_hint
@@ -32,6 +35,8 @@ class Emitter:
     def __init__(self, block: Block) -> None:
         self.block = block
         self.node_name = ""
+        self._symbols: set[str] = set()
+        self._decided: dict[tuple[Hashable, ...], str] = {}
 
     @contextmanager
     def into(self, block: Block) -> Iterator[None]:
@@ -54,6 +59,17 @@ class Emitter:
         op.verify()
         self.block.add_op(op)
         return op.results
+
+    def symbol(self, *decided: Hashable) -> str:
+        """A name for an extent that the node's data decides: the node's, numbered where it is taken; the same one for the same values that it is `decided` by."""
+        if decided in self._decided:
+            return self._decided[decided]
+        numbered = (f"{self.node_name}.{number}" for number in count(1))
+        name = next(found for found in chain([self.node_name], numbered) if found not in self._symbols)
+        self._symbols.add(name)
+        if decided:
+            self._decided[decided] = name
+        return name
 
     # --- small ops
 
@@ -115,6 +131,14 @@ class Emitter:
         first, second = self.broadcast_all([a, b])
         return self.emit(graph.BinaryOp(first, second, kind=kind))
 
+    def joined(self, values: Sequence[SSAValue], dim: int) -> SSAValue:
+        """Values one behind the other along a dim; those of counted extent pack without gaps."""
+        if len(values) == 1:
+            return values[0]
+        extents = [shape_of(value)[dim] for value in values]
+        packed = any(isinstance(extent, Extent) for extent in extents)
+        return self.emit(graph.ConcatOp(values, dim=dim, symbol=self.symbol(*extents) if packed else None))
+
     def number(self, value: float, like: SSAValue) -> SSAValue:
         """A constant number with the element type and the shape of `like`."""
         scalar = self.emit(graph.ConstantOp(value, self.element(like)))
@@ -149,9 +173,9 @@ def tensor_type(value: SSAValue) -> TensorType[Attribute]:
     return value.type
 
 
-def shape_of(value: SSAValue) -> tuple[int, ...]:
-    """The extents of a value that an importer made."""
-    return tensor_type(value).get_shape()
+def shape_of(value: SSAValue) -> Shape:
+    """The extents of a value that an importer made, an `Extent` where data decides one."""
+    return extents.shape_of(tensor_type(value))
 
 
 def set_name_hint(value: SSAValue, name: str) -> None:

@@ -13,7 +13,6 @@ from stepwell.dialects import graph
 from stepwell.dialects.numpy_types import Array
 from stepwell.frontends.builder import GraphBuilder
 from stepwell.frontends.emitter import Unsupported, shape_of
-from stepwell.frontends.tensorflow.convert_movement import joined
 from stepwell.frontends.tensorflow.convert_window import pads_of, window_of
 from stepwell.frontends.tensorflow.node import Node, Values, extents_of, needs
 
@@ -44,7 +43,7 @@ def hsv_to_rgb(build: GraphBuilder, node: Node, inputs: Values) -> list[SSAValue
         clamped = build.binary("min", build.binary("max", ramp, zero), one)
         mixed = build.binary("add", build.binary("sub", one, s), build.binary("mul", s, clamped))
         colours.append(build.binary("mul", mixed, v))
-    return [joined(build, colours, len(shape_of(h)) - 1)]
+    return [build.joined(colours, len(shape_of(h)) - 1)]
 
 
 def rgb_to_hsv(build: GraphBuilder, node: Node, inputs: Values) -> list[SSAValue]:
@@ -63,7 +62,7 @@ def rgb_to_hsv(build: GraphBuilder, node: Node, inputs: Values) -> list[SSAValue
     h = _select(build, r, "eq", v, hues[0], _select(build, g, "eq", v, hues[1], hues[2]))
     h = _select(build, span, "gt", zero, h, zero)
     h = _select(build, h, "lt", zero, build.binary("add", h, one), h)
-    return [joined(build, [h, s, v], len(shape_of(v)) - 1)]
+    return [build.joined([h, s, v], len(shape_of(v)) - 1)]
 
 
 def patches(build: GraphBuilder, node: Node, inputs: Values) -> list[SSAValue]:
@@ -85,7 +84,7 @@ def patches(build: GraphBuilder, node: Node, inputs: Values) -> list[SSAValue]:
         build.emit(graph.SliceOp(x, begins=[0, i * rates[0], j * rates[1], 0], extents=[n, *counts, c], strides=[1, *strides, 1]))
         for i, j in product(range(kernel[0]), range(kernel[1]))
     ]  # fmt: skip
-    return [joined(build, taps, 3)]
+    return [build.joined(taps, 3)]
 
 
 def resize_area(build: GraphBuilder, node: Node, inputs: Values) -> list[SSAValue]:

@@ -7,9 +7,10 @@ from math import prod
 
 import numpy as np
 from xdsl.dialects.builtin import i32, i64
-from xdsl.ir import SSAValue
+from xdsl.ir import Attribute, SSAValue
 
 from stepwell.dialects import graph
+from stepwell.dialects.graph.extents import Extent
 from stepwell.dialects.numpy_types import numpy_dtype
 from stepwell.frontends.builder import GraphBuilder
 from stepwell.frontends.emitter import Unsupported, shape_of
@@ -27,14 +28,28 @@ def integer_result(build: GraphBuilder, node: Node, values: object, attribute: s
 
 
 def shape(build: GraphBuilder, node: Node, inputs: Values) -> list[SSAValue]:
-    """Shape and ShapeN: extents are known."""
-    return [integer_result(build, node, shape_of(value)) for value in inputs]
+    """Shape and ShapeN: a constant, or a vector with the extents that data decides."""
+    return [_extents(build, node, value) for value in inputs]
+
+
+def _extents(build: GraphBuilder, node: Node, value: SSAValue) -> SSAValue:
+    if not any(isinstance(extent, Extent) for extent in shape_of(value)):
+        return integer_result(build, node, shape_of(value))
+    element = node.element("out_type") if node.has("out_type") else i32
+    rows = [extent_of(build, value, dim, element) for dim in range(len(shape_of(value)))]
+    return build.joined([build.reshape(row, [1]) for row in rows], 0)
+
+
+def extent_of(build: GraphBuilder, value: SSAValue, dim: int, element: Attribute) -> SSAValue:
+    """An extent as a scalar."""
+    return build.cast(build.emit(graph.ExtentOp(value, dim=dim)), element)
 
 
 def size(build: GraphBuilder, node: Node, inputs: Values) -> list[SSAValue]:
     """Size: the number of elements."""
     needs(inputs, 1)
-    return [integer_result(build, node, prod(shape_of(inputs[0])))]
+    extents = _extents(build, node, inputs[0])
+    return [build.emit(graph.ReduceOp(extents, kind="product", dims=[0]))]
 
 
 def rank(build: GraphBuilder, node: Node, inputs: Values) -> list[SSAValue]:
@@ -79,11 +94,6 @@ def transpose(build: GraphBuilder, node: Node, inputs: Values) -> list[SSAValue]
     return [build.transpose(inputs[0], [dim_of(d, len(order)) for d in order])]
 
 
-def joined(build: GraphBuilder, values: Values, dim: int) -> SSAValue:
-    """Values one after the other along a dim."""
-    return values[0] if len(values) == 1 else build.emit(graph.ConcatOp(values, dim=dim))
-
-
 def pack(build: GraphBuilder, node: Node, inputs: Values) -> list[SSAValue]:
     """Pack: values side by side along a new dim."""
     if not inputs:
@@ -91,12 +101,12 @@ def pack(build: GraphBuilder, node: Node, inputs: Values) -> list[SSAValue]:
     before = shape_of(inputs[0])
     at = dim_of(node.integer("axis", 0), len(before) + 1)
     rows = [build.reshape(value, [*shape_of(value)[:at], 1, *shape_of(value)[at:]]) for value in inputs]
-    return [joined(build, rows, at)]
+    return [build.joined(rows, at)]
 
 
 def parallel_concat(build: GraphBuilder, node: Node, inputs: Values) -> list[SSAValue]:
     """ParallelConcat: along the first dim."""
-    return [joined(build, inputs, 0)]
+    return [build.joined(inputs, 0)]
 
 
 def unpack(build: GraphBuilder, node: Node, inputs: Values) -> list[SSAValue]:
@@ -115,7 +125,7 @@ def concat(build: GraphBuilder, node: Node, inputs: Values) -> list[SSAValue]:
     values, axis = (inputs[1:], inputs[0]) if node.op == "Concat" else (inputs[:-1], inputs[-1])
     if not values:
         raise Unsupported("it has no input")
-    return [joined(build, values, dim_of(build.integers(axis, "the axis")[0], len(shape_of(values[0]))))]
+    return [build.joined(values, dim_of(build.integers(axis, "the axis")[0], len(shape_of(values[0]))))]
 
 
 def split(build: GraphBuilder, node: Node, inputs: Values) -> list[SSAValue]:
@@ -215,7 +225,7 @@ def mirror_pad(build: GraphBuilder, node: Node, inputs: Values) -> list[SSAValue
             raise Unsupported(f"paddings {low} and {high} of dim {dim} are more than {extent - skip}")
         left = build.emit(graph.ReverseOp(build.cut(x, dim, skip, skip + low), dims=[dim]))
         right = build.emit(graph.ReverseOp(build.cut(x, dim, extent - skip - high, extent - skip), dims=[dim]))
-        x = joined(build, [left, x, right], dim)
+        x = build.joined([left, x, right], dim)
     return [x]
 
 
@@ -235,7 +245,7 @@ def roll(build: GraphBuilder, node: Node, inputs: Values) -> list[SSAValue]:
         extent = shape_of(x)[dim]
         at = extent - by % extent if extent else 0
         if at != extent:
-            x = joined(build, [build.cut(x, dim, at, extent), build.cut(x, dim, 0, at)], dim)
+            x = build.joined([build.cut(x, dim, at, extent), build.cut(x, dim, 0, at)], dim)
     return [x]
 
 

@@ -9,7 +9,6 @@ from xdsl.ir import SSAValue
 from stepwell.dialects import graph
 from stepwell.frontends.builder import GraphBuilder
 from stepwell.frontends.emitter import Unsupported, shape_of
-from stepwell.frontends.tensorflow.convert_movement import joined
 from stepwell.frontends.tensorflow.node import Node, Values, needs
 
 MOST_STEPS = 1024
@@ -49,7 +48,7 @@ class _Cell:
 
 def _affine(build: GraphBuilder, parts: Values, w: SSAValue, b: SSAValue) -> SSAValue:
     """The parts side by side, times w, plus b."""
-    product = build.emit(graph.MatmulOp(joined(build, parts, 1), w))
+    product = build.emit(graph.MatmulOp(build.joined(parts, 1), w))
     return build.binary("add", product, b)
 
 
@@ -87,7 +86,7 @@ def lstm(build: GraphBuilder, node: Node, inputs: Values) -> list[SSAValue]:
     zero = build.zeros(c, shape_of(c))
     rows += [[zero] * 7] * (steps - len(rows))
     return [
-        joined(build, [build.reshape(v, [1, *shape_of(v)]) for v in column], 0) for column in zip(*rows, strict=True)
+        build.joined([build.reshape(v, [1, *shape_of(v)]) for v in column], 0) for column in zip(*rows, strict=True)
     ]
 
 

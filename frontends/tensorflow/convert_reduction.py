@@ -95,7 +95,7 @@ def top_k(build: GraphBuilder, node: Node, inputs: Values) -> list[SSAValue]:
     k = build.integers(inputs[1], "k")[0] if len(inputs) > 1 else node.integer("k")
     last = dim_of(-1, len(shape_of(inputs[0])))
     element = node.element("index_type") if node.has("index_type") else i32
-    in_order = node.flag("sorted", True)
+    in_order = node.flag("sorted", True) or k == 1
     if not in_order and k != shape_of(inputs[0])[last]:
         raise Unsupported("sorted is false, which leaves the order of the results open: set sorted to true")
     if not in_order:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stepwell.frontends.tensorflow import convert_block as block
+from stepwell.frontends.tensorflow import convert_counted as counted
 from stepwell.frontends.tensorflow import convert_elementwise as elementwise
 from stepwell.frontends.tensorflow import convert_image as image
 from stepwell.frontends.tensorflow import convert_movement as movement
@@ -43,6 +44,7 @@ _COMPARE = {
 _REDUCE = {"All": "and", "Any": "or", "Max": "max", "Min": "min", "Prod": "product", "Sum": "sum"}
 
 CONVERTERS: dict[str, Converter] = {
+    **counted.CONVERTERS,
     **dict.fromkeys(_SAME, elementwise.identity),
     **{op: elementwise.unary(kind) for op, kind in _UNARY.items()},
     **{op: elementwise.rounded(kind) for op, kind in _ROUNDED.items()},

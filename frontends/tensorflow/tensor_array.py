@@ -13,7 +13,6 @@ from stepwell.dialects import graph
 from stepwell.dialects.numpy_types import numpy_dtype
 from stepwell.frontends.builder import GraphBuilder
 from stepwell.frontends.emitter import Unsupported, shape_of
-from stepwell.frontends.tensorflow.convert_movement import joined
 from stepwell.frontends.tensorflow.node import Node
 
 LONGEST = 1 << 16
@@ -93,7 +92,7 @@ def gather(build: GraphBuilder, node: Node, items: Items) -> list[Item]:
     values = [_read(array, position) for position in positions]
     if not values:
         raise Unsupported("no element is gathered: the shape of one is not known")
-    return [joined(build, [build.reshape(value, [1, *shape_of(value)]) for value in values], 0)]
+    return [build.joined([build.reshape(value, [1, *shape_of(value)]) for value in values], 0)]
 
 
 def scatter(build: GraphBuilder, node: Node, items: Items) -> list[Item]:
@@ -114,7 +113,7 @@ def concat(build: GraphBuilder, node: Node, items: Items) -> list[Item]:
     if not values or min(len(shape_of(value)) for value in values) < 1:
         raise Unsupported("only elements with a first dim can be concatenated")
     lengths = np.array([shape_of(value)[0] for value in values], numpy_dtype(i64))
-    return [joined(build, values, 0), build.weight(f"{node.name}.lengths", lengths)]
+    return [build.joined(values, 0), build.weight(f"{node.name}.lengths", lengths)]
 
 
 def split(build: GraphBuilder, node: Node, items: Items) -> list[Item]:

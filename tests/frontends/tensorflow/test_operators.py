@@ -7,23 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.frontends.tensorflow.graph_defs import GraphDef
+from tests.frontends.tensorflow.graph_defs import GraphDef, run_operator
 
 import stepwell
 from stepwell.frontends.tensorflow import import_tensorflow
 
 RNG = np.random.default_rng(11)
-
-
-def _run(op: str, inputs: list[Any], *, output: int = 0, **attributes: Any) -> Any:
-    """The operator on one input of the network and constants."""
-    made = GraphDef()
-    made.placeholder("x", list(inputs[0].shape), inputs[0].dtype.name)
-    names = ["x", *(made.const(f"c{number}", value) for number, value in enumerate(inputs[1:]))]
-    made.node("y", op, *names, **attributes)
-    name = f"y:{output}" if output else "y"
-    module, weights = import_tensorflow(made.proto.SerializeToString(), outputs=[name])
-    return stepwell.interpret(module, {"x": inputs[0]}, weights=weights)[name]
 
 
 def _normal(*shape: int) -> Any:
@@ -58,7 +47,7 @@ def test_lstm_steps(peepholes: bool) -> None:
 
 def test_gru_cell() -> None:
     x, h, gates, candidate, b, d = _normal(2, 3), _normal(2, 4), _normal(7, 8), _normal(7, 4), _normal(8), _normal(4)
-    got = _run("GRUBlockCell", [x, h, gates, candidate, b, d], output=3)
+    got = run_operator("GRUBlockCell", [x, h, gates, candidate, b, d], output=3)
     r, u = np.split(_sigmoid(np.concatenate([x, h], 1) @ gates + b), 2, 1)
     new = np.tanh(np.concatenate([x, h * r], 1) @ candidate + d)
     assert np.allclose(got, (1 - u) * new + u * h, atol=1e-5)
@@ -68,16 +57,16 @@ def test_colours() -> None:
     colours = RNG.random((4, 5, 3)).astype(np.float32)
     colours[0, 0], colours[0, 1], colours[0, 2] = 0, 0.5, [1, 0, 0]
     hsv = [[colorsys.rgb_to_hsv(*map(float, pixel)) for pixel in row] for row in colours]
-    assert np.allclose(_run("RGBToHSV", [colours]), hsv, atol=1e-5)
+    assert np.allclose(run_operator("RGBToHSV", [colours]), hsv, atol=1e-5)
     rgb = [[colorsys.hsv_to_rgb(*map(float, pixel)) for pixel in row] for row in colours]
-    assert np.allclose(_run("HSVToRGB", [colours]), rgb, atol=1e-5)
+    assert np.allclose(run_operator("HSVToRGB", [colours]), rgb, atol=1e-5)
 
 
 def test_areas_and_patches() -> None:
     image = _normal(2, 4, 6, 3)
     wanted = image.reshape(2, 2, 2, 3, 2, 3).mean((2, 4))
-    assert np.allclose(_run("ResizeArea", [image, np.array([2, 3], np.int32)]), wanted, atol=1e-6)
-    got = _run(
+    assert np.allclose(run_operator("ResizeArea", [image, np.array([2, 3], np.int32)]), wanted, atol=1e-6)
+    got = run_operator(
         "ExtractImagePatches", [image], ksizes=[1, 2, 3, 1], strides=[1, 2, 1, 1], rates=[1, 1, 1, 1], padding="VALID"
     )
     assert got.shape == (2, 2, 4, 18)
@@ -89,7 +78,7 @@ def test_areas_and_patches() -> None:
 def test_fake_quantisation(low: float, high: float, narrow: bool) -> None:
     """Each value is the nearest multiple of the step inside the nudged range, which holds 0."""
     x = np.linspace(-8, 8, 99, dtype=np.float32)
-    got = _run("FakeQuantWithMinMaxArgs", [x], min=low, max=high, num_bits=4, narrow_range=narrow)
+    got = run_operator("FakeQuantWithMinMaxArgs", [x], min=low, max=high, num_bits=4, narrow_range=narrow)
     step = (high - low) / (15 - narrow)
     whole = np.round(got / step)
     assert np.allclose(got, whole * step, atol=1e-5)
@@ -102,21 +91,21 @@ def test_fake_quantisation(low: float, high: float, narrow: bool) -> None:
 @pytest.mark.parametrize("axis", [0, 1, -1])
 def test_gathers(axis: int) -> None:
     x, picked = _normal(3, 4, 5), np.array([[2, 0], [1, 1]], np.int32)
-    got = _run("GatherV2", [x, picked, np.int32(axis)])
+    got = run_operator("GatherV2", [x, picked, np.int32(axis)])
     np.testing.assert_array_equal(got, np.take(x, picked, axis))
 
 
 def test_integers_that_round_down() -> None:
     x, y = np.array([7, -7, 7, -7], np.int32), np.array([2, 2, -2, -2], np.int32)
-    np.testing.assert_array_equal(_run("FloorDiv", [x, y]), x // y)
-    np.testing.assert_array_equal(_run("FloorMod", [x, y]), x % y)
-    np.testing.assert_array_equal(_run("TruncateMod", [x, y]), np.fmod(x, y))
+    np.testing.assert_array_equal(run_operator("FloorDiv", [x, y]), x // y)
+    np.testing.assert_array_equal(run_operator("FloorMod", [x, y]), x % y)
+    np.testing.assert_array_equal(run_operator("TruncateMod", [x, y]), np.fmod(x, y))
 
 
 def test_histograms() -> None:
     """Values outside of the range count at its ends."""
     x = _normal(40)
-    got = _run("HistogramFixedWidth", [x, np.array([-1, 1], np.float32), np.int32(5)])
+    got = run_operator("HistogramFixedWidth", [x, np.array([-1, 1], np.float32), np.int32(5)])
     np.testing.assert_array_equal(got, np.histogram(np.clip(x, -1, 1), 5, (-1, 1))[0])
 
 
@@ -127,5 +116,5 @@ def test_triangular_systems(lower: bool, adjoint: bool, size: int) -> None:
     """Batches; what stands in the other triangle does not count."""
     whole, right = _normal(2, size, size) + 3 * np.eye(size, dtype=np.float32), _normal(2, size, 3)
     used = np.tril(whole) if lower else np.triu(whole)
-    got = _run("MatrixTriangularSolve", [whole, right], lower=lower, adjoint=adjoint)
+    got = run_operator("MatrixTriangularSolve", [whole, right], lower=lower, adjoint=adjoint)
     assert np.allclose(got, np.linalg.solve(used.swapaxes(1, 2) if adjoint else used, right), atol=1e-4)
