@@ -150,6 +150,21 @@ def batch_reindex(build: CaffeBuilder, layer: Message, bottoms: Sequence[SSAValu
     return [build.emit(graph.GatherOp(x, indices, dims=[0]))]
 
 
+def filter(build: CaffeBuilder, layer: Message, bottoms: Sequence[SSAValue]) -> list[SSAValue]:
+    """Filter: of every bottom but the last the images for which the last, one number each, is not 0; all tops have one counted extent."""
+    if len(bottoms) < 2 or len(layer.top) != len(bottoms) - 1:
+        raise Unsupported(
+            f"it has {len(bottoms)} bottoms and {len(layer.top)} tops: a selector stands behind the bottoms"
+        )
+    *kept, selector = bottoms
+    if any(shape_of(x)[:1] != shape_of(selector)[:1] for x in kept) or prod(shape_of(selector)[1:]) != 1:
+        raise Unsupported(f"the selector has shape {list(shape_of(selector))}: one number for each image is needed")
+    numbers = build.reshape(selector, shape_of(selector)[:1])
+    mask = build.emit(graph.CompareOp(numbers, build.number(0, numbers), kind="ne"))
+    symbol = build.symbol("kept")
+    return [build.emit(graph.CompactOp(x, mask, dim=0, symbol=symbol)) for x in kept]
+
+
 def interp(build: CaffeBuilder, layer: Message, bottoms: Sequence[SSAValue]) -> list[SSAValue]:
     """Interp (DeepLab, PSPNet): linear interpolation with the corners aligned, to an extent that is given or follows from the factors."""
     x, parameters = bottoms[0], layer.interp_param

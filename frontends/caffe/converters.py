@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from stepwell.frontends.caffe import convert_activation as activation
 from stepwell.frontends.caffe import convert_detection as detection
+from stepwell.frontends.caffe import convert_detection_output as detection_output
 from stepwell.frontends.caffe import convert_movement as movement
 from stepwell.frontends.caffe import convert_product as product
+from stepwell.frontends.caffe import convert_proposal as proposal
 from stepwell.frontends.caffe import convert_recurrent as recurrent
 from stepwell.frontends.caffe import convert_window as window
 
@@ -24,11 +26,13 @@ CONVERTERS: dict[str, activation.Converter] = {
     "Crop": movement.crop,
     "Deconvolution": window.deconvolution,
     "DepthwiseConvolution": window.depthwise,
+    "DetectionOutput": detection_output.detection_output,
     "Dropout": activation.identity,
     "ELU": activation.elu,
     "Eltwise": product.eltwise,
     "Embed": product.embed,
     "Exp": activation.exp,
+    "Filter": movement.filter,
     "Flatten": movement.flatten,
     "Im2col": window.im2col,
     "InnerProduct": product.inner_product,
@@ -44,6 +48,8 @@ CONVERTERS: dict[str, activation.Converter] = {
     "Pooling": window.pooling,
     "Power": activation.power,
     "PriorBox": detection.prior_box,
+    "Proposal": proposal.proposal,
+    "Python": proposal.python,
     "RNN": recurrent.rnn,
     "ROIPooling": detection.roi_pooling,
     "ReLU": activation.relu,

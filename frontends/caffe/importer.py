@@ -12,10 +12,11 @@ from xdsl.utils.exceptions import VerifyException
 
 from stepwell.dialects.numpy_types import Array
 from stepwell.frontends.builder import module_of
+from stepwell.frontends.caffe.convert_proposal import foreign_code
 from stepwell.frontends.caffe.converters import CONVERTERS
 from stepwell.frontends.caffe.layer import CaffeBuilder
 from stepwell.frontends.caffe.prototxt import parse_prototxt
-from stepwell.frontends.caffe.prune import NetworkInput, Pruned, prune
+from stepwell.frontends.caffe.prune import NetworkInput, Pruned, needed_for, prune
 from stepwell.frontends.caffe.upgrade import upgraded_layers
 from stepwell.frontends.caffe.weights_file import read_caffemodel
 from stepwell.frontends.emitter import Unsupported, not_imported, set_name_hint
@@ -42,7 +43,8 @@ def import_caffe(
     """The graph-level module of a prototxt, and its weights.
 
     `source`: a path, or the text's bytes; `caffemodel`: the trained weights, matched by layer name (`blobs` gives them as arrays); without them the module refers to weights
-    by name and type. `shapes`: of inputs, where the file does not say them or another is wanted; `outputs`: tops, without them all that no layer reads. Raises ModelError with
+    by name and type. `shapes`: of inputs, where the file does not say them or another is wanted; `outputs`: tops, and only the layers that they hang
+    on are converted; without them all that no layer reads. Raises ModelError with
     every reason at once, UsageError for a name that is no input or top."""
     where = name or (str(source) if not isinstance(source, bytes) else "the network")
     network, unknown = parse_prototxt(source if isinstance(source, bytes) else _read(Path(source)), where)
@@ -51,7 +53,11 @@ def import_caffe(
     ]
     layers = upgraded_layers(network, where)
     held = read_caffemodel(caffemodel) if caffemodel is not None else blobs
-    importer = _Importer(network, prune(network, layers), held, shapes or {}, events or ImportEvents("Caffe"))
+    pruned = prune(network, layers)
+    if outputs is not None:
+        _check_outputs(outputs, pruned)
+        pruned = needed_for(outputs, pruned)
+    importer = _Importer(network, pruned, held, shapes or {}, events or ImportEvents("Caffe"))
     importer.run(outputs)
     reasons += importer.reasons
     if reasons:
@@ -64,6 +70,16 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise ModelError(f"cannot read the network: {error.strerror or error}", where=str(path)) from None
+
+
+def _check_outputs(outputs: Sequence[str], pruned: Pruned) -> None:
+    tops = list(dict.fromkeys(top for layer in pruned.layers for top in layer.top))
+    known = {*tops, *(entry.name for entry in pruned.inputs)}
+    for name in outputs:
+        if name not in known:
+            raise UsageError(
+                f"{name!r} is no top of the network", where="outputs", hint=f"tops: {', '.join(tops[-12:])}"
+            )
 
 
 class _Importer:
@@ -79,13 +95,13 @@ class _Importer:
     ) -> None:
         self.network, self.pruned, self.events = network, pruned, events
         self.reasons: list[str] = []
+        self.failed: set[str] = set()
         self.weights = WeightStore(origin=network.name or "the network")
         self._check_shapes(shapes)
         types = [self._input_type(entry, shapes) for entry in pruned.inputs]
         self.block = Block(arg_types=types)
         self.build = CaffeBuilder(self.block, self.weights, blobs)
         self.values: dict[str, SSAValue] = {}
-        self.failed: set[str] = set()
         self.module = ModuleOp([])
         for entry, argument in zip(pruned.inputs, self.block.args, strict=True):
             set_name_hint(argument, entry.name)
@@ -98,7 +114,9 @@ class _Importer:
         unknown = [name for name in shapes if name not in names]
         if unknown:
             raise UsageError(f"{unknown[0]!r} is no input of the network", where="shapes", hint=f"inputs: {names}")
-        self.reasons += [f"two inputs are called {name!r}" for name in sorted({n for n in names if names.count(n) > 1})]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        self.reasons += [f"two inputs are called {name!r}" for name in twice]
+        self.failed.update(twice)
 
     def _input_type(self, entry: NetworkInput, shapes: Shapes) -> TensorType[Attribute]:
         shape = parse_shape(entry.name, shapes[entry.name]) if entry.name in shapes else entry.shape
@@ -110,14 +128,14 @@ class _Importer:
             self.reasons.append(f"input {entry.name!r} has shape {list(shape)}: extents are 0 to {LARGEST}")
         else:
             return TensorType(f32, list(shape))
+        self.failed.add(entry.name)
         return TensorType(f32, [])
 
     def run(self, outputs: Sequence[str] | None) -> None:
         """Convert all layers; those that hang on a failed one are only checked for their type."""
-        broken = bool(self.reasons)
         for layer in self.pruned.layers:
             reason = self._defects(layer)
-            blocked = broken or any(name in self.failed for name in layer.bottom)
+            blocked = any(name in self.failed for name in layer.bottom)
             if not reason and not blocked:
                 reason = self._convert(layer)
             if reason:
@@ -130,6 +148,8 @@ class _Importer:
     def _defects(self, layer: Message) -> str:
         if layer.type not in CONVERTERS:
             return "this layer is not supported" if layer.type else "the layer has no type"
+        if layer.type == "Python" and (reason := foreign_code(layer)):
+            return reason
         missing = [name for name in layer.bottom if name not in self.values and name not in self.failed]
         return f"bottom {missing[0]!r} is made by no earlier layer" if missing else ""
 
@@ -154,12 +174,6 @@ class _Importer:
 
     def _finish(self, outputs: Sequence[str] | None) -> None:
         names = list(outputs) if outputs is not None else self._unread_tops()
-        unknown = [name for name in names if name not in self.values]
-        if unknown:
-            tops = list(dict.fromkeys(top for layer in self.pruned.layers for top in layer.top))
-            raise UsageError(
-                f"{unknown[0]!r} is no top of the network", where="outputs", hint=f"tops: {', '.join(tops[-12:])}"
-            )
         if not names:
             self.reasons.append("the network has no output")
             return

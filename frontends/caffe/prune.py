@@ -67,7 +67,7 @@ def prune(network: Message, layers: Sequence[Message]) -> Pruned:
             pruned.inputs += _inputs_of(layer)
         elif layer.type in LOSSES:
             pruned.layers.append(_last_layer(layer))
-        elif layer.type in DROPPED:
+        elif layer.type in DROPPED or (layer.type == "Python" and any(layer.loss_weight)):
             pruned.dropped.append(layer.name)
         else:
             pruned.layers.append(layer)
@@ -78,6 +78,18 @@ def prune(network: Message, layers: Sequence[Message]) -> Pruned:
     first = pruned.inputs[:1]
     pruned.inputs = [entry for entry in pruned.inputs if entry.name in read or entry.name in named or entry in first]
     return pruned
+
+
+def needed_for(outputs: Sequence[str], pruned: Pruned) -> Pruned:
+    """What these tensors hang on: the last layer that makes each, and so on up. Inputs that have a shape stay in any case."""
+    needed, layers = set(outputs), list[Message]()
+    for layer in reversed(pruned.layers):
+        if needed.isdisjoint(layer.top):
+            continue
+        layers.append(layer)
+        needed = (needed - set(layer.top)) | set(layer.bottom)
+    inputs = [entry for entry in pruned.inputs if entry.name in needed or entry.shape]
+    return Pruned(inputs, layers[::-1], pruned.dropped)
 
 
 def _declared_inputs(network: Message) -> list[NetworkInput]:

@@ -105,7 +105,8 @@ message DetectionOutputParameter {
   optional uint32 num_classes = 1; optional bool share_location = 2 [default = true]; optional int32 background_label_id = 3;
   optional NonMaximumSuppressionParameter nms_param = 4; optional PriorBoxParameter.CodeType code_type = 6 [default = CORNER];
   optional bool variance_encoded_in_target = 8; optional int32 keep_top_k = 7 [default = -1]; optional float confidence_threshold = 9;
-  optional SaveOutputParameter save_output_param = 5;
+  optional SaveOutputParameter save_output_param = 5; optional bool visualize = 10; optional float visualize_threshold = 11;
+  optional string save_file = 12;
 }
 message SaveOutputParameter {
   optional string output_directory = 1; optional string output_name_prefix = 2; optional string output_format = 3;

@@ -150,6 +150,30 @@ def test_outputs_by_name() -> None:
         import_caffe(V2.encode(), outputs=["prob"])
 
 
+def test_only_what_the_outputs_hang_on_is_converted() -> None:
+    """Layers behind them may be unknown, inputs of those without a shape; a top that is overwritten in place has its last value."""
+    text = (
+        V2
+        + """
+    input: "info"
+    layer { name: "cluster" type: "Python" bottom: "fc" bottom: "info" top: "boxes" python_param { module: "m" layer: "L" } }
+    """
+    )
+    with pytest.raises(ModelError, match="2 reasons"):
+        import_caffe(text.encode())
+    module, weights = import_caffe(text.encode(), outputs=["conv"], blobs=BLOBS)
+    assert argument_names(main_function(module)) == ["data"]
+    assert interpret(module, {"data": X}, weights)["conv"].min() == 0
+    with pytest.raises(ModelError, match=r"Python code, m.L, which the file does not hold: .* --outputs fc,info"):
+        import_caffe(text.encode(), shapes={"info": "1x3"})
+
+
+def test_a_loss_in_python_is_left_out() -> None:
+    loss = 'layer { name: "loss" type: "Python" bottom: "fc" bottom: "data" top: "loss" loss_weight: 1 python_param { module: "m" layer: "L" } }'
+    module, _ = import_caffe((V2 + loss).encode())
+    assert result_names(main_function(module)) == ["fc"]
+
+
 def test_stages_and_levels() -> None:
     text = (
         INPUT
