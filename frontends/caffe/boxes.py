@@ -25,7 +25,7 @@ def kept_boxes(
         most=count if most is None else most,
         iou=iou,
         score=least,
-        symbol=build.symbol("suppressed"),
+        symbol=build.symbol(),
     )
     rows = build.emit(op)
     places = build.emit(graph.FillTailOp(rows, build.emit(graph.ConstantOp(-1, i64)), dim=0))

@@ -155,5 +155,5 @@ def _detections(build: CaffeBuilder, table: SSAValue, kept: SSAValue) -> SSAValu
     index = build.emit(graph.IotaOp(i64, (rows,), dim=0))
     first = build.emit(graph.CompareOp(index, build.number(images, index), kind="lt"))
     shown = build.emit(graph.SelectOp(build.broadcast(found, [rows]), kept, first))
-    counted = compacted(build, table, shown, build.symbol("detections"))
+    counted = compacted(build, table, shown, build.symbol())
     return build.reshape(counted, [1, 1, *shape_of(counted)])

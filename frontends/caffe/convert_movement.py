@@ -26,7 +26,7 @@ def concat(build: CaffeBuilder, layer: Message, bottoms: Sequence[SSAValue]) -> 
     if not bottoms:
         raise Unsupported("it has no bottom")
     dim = _axis(layer.concat_param, "concat_dim", len(shape_of(bottoms[0])))
-    return [bottoms[0] if len(bottoms) == 1 else build.emit(graph.ConcatOp(list(bottoms), dim=dim))]
+    return [build.joined(bottoms, dim)]
 
 
 def slice(build: CaffeBuilder, layer: Message, bottoms: Sequence[SSAValue]) -> list[SSAValue]:
@@ -161,7 +161,7 @@ def filter(build: CaffeBuilder, layer: Message, bottoms: Sequence[SSAValue]) -> 
         raise Unsupported(f"the selector has shape {list(shape_of(selector))}: one number for each image is needed")
     numbers = build.reshape(selector, shape_of(selector)[:1])
     mask = build.emit(graph.CompareOp(numbers, build.number(0, numbers), kind="ne"))
-    symbol = build.symbol("kept")
+    symbol = build.symbol("Filter", selector)
     return [build.emit(graph.CompactOp(x, mask, dim=0, symbol=symbol)) for x in kept]
 
 

@@ -122,7 +122,7 @@ def _proposed(build: CaffeBuilder, layer: Message, bottoms: Sequence[SSAValue], 
     kept = kept_boxes(
         build, build.reshape(wide, [1, most, 4]), values, settings.nms_thresh, lowest, min(settings.post_nms_topn, most)
     )
-    kept, symbol = build.reshape(kept, [most]), build.symbol("proposals")
+    kept, symbol = build.reshape(kept, [most]), build.symbol()
     column = build.reshape(values, [most, 1])
     table = build.emit(graph.ConcatOp([build.zeros(column, [most, 1]), rows], dim=1))
     tops = [table, column][: max(1, len(layer.top))]

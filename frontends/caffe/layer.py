@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import chain, count
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,6 @@ from stepwell.dialects.numpy_types import Array
 from stepwell.frontends.builder import GraphBuilder
 from stepwell.frontends.emitter import Unsupported, set_name_hint
 from stepwell.frontends.weights import WeightStore
-from stepwell.ssa_names import ssa_hint
 
 Shape = Sequence[int]
 Owner = tuple[str, int]
@@ -32,7 +30,6 @@ class CaffeBuilder(GraphBuilder):
         self.blobs = blobs
         self.owners: dict[str, Owner] = {}
         self._made: dict[tuple[Owner, tuple[int, ...]], SSAValue] = {}
-        self._symbols: set[str] = set()
 
     def blob(self, layer: Message, index: int, shape: Shape) -> SSAValue:
         """Blob `index` of a layer as a weight `<layer>.<index>` of this shape. Caffe's old files keep matrices and vectors with four extents: the
@@ -66,13 +63,6 @@ class CaffeBuilder(GraphBuilder):
         value = self.emit(op)
         set_name_hint(value, name)
         return value
-
-    def symbol(self, what: str) -> str:
-        """The name of a counted extent: the layer's and what is counted, no two alike."""
-        name = f"{ssa_hint(self.node_name) or 'layer'}.{what}"
-        found = next(n for n in chain([name], (f"{name}.{i}" for i in count(1))) if n not in self._symbols)
-        self._symbols.add(found)
-        return found
 
     def truth(self, value: bool, shape: Shape) -> SSAValue:
         """i1 of one value."""
