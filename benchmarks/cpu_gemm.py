@@ -21,10 +21,10 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 
 import numpy as np
 
-from stepwell.codegen.targets import CPU_LEVELS, host_cpu
 from stepwell.dialects.tile.refs import Window
 from stepwell.testing.cpu_kernels import product_text
 from stepwell.testing.native import compiled, panels
+from stepwell.types.targets import CPU_LEVELS, host_cpu
 
 GEMMS = [(3136, 64, 256), (784, 512, 128), (196, 1024, 256), (49, 2048, 512), (128, 768, 768), (128, 768, 3072),
          (128, 3072, 768), (1024, 1024, 1024), (512, 512, 64), (100, 300, 500)]  # fmt: skip

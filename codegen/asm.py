@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from stepwell.codegen.layouts import Fragment
+from stepwell.types.layouts import Fragment
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,9 @@ from xdsl.ir import Attribute, Block, Operation, SSAValue
 
 from stepwell.codegen.intrinsics import INTRINSICS, Intrinsic
 from stepwell.codegen.llvm_text_types import text_constant, text_type
-from stepwell.codegen.targets import Target
-from stepwell.passes import names_of
+from stepwell.ir.locations import names_of
 from stepwell.runtime.errors import InternalError
+from stepwell.types.targets import Target
 
 Emitter = Callable[["FunctionText", Operation], None]
 

@@ -15,8 +15,8 @@ from xdsl.dialects.builtin import ModuleOp, StringAttr
 from stepwell.codegen.cpu_runtime import EXPORTS, runtime_text
 from stepwell.codegen.llvm_memory import check_llvm_memory
 from stepwell.codegen.llvm_text import translate
-from stepwell.codegen.targets import CPU_LEVELS, Target
 from stepwell.runtime.errors import InternalError, UsageError
+from stepwell.types.targets import CPU_LEVELS, Target
 
 LIBRARY_SYMBOLS = ("memcpy", "memset", "memmove")
 """What the loader provides."""

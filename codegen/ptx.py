@@ -18,8 +18,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from stepwell.codegen.llvm_memory import check_llvm_memory
-from stepwell.codegen.targets import SM_90A, Target
 from stepwell.runtime.errors import InternalError, StepwellError
+from stepwell.types.targets import SM_90A, Target
 
 
 class PtxError(StepwellError):

@@ -27,7 +27,7 @@ from stepwell.dialects.numpy_types import Array, numpy_dtype
 from stepwell.runtime.errors import UsageError
 
 if TYPE_CHECKING:
-    from stepwell.frontends.weights import WeightStore
+    from stepwell.dialects.weights import WeightStore
 
 
 def linear_coefficients(expr: AffineExpr, loops: int) -> tuple[list[int], int]:

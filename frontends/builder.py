@@ -22,9 +22,9 @@ from stepwell.dialects.graph.extents import Extent
 from stepwell.dialects.graph.interpreter import run_graph_op
 from stepwell.dialects.graph.values import MOST as CONSTANT_LIMIT
 from stepwell.dialects.numpy_types import Array, element_type_of, numpy_dtype
+from stepwell.dialects.weights import WeightStore
 from stepwell.frontends.emitter import Emitter, Unsupported, set_name_hint, shape_of, tensor_type
-from stepwell.frontends.weights import WeightStore
-from stepwell.passes import location_of, names_of
+from stepwell.ir.locations import location_of, names_of
 
 EVALUATED_LIMIT = 1 << 24
 """Most elements of a value that is evaluated while importing; a longer chain of large constants stays in the module as ops."""

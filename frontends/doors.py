@@ -11,9 +11,9 @@ from xdsl.ir import Operation
 
 from stepwell.dialects import graph
 from stepwell.dialects.graph.attributes import NO_HASH, WeightAttr
+from stepwell.dialects.weights import RandomWeightStore, WeightSource, WeightStore, open_weights
 from stepwell.frontends.events import ImportEvents
 from stepwell.frontends.shapes import Shapes
-from stepwell.frontends.weights import RandomWeightStore, WeightSource, WeightStore, open_weights
 from stepwell.runtime.errors import ModelError
 
 

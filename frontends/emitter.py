@@ -13,8 +13,9 @@ from stepwell.dialects import graph
 from stepwell.dialects.graph import extents
 from stepwell.dialects.graph.extents import Extent, Shape
 from stepwell.passes import location_of
+from stepwell.ir.locations import location_of
+from stepwell.ir.ssa_names import ssa_hint
 from stepwell.runtime.errors import ModelError
-from stepwell.ssa_names import ssa_hint
 
 
 class Unsupported(Exception):

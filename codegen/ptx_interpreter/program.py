@@ -1,7 +1,7 @@
 """Run all launches of a plan's section on the interpreter: what the CUDA runtime allocates and passes, from the same `program.json`.
 
 The program says where memory begins and not where it ends, so each launch comes with the extents of its arguments, which the module in the plan knows
-(`stepwell.testing.ptx.launches_of`): every access of a launch must lie in one of them.
+(`stepwell.driver.run_ptx.launches_of`): every access of a launch must lie in one of them.
 """
 
 from __future__ import annotations

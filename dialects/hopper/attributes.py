@@ -12,8 +12,8 @@ from xdsl.parser import AttrParser
 from xdsl.printer import Printer
 from xdsl.utils.exceptions import VerifyException
 
-from stepwell.codegen.layouts import Swizzle
 from stepwell.dialects.warp import element_bytes
+from stepwell.types.layouts import Swizzle
 
 MAX_BOX = 256
 """Largest extent of a TMA box (CUDA driver API, cuTensorMapEncodeTiled); im2col loads up to 1024 pixels."""
@@ -27,7 +27,7 @@ class TensorMapType(ParametrizedAttribute, TypeAttribute):
     `!hopper.tensor_map<tiled f16 [64, 1, 128] swizzle 128>`: a dense tensor of rank 3, innermost dimension first; one load
     brings a box of these extents, zeros outside the tensor. `!hopper.tensor_map<im2col f16 [64, 128] swizzle 128>`: an NHWC
     tensor; one load brings `box[1]` consecutive output pixels of `box[0]` channels. In shared memory the box lies densely, the
-    innermost extent as rows of `swizzle` bytes exchanged by `stepwell.codegen.layouts.Swizzle` (swizzle 0: not exchanged)."""
+    innermost extent as rows of `swizzle` bytes exchanged by `stepwell.types.layouts.Swizzle` (swizzle 0: not exchanged)."""
 
     name = "hopper.tensor_map"
     kind: StringAttr

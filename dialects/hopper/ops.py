@@ -21,10 +21,10 @@ from xdsl.irdl import (
 from xdsl.traits import HasAncestor, NoTerminator, Pure
 from xdsl.utils.exceptions import VerifyException
 
-from stepwell.codegen.layouts import Swizzle
 from stepwell.dialects.hopper.attributes import PendingType
 from stepwell.dialects.hopper.ops_memory import constant_value
 from stepwell.dialects.warp import REGISTER_FILE, KernelOp
+from stepwell.types.layouts import Swizzle
 
 WARPGROUP = 128
 """Threads that execute a wgmma together."""

@@ -16,7 +16,7 @@ from stepwell.dialects.plan.ops_memory import ConstantOp
 from stepwell.runtime.errors import UsageError
 
 if TYPE_CHECKING:
-    from stepwell.frontends.weights import WeightStore
+    from stepwell.dialects.weights import WeightStore
 
 
 def build_constants(program: ProgramOp, weights: WeightStore | None = None) -> bytearray:

@@ -27,7 +27,7 @@ from stepwell.dialects.tile.refs import Window
 from stepwell.runtime.errors import UsageError
 
 if TYPE_CHECKING:
-    from stepwell.frontends.weights import WeightStore
+    from stepwell.dialects.weights import WeightStore
 
 POISON = 0xFF
 KernelRunner = Callable[[Operation, Sequence[Array | Window], Sequence[Sequence[int]]], Sequence[Array]]

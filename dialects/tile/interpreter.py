@@ -31,7 +31,7 @@ from stepwell.dialects.tile.refs import Dense, Output, Panels, Readable, Window,
 from stepwell.runtime.errors import UsageError
 
 if TYPE_CHECKING:
-    from stepwell.frontends.weights import WeightStore
+    from stepwell.dialects.weights import WeightStore
 
 Env = dict[SSAValue, Any]
 

@@ -28,7 +28,7 @@ from xdsl.parser import AttrParser
 from xdsl.printer import Printer
 from xdsl.utils.exceptions import VerifyException
 
-from stepwell.codegen.layouts import Fragment, LayoutError, blocked_fragment, wgmma_fragment
+from stepwell.types.layouts import Fragment, LayoutError, blocked_fragment, wgmma_fragment
 
 
 def element_bytes(element: Attribute) -> int:
@@ -72,7 +72,7 @@ class FragmentAttr(ParametrizedAttribute):
         return FragmentAttr(StringAttr("blocked"), IntAttr(rows), IntAttr(cols), IntAttr(threads), IntAttr(width))
 
     def fragment(self) -> Fragment:
-        """The layout as a value (`stepwell.codegen.layouts`)."""
+        """The layout as a value (`stepwell.types.layouts`)."""
         if self.kind.data == "wgmma":
             return wgmma_fragment(self.cols.data)
         return blocked_fragment(self.rows.data, self.cols.data, self.threads.data, self.width.data)

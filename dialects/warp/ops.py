@@ -210,7 +210,7 @@ class LaunchDependentsOp(IRDLOperation):
 @irdl_op_definition
 class DivideOp(IRDLOperation):
     """Quotient by a number known to the host: `n / d == (n * mul) >> shift` in 64 bits, for 0 <= n < 2**31 and the pair
-    `stepwell.codegen.layouts.magic_number(d)`. `n` is an i32 or a vector of them; `mul` (as unsigned) and `shift` are i32."""
+    `stepwell.types.layouts.magic_number(d)`. `n` is an i32 or a vector of them; `mul` (as unsigned) and `shift` are i32."""
 
     name = "warp.divide"
     T: ClassVar = VarConstraint("T", AnyAttr())

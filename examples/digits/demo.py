@@ -23,8 +23,8 @@ from reference import load_heldout, load_weights
 from xdsl.dialects.builtin import ModuleOp
 
 import stepwell
-from stepwell.levels import LEVELS, dialect_counts
-from stepwell.printing import module_text
+from stepwell.ir.printing import module_text
+from stepwell.passes.levels import LEVELS, dialect_counts
 from stepwell.runtime.engine import Engine, load
 from stepwell.runtime.errors import PlanError, StepwellError
 from stepwell.runtime.plan_file import read_plan, write_plan

@@ -11,6 +11,7 @@ from xdsl.ir import Attribute, Block, SSAValue
 from xdsl.utils.exceptions import VerifyException
 
 from stepwell.dialects.numpy_types import Array
+from stepwell.dialects.weights import WeightStore
 from stepwell.frontends.builder import module_of
 from stepwell.frontends.caffe.convert_proposal import foreign_code
 from stepwell.frontends.caffe.converters import CONVERTERS
@@ -22,8 +23,7 @@ from stepwell.frontends.caffe.weights_file import read_caffemodel
 from stepwell.frontends.emitter import Unsupported, not_imported, set_name_hint
 from stepwell.frontends.events import ImportEvents
 from stepwell.frontends.shapes import Shapes, parse_shape
-from stepwell.frontends.weights import WeightStore
-from stepwell.passes import location_of
+from stepwell.ir.locations import location_of
 from stepwell.runtime.errors import ModelError, UsageError
 
 LARGEST = 2**31 - 1

@@ -13,9 +13,9 @@ from xdsl.ir import Block, SSAValue
 from stepwell.dialects import graph
 from stepwell.dialects.graph.attributes import NO_HASH, WeightAttr
 from stepwell.dialects.numpy_types import Array
+from stepwell.dialects.weights import WeightStore
 from stepwell.frontends.builder import GraphBuilder
 from stepwell.frontends.emitter import Unsupported, set_name_hint
-from stepwell.frontends.weights import WeightStore
 
 Shape = Sequence[int]
 Owner = tuple[str, int]

@@ -14,12 +14,12 @@ from xdsl.ir import Block, SSAValue
 from xdsl.utils.exceptions import VerifyException
 
 from stepwell.dialects import graph
+from stepwell.dialects.weights import WeightStore, keep_weights
 from stepwell.frontends.builder import GraphBuilder, module_of
 from stepwell.frontends.emitter import Unsupported, set_name_hint
 from stepwell.frontends.network.build import NetworkBuilder
 from stepwell.frontends.network.tensor import Tensor, element_named
-from stepwell.frontends.weights import WeightStore, keep_weights
-from stepwell.passes import location_of
+from stepwell.ir.locations import location_of
 from stepwell.runtime.errors import ModelError
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from xdsl.dialects.builtin import ModuleOp
 
+from stepwell.dialects.weights import WeightStore
 from stepwell.frontends.events import ImportEvents
 from stepwell.frontends.network.layers_elementwise import ElementwiseLayers
 from stepwell.frontends.network.layers_movement import MovementLayers
@@ -13,7 +14,6 @@ from stepwell.frontends.network.layers_plugin import PluginLayers
 from stepwell.frontends.network.layers_product import ProductLayers
 from stepwell.frontends.network.layers_recurrent import RecurrentLayers
 from stepwell.frontends.network.layers_window import WindowLayers
-from stepwell.frontends.weights import WeightStore
 
 
 class Network(WindowLayers, ElementwiseLayers, ProductLayers, MovementLayers, RecurrentLayers, PluginLayers):

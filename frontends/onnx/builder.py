@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from xdsl.ir import Attribute, Block, SSAValue
 
 from stepwell.dialects.numpy_types import Array
+from stepwell.dialects.weights import WeightStore
 from stepwell.frontends import builder
 from stepwell.frontends.emitter import Unsupported, set_name_hint, shape_of, tensor_type
 from stepwell.frontends.onnx.node import Node
-from stepwell.frontends.weights import WeightStore
 
 __all__ = ["GraphBuilder", "set_name_hint", "shape_of", "tensor_type"]
 

@@ -16,6 +16,7 @@ from xdsl.ir import Attribute, Block
 from xdsl.utils.exceptions import VerifyException
 
 from stepwell.dialects.numpy_types import Array, element_type_of
+from stepwell.dialects.weights import WeightStore
 from stepwell.frontends.builder import module_of
 from stepwell.frontends.emitter import Unsupported, not_imported
 from stepwell.frontends.events import ImportEvents
@@ -34,8 +35,7 @@ from stepwell.frontends.onnx.model_file import (
 )
 from stepwell.frontends.onnx.node import Node
 from stepwell.frontends.shapes import Shapes, parse_shape
-from stepwell.frontends.weights import WeightStore
-from stepwell.passes import location_of
+from stepwell.ir.locations import location_of
 from stepwell.runtime.errors import ModelError, UsageError
 
 UNKNOWN = "this operator is not supported"

@@ -12,6 +12,7 @@ from xdsl.ir import Attribute, Block, SSAValue
 from xdsl.utils.exceptions import VerifyException
 
 from stepwell.dialects.numpy_types import element_type_of
+from stepwell.dialects.weights import WeightStore
 from stepwell.frontends.builder import GraphBuilder, module_of
 from stepwell.frontends.emitter import Unsupported, not_imported, set_name_hint
 from stepwell.frontends.events import ImportEvents
@@ -25,8 +26,7 @@ from stepwell.frontends.tensorflow.saved_model import VARIABLES, read_saved_mode
 from stepwell.frontends.tensorflow.tensor import dtype_of, shape_of_proto
 from stepwell.frontends.tensorflow.tensor_array import OPERATORS as ARRAYS
 from stepwell.frontends.tensorflow.tensor_array import Item, tensor
-from stepwell.frontends.weights import WeightStore
-from stepwell.passes import location_of
+from stepwell.ir.locations import location_of
 from stepwell.runtime.errors import ModelError, UsageError
 
 LARGEST = 2**31 - 1

@@ -5,37 +5,38 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from stepwell.version import __version__
 
 if TYPE_CHECKING:
-    from stepwell.bench_report import bench
-    from stepwell.compare_report import compare
-    from stepwell.compiler import compile, compile_plan, import_model, interpret, lower
+    from stepwell.api.bench import bench
+    from stepwell.api.compare import compare
+    from stepwell.api.compile import compile, compile_plan, import_model, interpret, lower
+    from stepwell.driver.pipeline import Pipeline, pipeline
     from stepwell.frontends.network import Network
-    from stepwell.pipeline_value import Pipeline, pipeline
+    from stepwell.plugins.universe import UNIVERSE
     from stepwell.runtime.engine import Engine, load
-    from stepwell.universe import UNIVERSE
 
 _LAZY = {
-    "UNIVERSE": "stepwell.universe",
+    "UNIVERSE": "stepwell.plugins.universe",
     "Engine": "stepwell.runtime.engine",
     "Network": "stepwell.frontends.network",
-    "Pipeline": "stepwell.pipeline_value",
-    "bench": "stepwell.bench_report",
-    "compare": "stepwell.compare_report",
-    "compile": "stepwell.compiler",
-    "compile_plan": "stepwell.compiler",
-    "import_model": "stepwell.compiler",
-    "interpret": "stepwell.compiler",
+    "Pipeline": "stepwell.driver.pipeline",
+    "bench": "stepwell.api.bench",
+    "compare": "stepwell.api.compare",
+    "compile": "stepwell.api.compile",
+    "compile_plan": "stepwell.api.compile",
+    "import_model": "stepwell.api.compile",
+    "interpret": "stepwell.api.compile",
     "load": "stepwell.runtime.engine",
-    "lower": "stepwell.compiler",
-    "pipeline": "stepwell.pipeline_value",
+    "lower": "stepwell.api.compile",
+    "pipeline": "stepwell.driver.pipeline",
 }
 __all__ = [
     "UNIVERSE",
     "Engine",
     "Network",
     "Pipeline",
+    "__version__",
     "bench",
     "compare",
     "compile",

@@ -12,8 +12,8 @@ from xdsl.ir import Block, Operation, SSAValue
 
 import stepwell
 from stepwell.dialects import graph
-from stepwell.frontends.weights import WeightStore
-from stepwell.modules import keep_weights
+from stepwell.dialects.weights import WeightStore
+from stepwell.driver.modules import keep_weights
 from stepwell.passes import location_of
 from stepwell.testing.strategies import GeneratedGraph
 from stepwell.testing.strategies.network import close_network

@@ -13,21 +13,21 @@ from xdsl.parser import Parser
 from xdsl.rewriter import InsertPoint, Rewriter
 
 from stepwell.codegen.objects import compile_module
-from stepwell.codegen.targets import CPU_LEVELS, supports
 from stepwell.dialects import hopper, tile, warp
 from stepwell.dialects.hopper.simulator import Fault
 from stepwell.dialects.tile.interpreter import run_kernel
-from stepwell.execute import interpret
+from stepwell.driver.execute import interpret
+from stepwell.driver.meaning import assert_same_results
+from stepwell.plugins.universe import make_context
 from stepwell.runtime.elf import Image
 from stepwell.runtime.errors import ComparisonError
 from stepwell.testing.cpu_kernels import product_text
-from stepwell.testing.meaning import assert_same_results
 from stepwell.testing.native import Native, panels
 from stepwell.testing.strategies import GeneratedGraph
 from stepwell.transforms.lower.convert_kernel_to_llvm import ConvertKernelToLLVM
 from stepwell.transforms.lower.convert_scf_to_cf import ConvertScfToCf
 from stepwell.transforms.lower.convert_tile_to_cpu import ConvertTileToCPU
-from stepwell.universe import make_context
+from stepwell.types.targets import CPU_LEVELS, supports
 
 Lowered = Callable[[str, str], ModuleOp]
 Damage = Callable[[ModuleOp], None]

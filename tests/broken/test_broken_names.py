@@ -12,11 +12,11 @@ from xdsl.ir import Block, Operation, SSAValue
 from xdsl.rewriter import InsertPoint
 
 from stepwell.dialects import graph
-from stepwell.frontends.weights import WeightStore
+from stepwell.dialects.weights import WeightStore
 from stepwell.passes import Meaning, Rewriter, StepwellPass, location_of, names_of, rewrite
+from stepwell.plugins.universe import find_pass
 from stepwell.testing.check_pass import check_pass
 from stepwell.testing.strategies.network import close_network
-from stepwell.universe import find_pass
 
 
 def forked() -> ModuleOp:

@@ -13,12 +13,12 @@ from xdsl.dialects.builtin import ModuleOp, f16, f32
 from xdsl.passes import ModulePass
 
 from stepwell.dialects import graph
+from stepwell.driver.semantics import assert_same_meaning
 from stepwell.passes import Meaning, Rewriter, StepwellPass, rewrite
+from stepwell.plugins.universe import find_pass
 from stepwell.runtime.errors import ComparisonError
-from stepwell.semantics import assert_same_meaning
 from stepwell.testing.check_pass import check_pass
 from stepwell.testing.strategies import GeneratedGraph, graphs
-from stepwell.universe import find_pass
 
 Cases = SearchStrategy[GeneratedGraph]
 

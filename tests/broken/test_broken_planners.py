@@ -12,11 +12,11 @@ from xdsl.utils.exceptions import VerifyException
 
 from stepwell.dialects import plan
 from stepwell.dialects.plan.interpreter import run_program
-from stepwell.execute import interpret
+from stepwell.driver.execute import interpret
+from stepwell.plugins.universe import make_context
 from stepwell.runtime.errors import StepwellError
 from stepwell.testing.strategies import GeneratedGraph, MemoryProblem, assert_keeps_values, memory_problems
 from stepwell.transforms.plan import _offsets, assign_offsets
-from stepwell.universe import make_context
 
 Lowered = Callable[[str, str], ModuleOp]
 Assign = Callable[[Sequence[tuple[int, int]], Sequence[int], int], list[int]]

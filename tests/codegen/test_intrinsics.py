@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from stepwell.codegen.intrinsics import CPU, CUDA, INTRINSICS, Intrinsic, check_name
-from stepwell.codegen.targets import CPU_LEVELS, SM_90A, Target
 from stepwell.runtime.errors import UsageError
+from stepwell.types.targets import CPU_LEVELS, SM_90A, Target
 
 COMPILE = """
 import sys

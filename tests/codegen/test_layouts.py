@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepwell.codegen.layouts import (
+from stepwell.types.layouts import (
     Layout,
     LayoutError,
     Swizzle,

@@ -17,9 +17,9 @@ from xdsl.printer import Printer
 
 from stepwell.codegen.llvm_text import translate
 from stepwell.codegen.llvm_text_types import text_float
-from stepwell.codegen.targets import CPU_LEVELS, SM_90A, Target
+from stepwell.plugins.universe import make_context
 from stepwell.runtime.errors import InternalError, UsageError
-from stepwell.universe import make_context
+from stepwell.types.targets import CPU_LEVELS, SM_90A, Target
 
 CPU = CPU_LEVELS["x86-64-v4"]
 

@@ -21,12 +21,12 @@ from stepwell.codegen.objects import (
     relocation_kinds,
     undefined_symbols,
 )
-from stepwell.codegen.targets import CPU_LEVELS, supports
+from stepwell.plugins.universe import make_context
 from stepwell.runtime import cpu_pool
 from stepwell.runtime.cpu_pool import Pool
 from stepwell.runtime.elf import Image
 from stepwell.runtime.errors import InternalError, UsageError
-from stepwell.universe import make_context
+from stepwell.types.targets import CPU_LEVELS, supports
 
 LEVEL = CPU_LEVELS["x86-64-v3"]
 pytestmark = pytest.mark.skipif(not supports(LEVEL), reason="this CPU is below x86-64-v3")

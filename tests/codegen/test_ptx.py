@@ -16,11 +16,11 @@ from xdsl.parser import Parser
 
 from stepwell.codegen import ptx
 from stepwell.codegen.llvm_text import translate
-from stepwell.codegen.targets import SM_90A
-from stepwell.modules import make_context
+from stepwell.driver.modules import make_context
 from stepwell.passes import StepwellPass
 from stepwell.testing import gpu_kernels
 from stepwell.testing.gpu_contractions import Ending, Schedule, gemm
+from stepwell.types.targets import SM_90A
 
 LOWERING = (
     "lower.convert_tile_to_plan", "plan.assign_offsets", "lower.convert_tile_to_hopper", "lower.convert_tile_to_warp",

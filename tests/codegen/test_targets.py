@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from stepwell.codegen.targets import CPU_LEVELS, TARGETS, host_cpu, parse_target, supports
 from stepwell.runtime.errors import PlanError, UsageError
+from stepwell.types.targets import CPU_LEVELS, TARGETS, host_cpu, parse_target, supports
 
 V3 = "flags : fpu avx avx2 bmi1 bmi2 f16c fma movbe abm"
 

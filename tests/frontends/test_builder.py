@@ -9,9 +9,9 @@ from xdsl.ir import Block
 
 from stepwell.dialects.graph.interpreter import interpret
 from stepwell.dialects.numpy_types import Array
+from stepwell.dialects.weights import WeightStore
 from stepwell.frontends.builder import GraphBuilder, module_of
 from stepwell.frontends.emitter import Unsupported, broadcast_shape, shape_of
-from stepwell.frontends.weights import WeightStore
 from stepwell.passes import names_of
 
 

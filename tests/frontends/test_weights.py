@@ -17,7 +17,7 @@ from xdsl.dialects.builtin import TensorType, f32, i8
 
 from stepwell.dialects.graph import StepAttr, WeightAttr
 from stepwell.dialects.numpy_types import Array
-from stepwell.frontends.weights import RandomWeightStore, WeightStore, open_weights
+from stepwell.dialects.weights import RandomWeightStore, WeightStore, open_weights
 from stepwell.runtime import files
 from stepwell.runtime.errors import ModelError, UsageError
 

@@ -25,7 +25,7 @@ def build(case: Case) -> Any:
     from xdsl.parser import Parser
 
     import stepwell
-    from stepwell.modules import make_context
+    from stepwell.driver.modules import make_context
 
     module = Parser(make_context(case.weights), case.text).parse_module()
     return stepwell.compile(module, weights=case.weights, target="sm_90a")

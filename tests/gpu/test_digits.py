@@ -11,7 +11,7 @@ import pytest
 
 import stepwell
 from stepwell.dialects.hopper.simulator import simulate_program
-from stepwell.modules import weights_of
+from stepwell.driver.modules import weights_of
 from stepwell.runtime import PlanError
 from stepwell.runtime.cuda_driver import check_device
 

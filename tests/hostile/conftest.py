@@ -12,8 +12,8 @@ import pytest
 from onnx import helper, numpy_helper
 
 import stepwell
-from stepwell.levels import LEVELS
-from stepwell.printing import module_text
+from stepwell.ir.printing import module_text
+from stepwell.passes.levels import LEVELS
 from stepwell.testing.hostile.children import Children
 from stepwell.testing.run_line import call
 

@@ -10,7 +10,7 @@ import onnx
 import pytest
 from tests.hostile.conftest import Corpus
 
-from stepwell.levels import LEVELS
+from stepwell.passes.levels import LEVELS
 from stepwell.testing.hostile import containers, data, model, text
 from stepwell.testing.hostile.children import Children
 from stepwell.testing.hostile.judge import Tally

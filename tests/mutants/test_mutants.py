@@ -83,7 +83,7 @@ def test_a_fault_that_nobody_sees_survives_and_one_that_cannot_be_put_in_is_name
 def test_a_fault_of_the_source_is_put_into_a_copy(tmp_path: Path) -> None:
     copy = copy_of(ROOT, tmp_path)
     assert (copy / "src/stepwell/dialects").is_symlink()
-    mutant = SourceMutant("kit", "x", "src/stepwell/remarks.py", "def ", "def ", ("tests/none",))
+    mutant = SourceMutant("kit", "x", "src/stepwell/passes/remarks.py", "def ", "def ", ("tests/none",))
     with pytest.raises(ValueError, match="neither passed nor failed"):
         mutant.judge(copy)
 

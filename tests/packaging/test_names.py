@@ -6,9 +6,9 @@ import pytest
 from xdsl.passes import ModulePass
 from xdsl.universe import XDSL_UNIVERSE
 
-from stepwell.levels import LEVELS
 from stepwell.passes import StepwellPass
-from stepwell.universe import UNIVERSE, installed_universe, pass_modules
+from stepwell.passes.levels import LEVELS
+from stepwell.plugins.universe import UNIVERSE, installed_universe, pass_modules
 
 MLIR_PASS_STEMS = """
 affine-data-copy-generate affine-expand-index-ops affine-loop-fusion affine-loop-invariant-code-motion affine-loop-normalize

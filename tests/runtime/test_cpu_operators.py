@@ -15,7 +15,7 @@ from onnx.reference import ReferenceEvaluator
 from onnxruntime.capi import onnxruntime_pybind11_state as state
 
 import stepwell
-from stepwell.codegen.targets import CPU_LEVELS, supports
+from stepwell.types.targets import CPU_LEVELS, supports
 
 Array = np.ndarray[Any, Any]
 HERE = [name for name, target in CPU_LEVELS.items() if supports(target)]

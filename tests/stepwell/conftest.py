@@ -16,7 +16,7 @@ BATCH = 4
 @pytest.fixture(scope="session")
 def digits_plan(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A plan of the digits network with two sections, for batches of 4."""
-    from stepwell.compiler import compile_plan
+    from stepwell.api.compile import compile_plan
     from stepwell.runtime.plan_file import write_plan
 
     path = tmp_path_factory.mktemp("digits") / "digits.plan"

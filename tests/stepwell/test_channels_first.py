@@ -15,8 +15,8 @@ from onnx import TensorProto, helper, numpy_helper
 import stepwell
 from stepwell.codegen import ptx
 from stepwell.codegen.llvm_text import translate
-from stepwell.codegen.targets import CPU_LEVELS, SM_90A, supports
 from stepwell.dialects import tile
+from stepwell.types.targets import CPU_LEVELS, SM_90A, supports
 
 LEVELS = ("graph", "linalg", "tile", "plan")
 NATIVE = [

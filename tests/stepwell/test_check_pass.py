@@ -16,13 +16,13 @@ from xdsl.utils.exceptions import PassFailedException
 
 import stepwell
 from stepwell.dialects import graph
-from stepwell.modules import weights_of
+from stepwell.driver.meaning import assert_same_results, difference
+from stepwell.driver.modules import weights_of
+from stepwell.ir.source import SourceMap, parse_text
 from stepwell.passes import Meaning, PassFailure, StepwellPass, location_of
+from stepwell.plugins.universe import make_context
 from stepwell.runtime.errors import ComparisonError, InternalError, ModelError, UsageError
-from stepwell.source import SourceMap, parse_text
 from stepwell.testing.check_pass import check_pass
-from stepwell.testing.meaning import assert_same_results, difference
-from stepwell.universe import make_context
 
 MODEL = Path(__file__).resolve().parents[2] / "examples" / "digits" / "digits.onnx"
 NETWORK = """

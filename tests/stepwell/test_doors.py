@@ -10,8 +10,8 @@ import pytest
 import stepwell
 from stepwell.cli import main, opt_main
 from stepwell.dialects.graph.interpreter import interpret
+from stepwell.driver.modules import weights_of
 from stepwell.frontends.events import ImportEvents
-from stepwell.modules import weights_of
 from stepwell.runtime.errors import ModelError, UsageError
 
 NETWORK = """

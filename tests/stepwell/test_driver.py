@@ -11,11 +11,11 @@ from xdsl.dialects import arith
 from xdsl.dialects.builtin import IntAttr, IntegerAttr, ModuleOp, StringAttr, i32
 from xdsl.passes import ModulePass
 
-from stepwell.driver import Driver, Observer, passes_of
+from stepwell.driver.driver import Driver, Observer, passes_of
 from stepwell.passes import PassFailure, Rewriter, rewrite
+from stepwell.plugins.universe import make_context
 from stepwell.runtime.errors import InternalError, UsageError
 from stepwell.testing.run_line import execute, run_lines
-from stepwell.universe import make_context
 
 
 @dataclass(frozen=True)

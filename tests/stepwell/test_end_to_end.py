@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import stepwell
-from stepwell.levels import LEVELS, check_level, level_of
-from stepwell.modules import weights_of
+from stepwell.driver.modules import weights_of
+from stepwell.passes.levels import LEVELS, check_level, level_of
 from stepwell.runtime.errors import UsageError
 from stepwell.runtime.plan_file import read_plan
 from stepwell.testing.run_line import call

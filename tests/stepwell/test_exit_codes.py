@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stepwell.compiler import interpret
-from stepwell.frontends.weights import WeightStore
-from stepwell.modules import LoadedModule, read_mlir
+from stepwell.api.compile import interpret
+from stepwell.dialects.weights import WeightStore
+from stepwell.driver.modules import LoadedModule, read_mlir
+from stepwell.ir.source import SourceMap
 from stepwell.runtime.engine import load
 from stepwell.runtime.errors import InternalError, MemoryLimitError, UsageError
 from stepwell.runtime.memory import available_bytes, from_exception, memory_for
-from stepwell.source import SourceMap
 from stepwell.testing.run_line import call
 
 RELU = """func.func @main(%x: tensor<2x3xf32> {stepwell.name = "x"}) -> (tensor<2x3xf32> {stepwell.name = "y"}) {

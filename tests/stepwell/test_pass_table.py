@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from stepwell.plugins.universe import pass_modules
 from stepwell.testing.pass_table import HEADINGS, Row, main, table_text
-from stepwell.universe import pass_modules
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = ROOT / "examples" / "digits" / "digits.onnx"

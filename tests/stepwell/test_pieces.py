@@ -10,18 +10,18 @@ from xdsl.dialects import arith
 from xdsl.dialects.builtin import ModuleOp, i32
 
 import stepwell
-from stepwell.driver import passes_of
-from stepwell.files import write_whole
-from stepwell.levels import ALLOWED, LEVELS, check_level, level_of, set_level
-from stepwell.modules import parse_shape_options
+from stepwell.driver.driver import passes_of
+from stepwell.driver.files import write_whole
+from stepwell.driver.modules import parse_shape_options
+from stepwell.driver.signature import signature_of
+from stepwell.ir.source import SourceMap, parse_text
 from stepwell.passes import location_of, names_of
-from stepwell.remarks import Remark, RemarkCollector
+from stepwell.passes.levels import ALLOWED, LEVELS, check_level, level_of, set_level
+from stepwell.passes.remarks import Remark, RemarkCollector
+from stepwell.passes.target import resolve, target_of, write_target
+from stepwell.plugins.universe import make_context
 from stepwell.runtime.errors import ModelError, UsageError
-from stepwell.signature import signature_of
-from stepwell.source import SourceMap, parse_text
-from stepwell.target import resolve, target_of, write_target
 from stepwell.transforms import pipelines
-from stepwell.universe import make_context
 
 
 @pytest.mark.parametrize(

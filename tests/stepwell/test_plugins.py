@@ -17,13 +17,13 @@ from xdsl.traits import OpTrait
 from xdsl.utils.test_value import create_ssa_value
 
 from stepwell.dialects.graph.interpreter import run_graph_op
-from stepwell.levels import check_level
+from stepwell.passes.levels import check_level
 from stepwell.plugins import PATH_VARIABLE, AtLevels, Interpreted, Reference, installed_plugins, warn
+from stepwell.plugins.universe import find_pass, installed_universe, make_context
 from stepwell.runtime.errors import ModelError, UsageError
 from stepwell.testing.check_op import check_op
 from stepwell.testing.pass_table import main as pass_table
 from stepwell.testing.run_line import call
-from stepwell.universe import find_pass, installed_universe, make_context
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULE = "func.func @main(%x: tensor<2xf32>) -> tensor<2xf32> {\n  func.return %x : tensor<2xf32>\n}\n"

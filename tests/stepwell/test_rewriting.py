@@ -13,8 +13,8 @@ from xdsl.ir import Block, SSAValue
 from xdsl.passes import ModulePass
 
 from stepwell.dialects import graph
-from stepwell.driver import Driver
-from stepwell.frontends.weights import RandomWeightStore, WeightStore
+from stepwell.dialects.weights import RandomWeightStore, WeightStore
+from stepwell.driver.driver import Driver
 from stepwell.passes import (
     SWEEP_LIMIT,
     PassFailure,
@@ -25,9 +25,9 @@ from stepwell.passes import (
     names_of,
     rewrite,
 )
+from stepwell.plugins.universe import find_pass, make_context
 from stepwell.runtime.errors import ModelError, UsageError
 from stepwell.testing.strategies.network import close_network
-from stepwell.universe import find_pass, make_context
 
 
 def chain(length: int, kind: str = "relu") -> ModuleOp:

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from xdsl.parser import Parser
 
-from stepwell.modules import keep_weights, make_context
+from stepwell.driver.modules import keep_weights, make_context
+from stepwell.driver.run_ptx import run_plan
 from stepwell.runtime.plan_file import Plan, Section, read_plan, write_plan
 from stepwell.testing import gpu_kernels
 from stepwell.testing.gpu_contractions import Case
-from stepwell.testing.ptx import ptx_plan, run_plan, substituted
+from stepwell.testing.ptx import ptx_plan, substituted
 from stepwell.testing.run_line import call
 
 

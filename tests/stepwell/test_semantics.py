@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 
 from stepwell.dialects import graph
-from stepwell.driver import Driver
-from stepwell.node_values import first_differing, values_of
+from stepwell.driver.driver import Driver
+from stepwell.driver.meaning import largest_gap
+from stepwell.driver.node_values import first_differing, values_of
+from stepwell.driver.semantics import SemanticsCheck
+from stepwell.ir.source import SourceMap, parse_text
 from stepwell.passes import Meaning, Rewriter, StepwellPass, names_of, rewrite
+from stepwell.plugins.universe import make_context
 from stepwell.runtime.errors import ComparisonError
-from stepwell.semantics import SemanticsCheck
-from stepwell.source import SourceMap, parse_text
-from stepwell.testing.meaning import largest_gap
 from stepwell.testing.run_line import call
-from stepwell.universe import make_context
 
 NETWORK = """
 func.func @main(%x: tensor<2x4xf32>) -> tensor<2x4xf32> {

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from xdsl.dialects.builtin import ModuleOp, StringAttr
 
-from stepwell.modules import read_mlir
-from stepwell.printing import module_text
-from stepwell.source import SourceError, SourceMap, parse_text
-from stepwell.universe import make_context
+from stepwell.driver.modules import read_mlir
+from stepwell.ir.printing import module_text
+from stepwell.ir.source import SourceError, SourceMap, parse_text
+from stepwell.plugins.universe import make_context
 
 
 def read(text: str) -> ModuleOp:

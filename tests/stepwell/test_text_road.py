@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import stepwell
-from stepwell.compiler import compile_plan
+from stepwell.api.compile import compile_plan
 from stepwell.runtime.errors import UsageError
 from stepwell.testing.run_line import call
 

@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given, settings
 
 import stepwell
-from stepwell.codegen.targets import CPU_LEVELS, supports
-from stepwell.driver import passes_of
-from stepwell.execute import interpret
-from stepwell.levels import set_level
-from stepwell.modules import keep_weights
+from stepwell.driver.driver import passes_of
+from stepwell.driver.execute import interpret
+from stepwell.driver.modules import keep_weights
+from stepwell.passes.levels import set_level
+from stepwell.passes.target import resolve, write_target
 from stepwell.runtime.errors import StepwellError
-from stepwell.target import resolve, write_target
 from stepwell.testing.check_pass import check_pass
 from stepwell.testing.strategies import GeneratedGraph, graphs
 from stepwell.transforms import pipelines
+from stepwell.types.targets import CPU_LEVELS, supports
 
 LEVEL = "x86-64-v3"
 REFUSED = 3

@@ -12,16 +12,15 @@ from hypothesis import strategies as st
 from xdsl.dialects.builtin import ModuleOp, TensorType, bf16, f16, f32, f64, i1, i8, i16, i32, i64
 from xdsl.ir import Block, Operation, SSAValue
 
-from stepwell.codegen.layouts import Fragment, Layout, Swizzle
 from stepwell.dialects import graph
 from stepwell.dialects.graph.extents import shape_of as extents_of
 from stepwell.dialects.graph.interpreter import interpret
 from stepwell.dialects.numpy_types import element_type_of
 from stepwell.dialects.tile.config import TARGETS, Config, violations
-from stepwell.frontends.weights import WeightStore
-from stepwell.printing import module_text
-from stepwell.signature import signature_of
-from stepwell.source import SourceMap, parse_text
+from stepwell.dialects.weights import WeightStore
+from stepwell.driver.signature import signature_of
+from stepwell.ir.printing import module_text
+from stepwell.ir.source import SourceMap, parse_text
 from stepwell.testing.strategies import (
     GeneratedGraph,
     MemoryProblem,
@@ -42,6 +41,7 @@ from stepwell.testing.strategies.op_parameters import COVERED
 from stepwell.testing.strategies.patterns import PATTERNS
 from stepwell.transforms.lower._graph_ops_to_linalg import CONVERSIONS
 from stepwell.transforms.plan import _offsets
+from stepwell.types.layouts import Fragment, Layout, Swizzle
 
 STRUCTURE = {"graph.custom", "graph.fusion", "graph.weight", "graph.yield"}
 

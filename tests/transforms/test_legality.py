@@ -15,9 +15,9 @@ from xdsl.utils.test_value import create_ssa_value
 
 import stepwell
 from stepwell.dialects import graph
-from stepwell.driver import Observer
-from stepwell.modules import keep_weights
-from stepwell.printing import module_text
+from stepwell.driver.driver import Observer
+from stepwell.driver.modules import keep_weights
+from stepwell.ir.printing import module_text
 from stepwell.runtime.errors import MemoryLimitError, ModelError
 from stepwell.testing.run_line import call
 from stepwell.testing.strategies import GeneratedGraph

@@ -18,11 +18,11 @@ from stepwell.codegen.llvm_text import translate
 from stepwell.codegen.objects import compile_module
 from stepwell.codegen.ptx import emit_ptx
 from stepwell.dialects import graph
-from stepwell.driver import Observer
-from stepwell.modules import keep_weights
+from stepwell.driver.driver import Observer
+from stepwell.driver.modules import keep_weights
 from stepwell.passes import PassFailure, location_of
+from stepwell.passes.target import resolve
 from stepwell.runtime.errors import ModelError
-from stepwell.target import resolve
 from stepwell.testing.strategies import GeneratedGraph, graphs, op_modules
 from stepwell.testing.strategies.network import close_network
 from stepwell.testing.strategies.op_parameters import COVERED

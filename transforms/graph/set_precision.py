@@ -34,7 +34,7 @@ from stepwell.dialects import graph
 from stepwell.dialects.graph.extents import tensor_of
 from stepwell.dialects.graph.interpreter import main_function
 from stepwell.passes import Meaning, PassFailure, StepwellPass, names_of, remarks_of
-from stepwell.remarks import Kind, Remark
+from stepwell.passes.remarks import Kind, Remark
 from stepwell.transforms.graph._precision import Contraction, is_half, operand_types, wanted_types
 from stepwell.transforms.graph._values import element_of, is_dead, live_ops, shape_of
 from stepwell.transforms.graph.fuse_single import Computing

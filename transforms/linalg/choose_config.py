@@ -29,7 +29,7 @@ from stepwell.dialects.tile import Config, ConfigAttr
 from stepwell.dialects.tile.config import TARGETS, Facts, violations
 from stepwell.dialects.tile.kernel_rules import target_of
 from stepwell.passes import Meaning, PassFailure, StepwellPass, names_of, remarks_of
-from stepwell.remarks import Remark, RemarkCollector
+from stepwell.passes.remarks import Remark, RemarkCollector
 from stepwell.runtime.errors import UsageError
 from stepwell.transforms.linalg._eligible import element_size, is_plain, mma_refusals
 from stepwell.transforms.linalg._roles import reduction_loops

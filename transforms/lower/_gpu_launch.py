@@ -13,9 +13,9 @@ from xdsl.dialects import arith
 from xdsl.dialects.builtin import IntegerAttr, ModuleOp, StringAttr, i32
 from xdsl.ir import Attribute, Block, Operation, SSAValue
 
-from stepwell.codegen.layouts import magic_number
 from stepwell.dialects import plan, tile, warp
 from stepwell.passes import PassFailure, inherit_location, names_of
+from stepwell.types.layouts import magic_number
 
 MULTIPROCESSORS = 132
 """Of an H100 SXM. Kernels are persistent, so another number costs speed only."""

@@ -9,10 +9,10 @@ from math import prod
 from xdsl.dialects import func
 from xdsl.ir import BlockArgument, SSAValue
 
-from stepwell.codegen.targets import Target
 from stepwell.dialects import tile
 from stepwell.transforms.lower._nest import Nest, element_of, shape_of
 from stepwell.transforms.lower._tile_to_cpu_emit import POINTER, Emitter, byte_size, kernel_function
+from stepwell.types.targets import Target
 
 
 def nest_tiles(kernel: tile.NestOp) -> int:

@@ -12,7 +12,6 @@ from xdsl.dialects import arith, func, math, vector
 from xdsl.dialects.builtin import FloatAttr, VectorType, f32
 from xdsl.ir import Operation, SSAValue
 
-from stepwell.codegen.targets import Target
 from stepwell.dialects import tile
 from stepwell.transforms.lower._llvm_conversion import error_at
 from stepwell.transforms.lower._tile_to_cpu_emit import (
@@ -24,6 +23,7 @@ from stepwell.transforms.lower._tile_to_cpu_emit import (
     slot_count,
 )
 from stepwell.transforms.lower._tile_to_cpu_rows import Chunks, Ref, Row, RowEvaluator, TilePlace, column_mask
+from stepwell.types.targets import Target
 
 
 def is_product(op: Operation) -> bool:

@@ -27,8 +27,8 @@ from xdsl.dialects.builtin import (
 )
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 
-from stepwell.codegen.targets import Target
 from stepwell.dialects import llvm_extra, tile
+from stepwell.types.targets import Target
 
 OpT = TypeVar("OpT", bound=Operation)
 LoopBody = Callable[[SSAValue, list[SSAValue]], Sequence[SSAValue]]

@@ -23,7 +23,7 @@ from xdsl.ir import Block, Operation, Region, SSAValue
 
 from stepwell.dialects import hopper, warp
 from stepwell.passes import Meaning, PassFailure, StepwellPass, inherit_location, names_of, remarks_of
-from stepwell.remarks import Remark
+from stepwell.passes.remarks import Remark
 
 NAME = "stepwell-convert-hopper-roles-to-scf"
 

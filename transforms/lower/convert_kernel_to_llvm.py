@@ -21,7 +21,7 @@ from xdsl.dialects.builtin import ModuleOp, StringAttr
 from xdsl.ir import Attribute, Operation
 
 from stepwell.passes import StepwellPass, names_of, remarks_of
-from stepwell.remarks import Remark
+from stepwell.passes.remarks import Remark
 from stepwell.transforms.lower._llvm_conversion import Converter, LLVMConversion, TypeConverter
 
 TABLE_MODULES = ("_arith_to_llvm", "_base_to_llvm", "_warp_to_llvm", "_hopper_to_llvm")

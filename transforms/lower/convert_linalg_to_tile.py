@@ -35,7 +35,7 @@ from xdsl.rewriter import InsertPoint
 from stepwell.dialects import graph, tile
 from stepwell.dialects.tile.kernel_rules import target_of
 from stepwell.passes import Meaning, StepwellPass, inherit_location, names_of, remarks_of
-from stepwell.remarks import Remark
+from stepwell.passes.remarks import Remark
 from stepwell.transforms.linalg._structure import refuse, structure_of
 from stepwell.transforms.lower._kernel_plan import checked_kernel, plan_kernel
 from stepwell.transforms.lower._tile_kernels import Plan

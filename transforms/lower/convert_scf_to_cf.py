@@ -18,7 +18,7 @@ from xdsl.pattern_rewriter import PatternRewriter, PatternRewriteWalker, Rewrite
 from xdsl.transforms.convert_scf_to_cf import ForLowering, IfLowering, SwitchLowering
 
 from stepwell.passes import PassFailure, StepwellPass, names_of, remarks_of
-from stepwell.remarks import Remark
+from stepwell.passes.remarks import Remark
 
 _PATTERNS: dict[type[Operation], RewritePattern] = {
     scf.ForOp: ForLowering(),

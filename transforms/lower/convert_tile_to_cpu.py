@@ -18,15 +18,15 @@ from xdsl.dialects import arith, func
 from xdsl.dialects.builtin import Float16Type, IntegerAttr, ModuleOp, StringAttr, i64
 from xdsl.ir import SSAValue
 
-from stepwell.codegen.targets import Target
 from stepwell.dialects import plan, tile
 from stepwell.passes import StepwellPass, inherit_location, names_of, remarks_of
-from stepwell.remarks import Remark
-from stepwell.target import target_of
+from stepwell.passes.remarks import Remark
+from stepwell.passes.target import target_of
 from stepwell.transforms.lower._llvm_conversion import error_at
 from stepwell.transforms.lower._nest_to_cpu import build_nest_function, nest_tiles
 from stepwell.transforms.lower._tile_to_cpu_body import build_function, is_product, tile_counts
 from stepwell.transforms.lower._tile_to_cpu_cost import grain_of, group_rows
+from stepwell.types.targets import Target
 
 
 class _Launches:

@@ -26,7 +26,7 @@ from xdsl.dialects.builtin import ModuleOp
 
 from stepwell.dialects import tile, warp
 from stepwell.passes import Meaning, StepwellPass, names_of, remarks_of
-from stepwell.remarks import Remark
+from stepwell.passes.remarks import Remark
 from stepwell.transforms.lower._gpu_emitter import Emitter, is_long
 from stepwell.transforms.lower._gpu_launch import (
     MULTIPROCESSORS,

@@ -41,9 +41,9 @@ from xdsl.ir import Attribute, Operation, SSAValue
 from xdsl.rewriter import InsertPoint, Rewriter
 
 from stepwell.dialects import graph, plan, tile
+from stepwell.ir.ssa_names import ssa_hint
 from stepwell.passes import Meaning, PassFailure, StepwellPass, inherit_location, location_of, names_of, remarks_of
-from stepwell.remarks import Remark
-from stepwell.ssa_names import ssa_hint
+from stepwell.passes.remarks import Remark
 
 NAME = "stepwell-convert-tile-to-plan"
 

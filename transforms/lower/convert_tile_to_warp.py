@@ -27,7 +27,7 @@ from xdsl.ir import Block, Region
 
 from stepwell.dialects import tile, warp
 from stepwell.passes import Meaning, PassFailure, StepwellPass, names_of, remarks_of
-from stepwell.remarks import Remark
+from stepwell.passes.remarks import Remark
 from stepwell.transforms.lower._gpu_emitter import Emitter
 from stepwell.transforms.lower._gpu_launch import GpuKernel, LaunchSite, finish_level, launches_of, replace_kernel
 from stepwell.transforms.lower._nest_to_warp import build_nest_kernel

@@ -26,7 +26,7 @@ from xdsl.ir import Attribute
 
 from stepwell.dialects import graph, plan
 from stepwell.passes import Meaning, StepwellPass, remarks_of
-from stepwell.remarks import Remark
+from stepwell.passes.remarks import Remark
 from stepwell.runtime.errors import MemoryLimitError
 from stepwell.runtime.program import MAX_BYTES
 from stepwell.transforms.plan._memory_report import memory_report

@@ -17,7 +17,7 @@ from xdsl.ir import Operation
 
 from stepwell.dialects import plan
 from stepwell.passes import Meaning, PassFailure, StepwellPass, names_of, remarks_of
-from stepwell.remarks import Remark
+from stepwell.passes.remarks import Remark
 
 KERNELS = ("tile.kernel", "warp.kernel")
 

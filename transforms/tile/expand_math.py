@@ -36,7 +36,7 @@ from xdsl.rewriter import InsertPoint
 
 from stepwell.dialects import tile
 from stepwell.passes import Meaning, StepwellPass, inherit_location, names_of, remarks_of
-from stepwell.remarks import Remark
+from stepwell.passes.remarks import Remark
 from stepwell.transforms.tile import _polynomials as single
 from stepwell.transforms.tile import _polynomials_f64 as double
 from stepwell.transforms.tile._logarithm import log

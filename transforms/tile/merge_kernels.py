@@ -25,7 +25,7 @@ from xdsl.dialects.builtin import ModuleOp, SymbolRefAttr
 
 from stepwell.dialects import tile
 from stepwell.passes import Meaning, StepwellPass, fuse_locations, names_of, remarks_of
-from stepwell.remarks import Remark
+from stepwell.passes.remarks import Remark
 
 NAME = "tile-merge-kernels"
 Kernel = tile.KernelOp | tile.NestOp

@@ -16,7 +16,7 @@ from xdsl.traits import IsTerminator
 from stepwell.dialects.evaluate import BINARY, COMPARE_INTEGERS, CONVERSIONS, evaluate
 from stepwell.dialects.hopper.simulator.block import Role
 from stepwell.dialects.numpy_types import numpy_dtype
-from stepwell.passes import names_of
+from stepwell.ir.locations import names_of
 
 if TYPE_CHECKING:
     from stepwell.dialects.hopper.simulator.threads import Threads

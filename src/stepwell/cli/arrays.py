@@ -105,7 +105,7 @@ def _array(file: IO[bytes], size: int) -> np.ndarray:
 
 def write_outputs(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write a `.npz` of all arrays, or a `.npy` where there is one; whole or not at all."""
-    from stepwell.files import write_whole
+    from stepwell.driver.files import write_whole
 
     stream = io.BytesIO()
     if path.suffix == ".npy":

@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Load, measure, print."""
-    from stepwell.bench_report import bench
+    from stepwell.api.bench import bench
     from stepwell.cli.arrays import existing
     from stepwell.runtime.engine import load
 

@@ -30,12 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Compile and write."""
+    from stepwell.api.compile import compile_plan
     from stepwell.cli.arrays import existing, writable
-    from stepwell.compiler import compile_plan
-    from stepwell.files import refuse_overwriting
+    from stepwell.driver.files import refuse_overwriting
+    from stepwell.driver.modules import parse_shape_options, read_model
     from stepwell.frontends.doors import Request
-    from stepwell.modules import parse_shape_options, read_model
-    from stepwell.remarks import check_pattern
+    from stepwell.passes.remarks import check_pattern
     from stepwell.runtime.plan_file import write_plan
 
     begun = time.perf_counter()

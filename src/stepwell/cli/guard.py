@@ -75,7 +75,7 @@ def _as_stepwell_error(error: Exception, words: Sequence[str]) -> StepwellError:
         return UsageError(
             f"cannot read or write: {error.strerror or error}", where=str(error.filename or "standard output")
         )
-    from stepwell.reproducers import FAULT, write_report
+    from stepwell.driver.reproducers import FAULT, write_report
 
     reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     path = write_report(error, words)

@@ -32,9 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Load, run, print a line for each output."""
-    from stepwell.bench_report import random_inputs
+    from stepwell.api.bench import random_inputs
     from stepwell.cli.arrays import existing, input_files, read_inputs, writable
-    from stepwell.files import refuse_overwriting
+    from stepwell.driver.files import refuse_overwriting
     from stepwell.runtime.engine import load
     from stepwell.runtime.errors import UsageError
 
@@ -75,13 +75,13 @@ def _show(args: argparse.Namespace, outputs: dict[str, np.ndarray]) -> None:
 
 def _run_ptx(args: argparse.Namespace) -> dict[str, np.ndarray]:
     """The outputs of the plan's PTX on the interpreter; a line for each launch."""
-    from stepwell.bench_report import random_arrays
+    from stepwell.api.bench import random_arrays
     from stepwell.cli.arrays import existing, input_files, read_inputs
-    from stepwell.files import refuse_overwriting
+    from stepwell.driver.files import refuse_overwriting
+    from stepwell.driver.run_ptx import find_section, run_plan
     from stepwell.runtime.errors import UsageError
     from stepwell.runtime.plan_file import read_plan
     from stepwell.runtime.program_reader import read_program
-    from stepwell.testing.ptx import find_section, run_plan
 
     if args.profile or args.threads is not None:
         raise UsageError("--profile and --threads mean nothing on the PTX interpreter", where="--on ptx")

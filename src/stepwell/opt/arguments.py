@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from stepwell.levels import LEVELS
+from stepwell.passes.levels import LEVELS
 from stepwell.transforms.pipelines import PRECISIONS
 
 

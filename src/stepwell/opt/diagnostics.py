@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from stepwell.ir.source import SourceError, SourceMap
 from stepwell.passes import PassFailure
 from stepwell.runtime.errors import StepwellError
-from stepwell.source import SourceError, SourceMap
 
 EXPECTATION = re.compile(
     r"expected-(?P<kind>error|remark)(?P<regex>-re)?(?:@(?P<place>[+-]\d+|above|below|unknown))?\s*\{\{(?P<text>.*?)\}\}\s*$"

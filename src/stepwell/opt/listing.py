@@ -9,8 +9,8 @@ from xdsl.passes import ModulePass, get_pass_option_infos
 
 from stepwell.passes import StepwellPass
 from stepwell.plugins import installed_plugins, plugin_of_pass
+from stepwell.plugins.universe import find_pass, pass_modules
 from stepwell.runtime.errors import UsageError
-from stepwell.universe import find_pass, pass_modules
 
 
 def summary(pass_class: type[ModulePass]) -> str:

@@ -16,12 +16,10 @@ from xdsl.utils.exceptions import ArgSpecParseError
 from xdsl.utils.target import Target
 from xdsl.xdsl_opt_main import xDSLOptMain
 
-from stepwell.driver import Driver, Observer, is_fault, passes_of
-from stepwell.files import refuse_overwriting, write_whole
-from stepwell.frontends.doors import DOORS, Request
-from stepwell.levels import check_level, level_of, set_level
-from stepwell.lowering import lower_in_place
-from stepwell.modules import (
+from stepwell.driver.driver import Driver, Observer, is_fault, passes_of
+from stepwell.driver.files import refuse_overwriting, write_whole
+from stepwell.driver.lowering import lower_in_place
+from stepwell.driver.modules import (
     FORMATS,
     attach_weights,
     decode,
@@ -30,19 +28,21 @@ from stepwell.modules import (
     read_model,
     read_onnx,
 )
-from stepwell.observers import PrintAfterChange, Timing, TreeWriter
+from stepwell.driver.observers import PrintAfterChange, Timing, TreeWriter
+from stepwell.driver.pipeline import pipeline
+from stepwell.frontends.doors import DOORS, Request
+from stepwell.ir.source import SourceMap, parse_text, verify_text
 from stepwell.opt.arguments import add_arguments
 from stepwell.opt.diagnostics import Diagnostic, diagnostics_of, expectations, mismatches, named_diagnostic
 from stepwell.opt.listing import help_pass, list_passes
 from stepwell.opt.remark_output import format_remarks
+from stepwell.opt.weight_files import keep_weights_found, save_weights, unsaved_weights
 from stepwell.passes import StepwellContext
-from stepwell.pipeline_value import pipeline
-from stepwell.remarks import Remark, check_pattern
+from stepwell.passes.levels import check_level, level_of, set_level
+from stepwell.passes.remarks import Remark, check_pattern
+from stepwell.passes.target import choose_target, target_of
+from stepwell.plugins.universe import installed_universe, make_context
 from stepwell.runtime.errors import ComparisonError, InternalError, ModelError, StepwellError, UsageError
-from stepwell.source import SourceMap, parse_text, verify_text
-from stepwell.target import choose_target, target_of
-from stepwell.universe import installed_universe, make_context
-from stepwell.weight_files import keep_weights_found, save_weights, unsaved_weights
 
 MLIR_SPELLINGS = ("-split-input-file", "-verify-diagnostics", "-allow-unregistered-dialect")
 """mlir-opt takes one dash or two."""
@@ -248,7 +248,7 @@ class StepwellOpt(xDSLOptMain):
         """The driver with the observers that the options ask for."""
         observers: list[Observer] = []
         if self.args.check_semantics:
-            from stepwell.semantics import SemanticsCheck
+            from stepwell.driver.semantics import SemanticsCheck
 
             observers.append(SemanticsCheck(self.ctx))
         if self.args.print_ir_after_change or self.args.print_between_passes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 
-from stepwell.remarks import Remark
+from stepwell.passes.remarks import Remark
 
 
 def format_remarks(remarks: Iterable[Remark], style: str) -> str:

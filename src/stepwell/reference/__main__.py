@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from stepwell.files import write_whole
+from stepwell.driver.files import write_whole
 from stepwell.reference.dialects import dialect_pages
 from stepwell.reference.examples import collect, modules_of
 from stepwell.reference.operators import operator_page

@@ -23,8 +23,8 @@ from xdsl.irdl import (
 )
 
 from stepwell.dialects.tile.config import Config
+from stepwell.plugins.universe import DIALECT_NAMES
 from stepwell.reference.markdown import document, page, table, told
-from stepwell.universe import DIALECT_NAMES
 
 TRAITS = {
     "Pure": "no side effects",

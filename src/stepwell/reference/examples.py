@@ -9,10 +9,10 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Operation
 from xdsl.printer import Printer
 
-from stepwell.levels import op_name
+from stepwell.ir.locations import op_name
+from stepwell.ir.source import SourceMap, parse_text
+from stepwell.plugins.universe import make_context
 from stepwell.runtime.errors import StepwellError
-from stepwell.source import SourceMap, parse_text
-from stepwell.universe import make_context
 
 LINES = 16
 """Most lines of an example; longer ones are cut in the middle."""

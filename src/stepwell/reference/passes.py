@@ -8,13 +8,13 @@ from collections.abc import Iterable
 
 from xdsl.passes import ModulePass, get_pass_option_infos
 
-from stepwell.driver import parse_specs
+from stepwell.driver.driver import parse_specs
+from stepwell.driver.pipeline import pipeline
 from stepwell.opt.listing import summary
 from stepwell.passes import StepwellPass
-from stepwell.pipeline_value import pipeline
+from stepwell.plugins.universe import find_pass, pass_modules
 from stepwell.reference.markdown import document, escape, page, table, told
 from stepwell.transforms.pipelines import FAMILIES, PRECISIONS_OF
-from stepwell.universe import find_pass, pass_modules
 
 INTRODUCTION = """A pass runs on modules of its level. Its *meaning* is what it may do to results, and what `--check-semantics` and
 `check_pass` hold it to: `exact` (bit-identical), `reassociates` (a sum in another order), `rounds` (within a tolerance), `changes` (the network computes

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from stepwell.codegen.targets import TARGETS, Target
 from stepwell.dialects.tile import config
-from stepwell.levels import ALLOWED
+from stepwell.driver.pipeline import pipeline
+from stepwell.driver.reproducers import FOLDER, VARIABLE
+from stepwell.ir.source import DEEPEST, LARGEST_LITERAL
 from stepwell.passes import REWRITE_LIMIT, REWRITES_EACH, REWRITES_PER_OP, SWEEP_LIMIT
-from stepwell.pipeline_value import pipeline
+from stepwell.passes.levels import ALLOWED
+from stepwell.plugins.universe import UNIVERSE
 from stepwell.reference.markdown import escape, first_sentence, page, table
-from stepwell.reproducers import FOLDER, VARIABLE
 from stepwell.runtime import errors
 from stepwell.runtime.program import MAX_BYTES
-from stepwell.source import DEEPEST, LARGEST_LITERAL
 from stepwell.transforms import pipelines
-from stepwell.universe import UNIVERSE
+from stepwell.types.targets import TARGETS, Target
 
 
 def target_page() -> str:

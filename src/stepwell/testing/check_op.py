@@ -13,10 +13,10 @@ from xdsl.printer import Printer
 
 from stepwell.dialects.numpy_types import Array, numpy_dtype
 from stepwell.dialects.op_interfaces import AtLevels, Interpreted, Reference, run_by_trait
-from stepwell.levels import check_level, levels_of_op, set_level
+from stepwell.ir.source import SourceMap, parse_text
+from stepwell.passes.levels import check_level, levels_of_op, set_level
+from stepwell.plugins.universe import make_context
 from stepwell.runtime.errors import UsageError
-from stepwell.source import SourceMap, parse_text
-from stepwell.universe import make_context
 
 
 def check_op(op: Operation, *inputs: ArrayLike, ulps: float = 2.0) -> tuple[Array, ...]:

@@ -12,21 +12,22 @@ from xdsl.ir import Operation
 from xdsl.passes import ModulePass
 from xdsl.utils.exceptions import PassFailedException, VerifyException
 
-from stepwell.driver import check_pass_level, passes_of
-from stepwell.execute import NotExecutable, interpret
-from stepwell.levels import LEVELS, check_level, level_of, op_name, strangers
-from stepwell.modules import weights_of
+from stepwell.driver.driver import check_pass_level, passes_of
+from stepwell.driver.execute import NotExecutable, interpret
+from stepwell.driver.meaning import difference
+from stepwell.driver.modules import weights_of
+from stepwell.driver.semantics import assert_same_meaning
+from stepwell.driver.signature import Array, signature_of
+from stepwell.ir.locations import op_name
+from stepwell.ir.printing import module_text
+from stepwell.ir.source import SourceMap, parse_text
 from stepwell.passes import StepwellContext, StepwellPass, names_of
-from stepwell.printing import module_text
-from stepwell.remarks import Remark
+from stepwell.passes.levels import LEVELS, check_level, level_of, strangers
+from stepwell.passes.remarks import Remark
+from stepwell.plugins.universe import make_context
 from stepwell.runtime.errors import ComparisonError, InternalError, ModelError, StepwellError
-from stepwell.semantics import assert_same_meaning
-from stepwell.signature import Array, signature_of
-from stepwell.source import SourceMap, parse_text
 from stepwell.testing.activity import tell
-from stepwell.testing.meaning import difference
 from stepwell.testing.name_flow import flow_of, misplaced
-from stepwell.universe import make_context
 
 Reference = Callable[[dict[str, Array]], Mapping[str, ArrayLike]]
 """What a network computes after a pass that changes it: arrays by input name to arrays by output name."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stepwell.codegen.targets import CPU_LEVELS
+from stepwell.types.targets import CPU_LEVELS
 
 
 def product_text(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from stepwell.frontends.weights import WeightStore
+from stepwell.dialects.weights import WeightStore
 
 Array = np.ndarray
 Epilogue = Callable[[Array], Array]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from stepwell.frontends.weights import WeightStore
+from stepwell.dialects.weights import WeightStore
 from stepwell.testing.gpu_contractions import (
     THREE_BY_THREE,
     Case,

@@ -26,11 +26,12 @@ import numpy as np
 from xdsl.parser import Parser
 
 import stepwell
-from stepwell.modules import keep_weights, make_context
+from stepwell.driver.modules import keep_weights, make_context
+from stepwell.driver.run_ptx import run_plan
 from stepwell.runtime.plan_file import Plan
 from stepwell.testing import gpu_kernels
 from stepwell.testing.gpu_contractions import Case, Ending, Schedule, gemm
-from stepwell.testing.ptx import judge_ptx, ptx_plan, run_plan, substituted
+from stepwell.testing.ptx import judge_ptx, ptx_plan, substituted
 
 SECONDS = 600
 """Longest time for the tests of one fault of the source; beyond it the fault counts as caught: something hangs."""

@@ -17,8 +17,7 @@ from dataclasses import dataclass, field
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Block, BlockArgument, Operation, SSAValue
 
-from stepwell.levels import op_name
-from stepwell.locations import names_of
+from stepwell.ir.locations import names_of, op_name
 
 Names = int
 """A set of source names, one bit each: paths through long networks pass thousands."""

@@ -19,18 +19,18 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.parser import Parser
 
 from stepwell.codegen.objects import compile_module
-from stepwell.codegen.targets import CPU_LEVELS
 from stepwell.dialects import tile
 from stepwell.dialects.numpy_types import numpy_dtype
 from stepwell.dialects.plan import row_major
 from stepwell.dialects.tile.refs import Window
 from stepwell.passes import StepwellContext
+from stepwell.plugins.universe import make_context
 from stepwell.runtime.elf import Image
 from stepwell.transforms.lower._tile_to_cpu_body import tile_counts
 from stepwell.transforms.lower.convert_kernel_to_llvm import ConvertKernelToLLVM
 from stepwell.transforms.lower.convert_scf_to_cf import ConvertScfToCf
 from stepwell.transforms.lower.convert_tile_to_cpu import ConvertTileToCPU
-from stepwell.universe import make_context
+from stepwell.types.targets import CPU_LEVELS
 
 GUARD = 64
 """Elements around an output, which must stay untouched."""

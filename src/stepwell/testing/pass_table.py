@@ -20,21 +20,21 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
 from stepwell.cli.guard import guarded
-from stepwell.driver import Driver, Observer, passes_of
+from stepwell.driver.driver import Driver, Observer, passes_of
+from stepwell.driver.modules import read_model
+from stepwell.driver.pipeline import Pipeline, pipeline
 from stepwell.frontends.doors import Request
-from stepwell.levels import level_of
-from stepwell.modules import read_model
+from stepwell.ir.printing import module_text
 from stepwell.opt.main import StepwellOpt
 from stepwell.passes import StepwellContext, StepwellPass
-from stepwell.pipeline_value import Pipeline, pipeline
+from stepwell.passes.levels import level_of
+from stepwell.passes.remarks import RemarkCollector
+from stepwell.passes.target import resolve, write_target
 from stepwell.plugins import installed_plugins, plugin_of_pass
-from stepwell.printing import module_text
-from stepwell.remarks import RemarkCollector
+from stepwell.plugins.universe import find_pass, pass_modules
 from stepwell.runtime.errors import StepwellError, UsageError
-from stepwell.target import resolve, write_target
 from stepwell.testing.check_pass import check_pass
 from stepwell.testing.run_line import RunLineError, commands, execute, run_lines
-from stepwell.universe import find_pass, pass_modules
 
 VARIANTS = (("x86-64-v3", "model"), ("sm_90a", "model"), ("sm_90a", "fp16"))
 """Targets and precisions whose pipelines hold every pass."""

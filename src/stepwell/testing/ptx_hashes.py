@@ -17,14 +17,14 @@ from pathlib import Path
 
 from xdsl.parser import Parser
 
+from stepwell.api.compile import import_model, lower
 from stepwell.codegen.llvm_text import translate
 from stepwell.codegen.ptx import emit_ptx
-from stepwell.codegen.targets import SM_90A
-from stepwell.compiler import import_model, lower
-from stepwell.files import write_whole
-from stepwell.modules import keep_weights, make_context
+from stepwell.driver.files import write_whole
+from stepwell.driver.modules import keep_weights, make_context
 from stepwell.testing.gpu_contractions import Case, Ending, Schedule, gemm
 from stepwell.testing.gpu_kernels import small_cases
+from stepwell.types.targets import SM_90A
 
 DIGITS = Path("examples/digits/digits.onnx")
 TABLE = Path("tests/codegen/ptx_hashes.json")

@@ -71,7 +71,7 @@ def _imported(path: Path, outputs: Sequence[str], shapes: dict[str, tuple[int, .
 
 
 def _input_names(module: ModuleOp) -> list[str]:
-    from stepwell.signature import signature_of
+    from stepwell.driver.signature import signature_of
 
     return [entry.name for entry in signature_of(module).inputs]
 

@@ -13,11 +13,12 @@ from xdsl.parser import Parser
 
 import stepwell
 from stepwell.dialects.hopper.simulator import simulate_program
-from stepwell.modules import keep_weights, make_context, weights_of
+from stepwell.driver.modules import keep_weights, make_context, weights_of
+from stepwell.driver.run_ptx import run_plan
 from stepwell.runtime.plan_file import Plan
 from stepwell.testing import gpu_kernels
 from stepwell.testing.gpu_contractions import Case
-from stepwell.testing.ptx import ptx_plan, run_plan
+from stepwell.testing.ptx import ptx_plan
 
 DIGITS = Path(__file__).resolve().parents[3] / "examples" / "digits"
 SHORT = [

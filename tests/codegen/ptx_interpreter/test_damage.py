@@ -9,7 +9,7 @@ from xdsl.parser import Parser
 
 import stepwell
 from stepwell.codegen.ptx import emit_ptx
-from stepwell.modules import keep_weights, make_context
+from stepwell.driver.modules import keep_weights, make_context
 from stepwell.testing.mutants import case_of, plan_of
 from stepwell.testing.ptx import judge_ptx, llvm_text, substituted
 

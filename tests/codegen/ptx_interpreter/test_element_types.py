@@ -12,7 +12,8 @@ from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 
 import stepwell
-from stepwell.testing.ptx import ptx_plan, run_plan
+from stepwell.driver.run_ptx import run_plan
+from stepwell.testing.ptx import ptx_plan
 
 SHAPE = (5, 7)
 TYPES: Mapping[str, int] = {

@@ -18,10 +18,10 @@ from stepwell.dialects import graph
 from stepwell.dialects.evaluate import UnsupportedOp
 from stepwell.dialects.graph.interpreter import interpret, run_graph_op
 from stepwell.dialects.numpy_types import Array, tensor_type_of
-from stepwell.frontends.weights import WeightStore
+from stepwell.dialects.weights import WeightStore
+from stepwell.ir.source import SourceMap, parse_text
+from stepwell.plugins.universe import make_context
 from stepwell.runtime.errors import ModelError, UsageError
-from stepwell.source import SourceMap, parse_text
-from stepwell.universe import make_context
 
 
 def values(*arrays: Array) -> list[SSAValue]:

@@ -11,11 +11,11 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.utils.exceptions import VerifyException
 
 from stepwell.dialects import graph
-from stepwell.printing import module_text
+from stepwell.ir.printing import module_text
+from stepwell.ir.source import SourceMap, parse_text
+from stepwell.plugins.universe import make_context
 from stepwell.runtime.errors import StepwellError
-from stepwell.source import SourceMap, parse_text
 from stepwell.testing.strategies import GeneratedGraph, op_modules
-from stepwell.universe import make_context
 
 HASH = "0" * 64
 

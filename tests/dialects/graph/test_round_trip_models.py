@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from xdsl.utils.exceptions import VerifyException
 
+from stepwell.ir.source import SourceMap, parse_text
+from stepwell.plugins.universe import make_context
 from stepwell.runtime.errors import StepwellError
-from stepwell.source import SourceMap, parse_text
-from stepwell.universe import make_context
 
 WRITTEN = (Path(__file__).with_name("roundtrip_models.mlir")).read_text(encoding="utf-8")
 """A module that holds each op; a case replaces a piece of it."""

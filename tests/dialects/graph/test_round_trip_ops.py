@@ -9,10 +9,10 @@ import pytest
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.utils.exceptions import VerifyException
 
-from stepwell.printing import module_text
+from stepwell.ir.printing import module_text
+from stepwell.ir.source import SourceMap, parse_text
+from stepwell.plugins.universe import make_context
 from stepwell.runtime.errors import StepwellError
-from stepwell.source import SourceMap, parse_text
-from stepwell.universe import make_context
 
 ROWS = '#graph.extents<["rows" * 1 in [0, 9] counted]>'
 ARGUMENTS = {

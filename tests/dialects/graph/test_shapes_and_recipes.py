@@ -14,7 +14,7 @@ from stepwell.dialects.graph import StepAttr, WeightAttr
 from stepwell.dialects.graph.recipes import STEPS
 from stepwell.dialects.graph.shapes import compose_permutations, inverse_permutation, window_extent
 from stepwell.dialects.numpy_types import Array
-from stepwell.frontends.weights import WeightStore
+from stepwell.dialects.weights import WeightStore
 
 SMALL = st.integers(0, 4)
 POSITIVE = st.integers(1, 4)

@@ -8,7 +8,7 @@ from xdsl.dialects.builtin import DenseIntOrFPElementsAttr, TensorType, f32, i32
 
 from stepwell.dialects.plan import BufferType, ConstantOp
 from stepwell.dialects.plan.constants import constant_array
-from stepwell.frontends.weights import WeightStore
+from stepwell.dialects.weights import WeightStore
 
 
 @pytest.mark.parametrize("shape", [(), (1,), (0,), (2, 3), (0, 4)])

@@ -6,8 +6,8 @@ from xdsl.parser import Parser
 from stepwell.dialects.tile import Config, ConfigAttr, KernelOp
 from stepwell.dialects.tile.config import Facts, violations
 from stepwell.dialects.tile.registers import facts_of
-from stepwell.source import SourceMap, parse_text
-from stepwell.universe import make_context
+from stepwell.ir.source import SourceMap, parse_text
+from stepwell.plugins.universe import make_context
 
 GEMM = Config((128, 64), k=64, stages=4, warps=12, copy="tma", mma="wgmma_f16", swizzle=128)
 STAGE = (128 + 64) * 128

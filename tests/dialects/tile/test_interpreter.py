@@ -10,9 +10,9 @@ from xdsl.dialects.builtin import ModuleOp
 
 from stepwell.dialects.tile.interpreter import run_function
 from stepwell.dialects.tile.refs import Output, Window, coordinates, read
+from stepwell.ir.source import SourceMap, parse_text
+from stepwell.plugins.universe import make_context
 from stepwell.runtime.errors import InternalError, UsageError
-from stepwell.source import SourceMap, parse_text
-from stepwell.universe import make_context
 
 
 def module_of(text: str) -> ModuleOp:

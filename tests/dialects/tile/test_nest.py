@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from xdsl.utils.exceptions import VerifyException
 
-from stepwell.execute import interpret
-from stepwell.printing import module_text
-from stepwell.source import SourceMap, parse_text
-from stepwell.universe import make_context
+from stepwell.driver.execute import interpret
+from stepwell.ir.printing import module_text
+from stepwell.ir.source import SourceMap, parse_text
+from stepwell.plugins.universe import make_context
 
 NEST = """
 builtin.module attributes {stepwell.level = "tile", stepwell.target = "cpu", stepwell.cpu = "x86-64-v4"} {

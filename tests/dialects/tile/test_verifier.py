@@ -3,9 +3,9 @@
 import pytest
 from xdsl.utils.exceptions import ParseError, VerifyException
 
-from stepwell.printing import module_text
-from stepwell.source import SourceError, SourceMap, parse_text
-from stepwell.universe import make_context
+from stepwell.ir.printing import module_text
+from stepwell.ir.source import SourceError, SourceMap, parse_text
+from stepwell.plugins.universe import make_context
 
 HOPPER = """
 builtin.module attributes {stepwell.level = "tile", stepwell.target = "sm_90a"} {

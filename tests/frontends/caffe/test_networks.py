@@ -12,9 +12,9 @@ from google.protobuf import text_format
 
 from stepwell.dialects.graph.interpreter import argument_names, interpret, main_function, result_names
 from stepwell.dialects.numpy_types import Array
+from stepwell.dialects.weights import RandomWeightStore
 from stepwell.frontends.caffe import import_caffe, read_caffemodel
 from stepwell.frontends.caffe.schema import messages
-from stepwell.frontends.weights import RandomWeightStore
 from stepwell.passes import names_of
 from stepwell.runtime.errors import ModelError, UsageError
 

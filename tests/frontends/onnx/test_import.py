@@ -17,10 +17,10 @@ from xdsl.dialects.builtin import ModuleOp
 from stepwell.dialects import graph
 from stepwell.dialects.graph.interpreter import argument_names, interpret, main_function, result_names
 from stepwell.dialects.numpy_types import Array
+from stepwell.dialects.weights import WeightStore
 from stepwell.frontends.onnx import import_onnx
-from stepwell.frontends.weights import WeightStore
+from stepwell.ir.printing import module_text
 from stepwell.passes import names_of
-from stepwell.printing import module_text
 from stepwell.runtime.errors import ModelError, UsageError
 
 MakeModel = Callable[..., onnx.ModelProto]

@@ -11,14 +11,14 @@ import onnx
 import pytest
 from onnx import helper
 
-from stepwell.compiler import compile as compile_model
+from stepwell.api.compile import compile as compile_model
+from stepwell.driver.modules import read_mlir
+from stepwell.driver.signature import signature_of
 from stepwell.frontends.onnx import import_onnx
-from stepwell.modules import read_mlir
-from stepwell.printing import module_text
+from stepwell.ir.printing import module_text
+from stepwell.ir.source import SourceMap
+from stepwell.ir.ssa_names import ssa_hint
 from stepwell.runtime.errors import ModelError
-from stepwell.signature import signature_of
-from stepwell.source import SourceMap
-from stepwell.ssa_names import ssa_hint
 from stepwell.testing.run_line import call
 
 Make = Callable[..., onnx.ModelProto]

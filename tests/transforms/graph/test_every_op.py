@@ -12,13 +12,13 @@ from xdsl.dialects.builtin import FunctionType, ModuleOp
 
 from stepwell.dialects import graph
 from stepwell.dialects.graph.interpreter import interpret
-from stepwell.driver import passes_of
-from stepwell.frontends.weights import WeightStore
+from stepwell.dialects.weights import WeightStore
+from stepwell.driver.driver import passes_of
+from stepwell.driver.signature import Array, signature_of
+from stepwell.ir.source import SourceMap, parse_text
 from stepwell.passes import PassFailure
-from stepwell.signature import Array, signature_of
-from stepwell.source import SourceMap, parse_text
+from stepwell.plugins.universe import make_context, pass_modules
 from stepwell.transforms.pipelines import GRAPH
-from stepwell.universe import make_context, pass_modules
 
 FOLDER = Path(__file__).resolve().parents[2] / "dialects" / "graph"
 FILES = ("roundtrip", "roundtrip_models")

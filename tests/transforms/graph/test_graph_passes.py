@@ -11,10 +11,11 @@ from xdsl.dialects.builtin import ModuleOp
 
 from stepwell.dialects import graph
 from stepwell.dialects.graph.interpreter import interpret
+from stepwell.dialects.weights import WeightStore
 from stepwell.frontends.onnx import import_onnx
-from stepwell.frontends.weights import WeightStore
+from stepwell.ir.source import SourceMap, parse_text
 from stepwell.passes import StepwellContext, names_of
-from stepwell.source import SourceMap, parse_text
+from stepwell.plugins.universe import make_context
 from stepwell.testing.check_pass import check_pass
 from stepwell.testing.strategies import GeneratedGraph, graphs
 from stepwell.testing.strategies.graphs import STEPS
@@ -23,7 +24,6 @@ from stepwell.transforms.graph.fold_weight_transforms import PASS as FoldWeightT
 from stepwell.transforms.graph.fuse_epilogue import PASS as FuseEpilogue
 from stepwell.transforms.graph.fuse_single import PASS as FuseSingle
 from stepwell.transforms.graph.set_precision import PASS as SetPrecision
-from stepwell.universe import make_context
 
 DIGITS = Path(__file__).resolve().parents[3] / "examples" / "digits" / "digits.onnx"
 PASSES = [

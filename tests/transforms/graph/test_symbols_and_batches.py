@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from stepwell.dialects.graph.interpreter import interpret
-from stepwell.driver import passes_of
-from stepwell.frontends.weights import WeightStore
+from stepwell.dialects.weights import WeightStore
+from stepwell.driver.driver import passes_of
+from stepwell.driver.signature import signature_of
+from stepwell.ir.source import SourceMap, parse_text
 from stepwell.passes import PassFailure
-from stepwell.signature import signature_of
-from stepwell.source import SourceMap, parse_text
+from stepwell.plugins.universe import make_context, pass_modules
 from stepwell.transforms.pipelines import GRAPH
-from stepwell.universe import make_context, pass_modules
 
 PASSES = sorted(name for name in pass_modules() if name.startswith("graph-"))
 PASSES += [",".join(GRAPH), ",".join([*GRAPH, "graph-set-precision"])]

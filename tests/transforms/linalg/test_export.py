@@ -8,13 +8,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from xdsl.dialects.builtin import ModuleOp
 
-from stepwell.driver import passes_of
+from stepwell.driver.driver import passes_of
+from stepwell.ir.source import SourceMap, parse_text
 from stepwell.passes import PassFailure
-from stepwell.source import SourceMap, parse_text
+from stepwell.plugins.universe import make_context
 from stepwell.testing.strategies import GeneratedGraph, graphs
 from stepwell.transforms.linalg._export import UPSTREAM, export_linalg
 from stepwell.transforms.pipelines import GRAPH
-from stepwell.universe import make_context
 
 CANDIDATES = ("mlir-opt", "mlir-opt-19", "/usr/lib/llvm-19/bin/mlir-opt")
 MLIR_OPT = next((found for name in CANDIDATES if (found := shutil.which(name))), None)
@@ -49,7 +49,7 @@ def test_mlir_opt_accepts_it(case: GeneratedGraph) -> None:
 @pytest.mark.skipif(MLIR_OPT is None, reason="mlir-opt is not installed (apt-get install mlir-19-tools)")
 def test_mlir_opt_accepts_the_digits_network(tmp_path: Path) -> None:
     assert MLIR_OPT is not None
-    from stepwell.compiler import import_model, lower
+    from stepwell.api.compile import import_model, lower
 
     digits = Path(__file__).resolve().parents[3] / "examples" / "digits" / "digits.onnx"
     module = lower(import_model(digits, shapes={"image": (4, 1, 8, 8)}), "linalg", target="sm_90a", precision="fp16")

@@ -5,13 +5,13 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.dialects.linalg.ops import GenericOp
 
 from stepwell.dialects import graph
-from stepwell.driver import passes_of
+from stepwell.driver.driver import passes_of
+from stepwell.ir.source import SourceMap, parse_text
 from stepwell.passes import PassFailure
-from stepwell.source import SourceMap, parse_text
+from stepwell.plugins.universe import make_context
 from stepwell.transforms.linalg._eligible import is_plain, mma_refusals
 from stepwell.transforms.linalg._roles import Roles, contraction_roles
 from stepwell.transforms.linalg._structure import Structure, merge_loops, structure_of
-from stepwell.universe import make_context
 
 
 def linalg_module(arguments: dict[str, str], body: str, result: str) -> ModuleOp:

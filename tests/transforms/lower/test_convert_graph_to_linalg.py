@@ -5,15 +5,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from stepwell.dialects import graph
-from stepwell.driver import passes_of
-from stepwell.execute import interpret
+from stepwell.driver.driver import passes_of
+from stepwell.driver.execute import interpret
+from stepwell.ir.source import SourceMap, parse_text
 from stepwell.passes import PassFailure
-from stepwell.source import SourceMap, parse_text
+from stepwell.plugins.universe import make_context
 from stepwell.testing.check_pass import check_pass
 from stepwell.testing.strategies import GeneratedGraph, graphs, op_modules
 from stepwell.transforms.lower._graph_ops_to_linalg import CONVERSIONS
 from stepwell.transforms.pipelines import GRAPH
-from stepwell.universe import make_context
 
 PASS = "stepwell-convert-graph-to-linalg"
 QUICK = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])

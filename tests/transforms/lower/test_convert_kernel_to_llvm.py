@@ -14,14 +14,14 @@ from xdsl.parser import Parser
 
 from stepwell.codegen.llvm_text import translate
 from stepwell.codegen.objects import compile_object
-from stepwell.codegen.targets import CPU_LEVELS, supports
 from stepwell.dialects.evaluate import evaluate
 from stepwell.passes import PassFailure, names_of
+from stepwell.plugins.universe import make_context
 from stepwell.runtime.elf import Image
 from stepwell.transforms.lower.convert_kernel_to_llvm import PASS as TO_LLVM
 from stepwell.transforms.lower.convert_kernel_to_llvm import merged_tables
 from stepwell.transforms.lower.convert_scf_to_cf import PASS as TO_CF
-from stepwell.universe import make_context
+from stepwell.types.targets import CPU_LEVELS, supports
 
 LEVEL = CPU_LEVELS["x86-64-v3"]
 DTYPES = {

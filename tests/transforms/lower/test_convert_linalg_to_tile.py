@@ -10,16 +10,16 @@ from xdsl.dialects.builtin import ModuleOp
 
 from stepwell.dialects import graph, tile
 from stepwell.dialects.tile.config import TARGETS
-from stepwell.driver import passes_of
-from stepwell.execute import interpret
-from stepwell.frontends.weights import WeightStore
+from stepwell.dialects.weights import WeightStore
+from stepwell.driver.driver import passes_of
+from stepwell.driver.execute import interpret
+from stepwell.ir.source import SourceMap, parse_text
 from stepwell.passes import PassFailure
-from stepwell.source import SourceMap, parse_text
-from stepwell.target import resolve, write_target
+from stepwell.passes.target import resolve, write_target
+from stepwell.plugins.universe import make_context
 from stepwell.testing.check_pass import check_pass
 from stepwell.testing.strategies import GeneratedGraph, graphs, tile_configs
 from stepwell.transforms.pipelines import GRAPH
-from stepwell.universe import make_context
 
 SLOW = [HealthCheck.too_slow]
 PASS = "stepwell-convert-linalg-to-tile"
@@ -138,7 +138,7 @@ def test_every_legal_schedule_computes_the_same(choice: tuple[GeneratedGraph, st
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize(("precision", "bound"), [("model", 1e-5), ("fp16", 1e-2)])
 def test_digits(target: str, precision: str, bound: float) -> None:
-    from stepwell.compiler import import_model, interpret, lower
+    from stepwell.api.compile import import_model, interpret, lower
 
     module = import_model(DIGITS, shapes={"image": (5, 1, 8, 8)})
     images = {"image": np.load(DIGITS.parent / "heldout.npz")["images"][:5]}

@@ -14,10 +14,10 @@ from xdsl.parser import Parser
 
 from stepwell.dialects import plan, tile
 from stepwell.passes import PassFailure, names_of
+from stepwell.plugins.universe import make_context
 from stepwell.testing.cpu_kernels import map_text, pool_text, product_text
 from stepwell.transforms.lower import _tile_to_cpu_body, _tile_to_cpu_emit, _tile_to_cpu_rows, convert_tile_to_cpu
 from stepwell.transforms.lower.convert_tile_to_cpu import ConvertTileToCPU
-from stepwell.universe import make_context
 
 # --- refusals
 

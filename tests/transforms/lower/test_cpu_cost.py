@@ -6,9 +6,9 @@ import pytest
 from xdsl.parser import Parser
 
 from stepwell.dialects import tile
+from stepwell.plugins.universe import make_context
 from stepwell.testing.cpu_kernels import map_text, pool_text, product_text
 from stepwell.transforms.lower._tile_to_cpu_cost import PIECE_NS, Extents, grain_of, tile_cost
-from stepwell.universe import make_context
 
 
 def kernel_of(text: str) -> tile.KernelOp:

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from xdsl.dialects.builtin import UnknownLoc
 
 from stepwell.codegen.objects import compile_assembly, compile_module, cpu_text
-from stepwell.codegen.targets import CPU_LEVELS, supports
 from stepwell.dialects.tile.interpreter import run_kernel
 from stepwell.dialects.tile.refs import Window
 from stepwell.passes import names_of
 from stepwell.testing.cpu_kernels import map_text, narrow_text, pool_text, product_text, relu_text
 from stepwell.testing.native import Native, compiled, lowered, panels
+from stepwell.types.targets import CPU_LEVELS, supports
 
 LEVELS = [
     pytest.param(name, marks=pytest.mark.skipif(not supports(level), reason=f"this CPU is below {name}"))

@@ -13,11 +13,11 @@ from xdsl.ir import Attribute, SSAValue
 import stepwell
 from stepwell.codegen.llvm_text import translate
 from stepwell.codegen.ptx import emit_ptx
-from stepwell.codegen.targets import SM_90A
 from stepwell.dialects import graph
-from stepwell.execute import interpret
-from stepwell.modules import keep_weights
+from stepwell.driver.execute import interpret
+from stepwell.driver.modules import keep_weights
 from stepwell.testing.strategies import GeneratedGraph
+from stepwell.types.targets import SM_90A
 
 MakeNetwork = Callable[..., GeneratedGraph]
 

@@ -12,7 +12,7 @@ from xdsl.parser import Parser
 
 from stepwell.dialects import hopper, plan, tile, warp
 from stepwell.dialects.hopper.simulator import simulate_program
-from stepwell.modules import make_context
+from stepwell.driver.modules import make_context
 from stepwell.passes import PassFailure, StepwellContext, location_of, names_of
 from stepwell.testing import gpu_kernels
 from stepwell.testing.check_pass import check_pass

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 
 import stepwell
-from stepwell.codegen.targets import CPU_LEVELS, supports
 from stepwell.dialects import tile
 from stepwell.dialects.tile.refs import Window
 from stepwell.runtime.program import dtype_of
 from stepwell.testing.cpu_kernels import map_text, narrow_text, pool_text, product_text
 from stepwell.testing.native import Call, Native, compiled, panels
+from stepwell.types.targets import CPU_LEVELS, supports
 
 DIGITS = Path(__file__).resolve().parents[3] / "examples/digits/digits.onnx"
 WIDTHS = (1, 3, 7, 8, 9, 15, 16, 17, 23, 24, 25, 33, 63, 64, 65)

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stepwell.codegen.targets import CPU_LEVELS, supports
-from stepwell.driver import passes_of
-from stepwell.execute import interpret
-from stepwell.source import SourceMap, parse_text
-from stepwell.universe import make_context
+from stepwell.driver.driver import passes_of
+from stepwell.driver.execute import interpret
+from stepwell.ir.source import SourceMap, parse_text
+from stepwell.plugins.universe import make_context
+from stepwell.types.targets import CPU_LEVELS, supports
 
 LEVELS = [pytest.param(name, marks=() if supports(t) else pytest.mark.skip) for name, t in CPU_LEVELS.items()]
 TO_KERNEL = "tile-expand-math,stepwell-convert-tile-to-plan,plan-assign-offsets,stepwell-convert-tile-to-cpu"

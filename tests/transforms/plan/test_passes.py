@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from hypothesis import given, reject
 
-from stepwell.driver import passes_of
-from stepwell.execute import interpret
+from stepwell.driver.driver import passes_of
+from stepwell.driver.execute import interpret
+from stepwell.ir.source import SourceMap, parse_text
 from stepwell.passes import PassFailure
-from stepwell.source import SourceMap, parse_text
-from stepwell.target import resolve, write_target
+from stepwell.passes.target import resolve, write_target
+from stepwell.plugins.universe import make_context
 from stepwell.testing.check_pass import check_pass
 from stepwell.testing.strategies import GeneratedGraph, graphs
 from stepwell.transforms.pipelines import stages
-from stepwell.universe import make_context
 
 UNTIL_TILE = [spec for level, specs in stages("cpu") if level in ("graph", "linalg", "tile") for spec in specs]
 CONVERT, ASSIGN = "stepwell-convert-tile-to-plan", "plan-assign-offsets"

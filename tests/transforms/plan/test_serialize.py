@@ -12,13 +12,13 @@ from xdsl.parser import Parser
 
 from stepwell.dialects import graph
 from stepwell.dialects.plan.constants import build_constants
-from stepwell.frontends.weights import WeightStore
+from stepwell.dialects.weights import WeightStore
 from stepwell.passes import PassFailure
+from stepwell.plugins.universe import make_context
 from stepwell.runtime.errors import UsageError
 from stepwell.runtime.program import Argument, Copy, Launch, Place, Table, TensorMap
 from stepwell.runtime.program_reader import read_program
 from stepwell.transforms.plan._serialize import find_program, serialize_program
-from stepwell.universe import make_context
 
 STORE = WeightStore()
 WEIGHT = STORE.add("w", np.arange(8, dtype=np.float32).reshape(2, 4)).then(graph.StepAttr("transpose", [1, 0]))

@@ -6,8 +6,8 @@ import pytest
 from xdsl.parser import Parser
 
 from stepwell.passes import PassFailure
+from stepwell.plugins.universe import make_context
 from stepwell.transforms.plan.verify_predecessors import PASS
-from stepwell.universe import make_context
 
 MODULE = """
 builtin.module attributes {{stepwell.level = "kernel", stepwell.target = "{target}"}} {{

@@ -9,11 +9,11 @@ from xdsl.dialects.builtin import ModuleOp
 
 from stepwell.dialects import tile
 from stepwell.dialects.evaluate import evaluate_block
+from stepwell.ir.source import SourceMap, parse_text
 from stepwell.passes import StepwellContext
-from stepwell.source import SourceMap, parse_text
+from stepwell.plugins.universe import make_context
 from stepwell.testing.check_pass import check_pass
 from stepwell.transforms.tile.expand_math import PASS
-from stepwell.universe import make_context
 
 KERNEL = """
 builtin.module attributes {{stepwell.level = "tile"}} {{

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
-from stepwell.files import write_whole
+from stepwell.driver.files import write_whole
 from stepwell.testing.conformance.case import BAD, Outcome
 from stepwell.testing.conformance.executors import EXECUTORS, missing
 from stepwell.testing.conformance.record import losses, record_path, written

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import onnx
 
-from stepwell.compiler import compile_plan
+from stepwell.api.compile import compile_plan
 from stepwell.dialects.numpy_types import Array
 
 Run = Callable[[Mapping[str, Array]], Mapping[str, Array]]
@@ -32,7 +32,7 @@ def assembled(model: onnx.ModelProto) -> None:
 
 def graph_interpreter(model: onnx.ModelProto) -> Run:
     """Import it and interpret the graph level."""
-    from stepwell.compiler import import_model, interpret
+    from stepwell.api.compile import import_model, interpret
 
     module = import_model(model)
     return lambda feeds: interpret(module, feeds)
@@ -55,7 +55,7 @@ VECTOR_BYTES: Mapping[str, int] = {"x86-64-v4": 64, "x86-64-v3": 32, "sm_90a": 1
 
 def missing(executor: str) -> str:
     """Why this machine cannot run an executor; empty when it can."""
-    from stepwell.codegen.targets import CPU_LEVELS, supports
+    from stepwell.types.targets import CPU_LEVELS, supports
 
     if executor in CPU_LEVELS and not supports(CPU_LEVELS[executor]):
         return f"this machine does not run {executor}"

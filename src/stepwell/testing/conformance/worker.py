@@ -47,7 +47,7 @@ def _run(cases: Sequence[Case], executor: str) -> list[Outcome]:
 
 
 def _import_refusal(case: Case) -> Outcome | None:
-    from stepwell.compiler import import_model
+    from stepwell.api.compile import import_model
 
     try:
         import_model(case.model)

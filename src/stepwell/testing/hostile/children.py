@@ -90,11 +90,11 @@ def _import_all() -> None:
     import llvmlite.binding as llvm
     import onnx.reference  # noqa: F401 - the importer evaluates constants with it
 
+    from stepwell.api.compile import compile_plan  # noqa: F401
     from stepwell.cli import commands, guard  # noqa: F401
-    from stepwell.compiler import compile_plan  # noqa: F401
     from stepwell.opt.main import StepwellOpt  # noqa: F401
+    from stepwell.plugins.universe import DIALECT_NAMES, make_context, pass_modules
     from stepwell.runtime.engine import load  # noqa: F401
-    from stepwell.universe import DIALECT_NAMES, make_context, pass_modules
 
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()

@@ -19,7 +19,7 @@ from xdsl.ir import Attribute, Block, Operation, SSAValue
 from stepwell.dialects import graph
 from stepwell.dialects.graph.ops_elementwise import INTEGER_UNARY_KINDS
 from stepwell.dialects.numpy_types import is_float
-from stepwell.frontends.weights import WeightStore
+from stepwell.dialects.weights import WeightStore
 from stepwell.passes import location_of
 from stepwell.testing.strategies.network import GeneratedGraph, close_network
 from stepwell.testing.strategies.op_parameters import conv_shapes, pool_arguments

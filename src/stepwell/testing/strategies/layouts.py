@@ -1,4 +1,4 @@
-"""Strategies over `stepwell.codegen.layouts`: layouts, pairs that compose, register fragments, swizzles."""
+"""Strategies over `stepwell.types.layouts`: layouts, pairs that compose, register fragments, swizzles."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from math import prod
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
-from stepwell.codegen.layouts import Fragment, Layout, Swizzle, blocked_fragment, wgmma_fragment
+from stepwell.types.layouts import Fragment, Layout, Swizzle, blocked_fragment, wgmma_fragment
 
 
 @st.composite

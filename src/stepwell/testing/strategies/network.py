@@ -12,11 +12,11 @@ from xdsl.dialects import func
 from xdsl.dialects.builtin import ArrayAttr, DictionaryAttr, FunctionType, ModuleOp, StringAttr
 from xdsl.ir import Block, Region, SSAValue
 
-from stepwell.frontends.weights import WeightStore
+from stepwell.dialects.weights import WeightStore
+from stepwell.driver.signature import Array, signature_of
+from stepwell.ir.printing import module_text
 from stepwell.passes import StepwellContext, location_of
-from stepwell.printing import module_text
-from stepwell.signature import Array, signature_of
-from stepwell.universe import make_context
+from stepwell.plugins.universe import make_context
 
 
 @dataclass(frozen=True)

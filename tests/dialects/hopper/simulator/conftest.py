@@ -11,7 +11,7 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.parser import Parser
 
 from stepwell.passes import StepwellContext
-from stepwell.universe import UNIVERSE
+from stepwell.plugins.universe import UNIVERSE
 
 Parse = Callable[[str], ModuleOp]
 

@@ -14,7 +14,7 @@ import stepwell
 from stepwell.dialects import plan, warp
 from stepwell.dialects.hopper.simulator import ProgramReport, judge_launch, simulate_program
 from stepwell.dialects.hopper.simulator.program import BeforeLaunch
-from stepwell.modules import weights_of
+from stepwell.driver.modules import weights_of
 
 
 def _integer_model() -> ModuleType:

@@ -22,7 +22,7 @@ from stepwell.dialects.hopper.simulator import (
 )
 from stepwell.dialects.hopper.simulator.launch import Argument
 from stepwell.dialects.hopper.simulator.memory import Array
-from stepwell.frontends.weights import WeightStore
+from stepwell.dialects.weights import WeightStore
 from stepwell.passes import StepwellContext
 from stepwell.transforms.lower.convert_hopper_roles_to_scf import ConvertHopperRolesToScf
 from stepwell.transforms.lower.convert_tile_to_hopper import ConvertTileToHopper

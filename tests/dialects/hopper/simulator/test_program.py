@@ -25,7 +25,7 @@ from stepwell.dialects.hopper.simulator import (
 )
 from stepwell.dialects.hopper.simulator.launch import Argument
 from stepwell.dialects.hopper.simulator.memory import Array, strided_elements
-from stepwell.frontends.weights import WeightStore
+from stepwell.dialects.weights import WeightStore
 from stepwell.runtime.errors import UsageError
 
 Parse = Callable[[str], ModuleOp]

@@ -7,9 +7,9 @@ import itertools
 import numpy as np
 import pytest
 
-from stepwell.codegen.layouts import Swizzle
 from stepwell.dialects.hopper.simulator import DescriptorFault, GlobalBuffer, Im2col, MisalignedFault, TensorMap
 from stepwell.dialects.hopper.simulator.tma import destination_chunks, swizzle_address
+from stepwell.types.layouts import Swizzle
 
 
 @pytest.mark.parametrize("swizzle", [32, 64, 128])

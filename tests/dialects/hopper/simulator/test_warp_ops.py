@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from xdsl.dialects.builtin import ModuleOp
 
-from stepwell.codegen.layouts import magic_number
 from stepwell.dialects import warp
 from stepwell.dialects.hopper.simulator import (
     DeadlockFault,
@@ -24,6 +23,7 @@ from stepwell.dialects.hopper.simulator import (
     simulate_kernel,
 )
 from stepwell.dialects.hopper.simulator.launch import Argument
+from stepwell.types.layouts import magic_number
 
 Parse = Callable[[str], ModuleOp]
 LAYOUT = "<blocked 8x64 threads 128 width 4>"

@@ -7,7 +7,6 @@ import pytest
 from xdsl.dialects.builtin import i32
 from xdsl.utils.test_value import create_ssa_value
 
-from stepwell.codegen.layouts import wgmma_fragment
 from stepwell.dialects import hopper, warp
 from stepwell.dialects.hopper.simulator import DescriptorFault
 from stepwell.dialects.hopper.simulator.agents import Agents
@@ -15,6 +14,7 @@ from stepwell.dialects.hopper.simulator.memory import SharedMemory
 from stepwell.dialects.hopper.simulator.tma import destination_chunks
 from stepwell.dialects.hopper.simulator.warp_ops import places
 from stepwell.dialects.hopper.simulator.wgmma import Descriptor, accumulate, fragment_map, read_operand
+from stepwell.types.layouts import wgmma_fragment
 
 
 @pytest.mark.parametrize("swizzle", [32, 64, 128])

@@ -1,0 +1,1 @@
+"""The IR below any dialect: source names, reading and printing of text."""
