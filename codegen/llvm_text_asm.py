@@ -8,7 +8,7 @@ from xdsl.dialects import llvm
 from xdsl.dialects.builtin import VectorType
 from xdsl.ir import Attribute, SSAValue
 
-from stepwell.codegen.llvm_text import FunctionText
+from stepwell.codegen.llvm_text_function import FunctionText
 from stepwell.codegen.llvm_text_types import bit_width, text_type
 from stepwell.runtime.errors import InternalError
 

@@ -9,8 +9,8 @@ from xdsl.dialects.builtin import IntegerAttr, VectorType, i1
 from xdsl.ir import Attribute, Operation, SSAValue
 
 from stepwell.codegen.intrinsics import check_name
-from stepwell.codegen.llvm_text import Emitter, FunctionText
 from stepwell.codegen.llvm_text_asm import emit_inline_asm
+from stepwell.codegen.llvm_text_function import Emitter, FunctionText
 from stepwell.codegen.llvm_text_types import mangled, text_type
 from stepwell.dialects import llvm_extra
 from stepwell.runtime.errors import InternalError

@@ -17,7 +17,7 @@ from stepwell.dialects.plan.attributes import (
     row_major,
 )
 from stepwell.dialects.plan.effects import effects_of, root_of
-from stepwell.dialects.plan.ops_launch import CopyOp, LaunchOp, PointerTableOp, ProgramOp, TensorMapOp
+from stepwell.dialects.plan.ops_launch import CopyOp, LaunchOp, PointerTableOp, TensorMapOp
 from stepwell.dialects.plan.ops_memory import (
     BindingOp,
     ConstantOp,
@@ -27,6 +27,7 @@ from stepwell.dialects.plan.ops_memory import (
     window_output,
     window_shape,
 )
+from stepwell.dialects.plan.ops_program import ProgramOp
 from stepwell.dialects.plan.predecessors import constant_parameters, predecessor_faults
 from stepwell.dialects.plan.verify import verify_program
 from stepwell.dialects.plan.verify_launch import verify_launch_arguments

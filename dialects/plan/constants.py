@@ -11,8 +11,8 @@ from xdsl.ir import Operation
 
 from stepwell.dialects import graph
 from stepwell.dialects.numpy_types import Array, numpy_dtype
-from stepwell.dialects.plan.ops_launch import ProgramOp
 from stepwell.dialects.plan.ops_memory import ConstantOp
+from stepwell.dialects.plan.ops_program import ProgramOp
 from stepwell.runtime.errors import UsageError
 
 if TYPE_CHECKING:

@@ -20,8 +20,9 @@ from stepwell.dialects import tile
 from stepwell.dialects.numpy_types import Array, numpy_dtype
 from stepwell.dialects.plan.attributes import BufferType
 from stepwell.dialects.plan.constants import build_constants
-from stepwell.dialects.plan.ops_launch import CopyOp, LaunchOp, ProgramOp
+from stepwell.dialects.plan.ops_launch import CopyOp, LaunchOp
 from stepwell.dialects.plan.ops_memory import BindingOp, ConstantOp, SliceOp, ViewOp, WindowOp
+from stepwell.dialects.plan.ops_program import ProgramOp
 from stepwell.dialects.tile.interpreter import run_kernel, run_nest
 from stepwell.dialects.tile.refs import Window
 from stepwell.runtime.errors import UsageError

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 from xdsl.dialects.builtin import (
@@ -12,11 +12,10 @@ from xdsl.dialects.builtin import (
     IntegerAttr,
     IntegerType,
     StringAttr,
-    SymbolNameConstraint,
     SymbolRefAttr,
     i64,
 )
-from xdsl.ir import Block, Operation, Region, SSAValue
+from xdsl.ir import Operation, SSAValue
 from xdsl.irdl import (
     AttrSizedOperandSegments,
     IRDLOperation,
@@ -24,12 +23,11 @@ from xdsl.irdl import (
     operand_def,
     opt_prop_def,
     prop_def,
-    region_def,
     result_def,
     traits_def,
     var_operand_def,
 )
-from xdsl.traits import IsolatedFromAbove, NoTerminator, Pure, SymbolOpInterface
+from xdsl.traits import Pure
 from xdsl.utils.exceptions import VerifyException
 
 from stepwell.dialects.plan.attributes import (
@@ -50,7 +48,8 @@ L2_PROMOTIONS = (0, 64, 128, 256)
 MAP_DATA_TYPES = ("f32", "f32_ftz", "tf32", "tf32_ftz")
 
 
-def _number(value: int | None) -> IntegerAttr | None:
+def number(value: int | None) -> IntegerAttr | None:
+    """An i64 attribute, or none for a property that is left out."""
     return None if value is None else IntegerAttr(value, i64)
 
 
@@ -106,8 +105,8 @@ class TensorMapOp(IRDLOperation):
             "lower": _numbers(lower),
             "upper": _numbers(upper),
             "strides": _numbers(strides),
-            "swizzle": _number(swizzle or None),
-            "l2": _number(l2 if l2 != 128 else None),
+            "swizzle": number(swizzle or None),
+            "l2": number(l2 if l2 != 128 else None),
             "data_type": None if data_type is None else StringAttr(data_type),
         }
         super().__init__(operands=[source], properties=properties, result_types=[TensorMapType()])
@@ -260,11 +259,11 @@ class LaunchOp(IRDLOperation):
     ) -> None:
         properties: dict[str, Attribute | None] = {
             "kernel": SymbolRefAttr(kernel) if isinstance(kernel, str) else kernel,
-            "tiles": _number(tiles),
-            "grain": _number(grain),
+            "tiles": number(tiles),
+            "grain": number(grain),
             "grid": _numbers(grid),
             "block": _numbers(block),
-            "shared": _number(shared),
+            "shared": number(shared),
             "pdl": None if pdl is None else BoolAttr.from_bool(pdl),
             "reads": _numbers(reads),
             "writes": _numbers(writes),
@@ -334,40 +333,3 @@ class CopyOp(IRDLOperation):
             raise VerifyException(
                 f"plan.copy: {source} and {target} must be contiguous and of the same size and element type"
             )
-
-
-@irdl_op_definition
-class ProgramOp(IRDLOperation):
-    """A whole network: memory, then launches in order. `arena` and `constants` are the totals in bytes, absent until
-    plan-assign-offsets has run. What the text shows is what the runtime allocates."""
-
-    name = "plan.program"
-
-    sym_name = prop_def(SymbolNameConstraint())
-    arena = opt_prop_def(IntegerAttr[IntegerType].constr(type=I64))
-    constants = opt_prop_def(IntegerAttr[IntegerType].constr(type=I64))
-    body = region_def("single_block")
-
-    traits = traits_def(IsolatedFromAbove(), NoTerminator(), SymbolOpInterface())
-    assembly_format = "$sym_name (`arena` $arena^)? (`constants` $constants^)? attr-dict-with-keyword $body"
-
-    def __init__(
-        self, name: str, body: Region | Sequence[Operation], arena: int | None = None, constants: int | None = None
-    ) -> None:
-        region = body if isinstance(body, Region) else Region(Block(body))
-        properties = {"sym_name": StringAttr(name), "arena": _number(arena), "constants": _number(constants)}
-        super().__init__(properties=properties, regions=[region])
-
-    @property
-    def block(self) -> Block:
-        """The only block."""
-        return self.body.block
-
-    def steps(self) -> Iterator[tuple[int, LaunchOp | CopyOp]]:
-        """Launches and copies with their step numbers."""
-        yield from enumerate(op for op in self.block.ops if isinstance(op, (LaunchOp, CopyOp)))
-
-    def verify_(self) -> None:
-        from stepwell.dialects.plan.verify import verify_program
-
-        verify_program(self)

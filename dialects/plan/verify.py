@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
 
-from xdsl.ir import Operation
+from xdsl.dialects.builtin import IntegerAttr
+from xdsl.ir import Block, Operation
 from xdsl.utils.exceptions import VerifyException
 
 from stepwell.dialects.plan.effects import MemoryOp, effects_of
-from stepwell.dialects.plan.ops_launch import CopyOp, LaunchOp, ProgramOp
+from stepwell.dialects.plan.ops_launch import CopyOp, LaunchOp
 from stepwell.dialects.plan.ops_memory import BindingOp, ConstantOp, SliceOp
 from stepwell.dialects.plan.verify_launch import verify_launch_arguments
 
 
-def verify_program(program: ProgramOp) -> None:
+class Program(Protocol):
+    """What is asked of a `plan.program`: its op is made after what its verifier calls."""
+
+    @property
+    def block(self) -> Block: ...
+    @property
+    def arena(self) -> IntegerAttr | None: ...
+    @property
+    def constants(self) -> IntegerAttr | None: ...
+    def steps(self) -> Iterator[tuple[int, LaunchOp | CopyOp]]: ...
+
+
+def verify_program(program: Program) -> None:
     """Check everything that one program promises; raises VerifyException with what is wrong and what to do."""
     _verify_contents(program)
     _verify_bindings(program)
@@ -25,7 +39,7 @@ def verify_program(program: ProgramOp) -> None:
             verify_launch_arguments(step)
 
 
-def _verify_contents(program: ProgramOp) -> None:
+def _verify_contents(program: Program) -> None:
     copied = False
     for op in program.block.ops:
         if not op.name.startswith("plan.") and op.name != "arith.constant":
@@ -35,7 +49,7 @@ def _verify_contents(program: ProgramOp) -> None:
         copied = copied or isinstance(op, CopyOp)
 
 
-def _verify_bindings(program: ProgramOp) -> None:
+def _verify_bindings(program: Program) -> None:
     names: set[str] = set()
     for op in program.block.ops:
         if not isinstance(op, BindingOp):
@@ -45,7 +59,7 @@ def _verify_bindings(program: ProgramOp) -> None:
         names.add(op.binding_name.data)
 
 
-def _verify_effects(program: ProgramOp) -> None:
+def _verify_effects(program: Program) -> None:
     """Reads follow writes, lifetimes cover uses, nothing is read and written by one step, every output is written."""
     written: set[Operation] = {
         op for op in program.block.ops if isinstance(op, ConstantOp) or (isinstance(op, BindingOp) and op.is_input)
@@ -83,7 +97,7 @@ def _memory_name(root: MemoryOp) -> str:
     return "a constant" if isinstance(root, ConstantOp) else f"a slice live [{root.lifetime[0]}, {root.lifetime[1]}]"
 
 
-def _verify_slices(program: ProgramOp) -> None:
+def _verify_slices(program: Program) -> None:
     slices = [op for op in program.block.ops if isinstance(op, SliceOp)]
     placed = _placed(slices, program.arena is not None, "plan.slice", "arena")
     if program.arena is not None:
@@ -91,7 +105,7 @@ def _verify_slices(program: ProgramOp) -> None:
     _verify_disjoint(placed, lambda a, b: _live_together(a, b))
 
 
-def _verify_constants(program: ProgramOp) -> None:
+def _verify_constants(program: Program) -> None:
     constants = [op for op in program.block.ops if isinstance(op, ConstantOp)]
     placed = _placed(constants, program.constants is not None, "plan.constant", "constants")
     if program.constants is not None:

@@ -10,7 +10,8 @@ from stepwell.dialects.tile.attributes import Access, AccessAttr, RefType, Resid
 from stepwell.dialects.tile.config import Config, ConfigAttr
 from stepwell.dialects.tile.ops_compute import MapOp, MmaOp
 from stepwell.dialects.tile.ops_host import ApplyOp, WindowOp
-from stepwell.dialects.tile.ops_kernel import ForOp, ForTilesOp, KernelOp, WaitPredecessorOp, YieldOp
+from stepwell.dialects.tile.ops_kernel import KernelOp
+from stepwell.dialects.tile.ops_loop import ForOp, ForTilesOp, WaitPredecessorOp, YieldOp
 from stepwell.dialects.tile.ops_nest import NestOp
 from stepwell.dialects.tile.ops_tiles import BroadcastOp, FillOp, LoadOp, StoreOp
 

@@ -4,6 +4,7 @@ a legal schedule."""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Protocol
 
 from xdsl.dialects.builtin import ModuleOp, StringAttr
 from xdsl.ir import BlockArgument, Operation
@@ -12,9 +13,23 @@ from xdsl.utils.exceptions import VerifyException
 from stepwell.dialects.tile.attributes import RefType, Residence, TileType
 from stepwell.dialects.tile.config import violations
 from stepwell.dialects.tile.ops_compute import MmaOp
-from stepwell.dialects.tile.ops_kernel import ForTilesOp, KernelOp, WaitPredecessorOp
+from stepwell.dialects.tile.ops_loop import ForTilesOp, WaitPredecessorOp
 from stepwell.dialects.tile.ops_tiles import LoadOp, StoreOp
+from stepwell.dialects.tile.registers import Kernel as KernelBody
 from stepwell.dialects.tile.registers import facts_of
+
+
+class Kernel(KernelBody, Protocol):
+    """What the rules ask of a `tile.kernel`, whose op is made after them."""
+
+    @property
+    def sym_name(self) -> StringAttr: ...
+    @property
+    def inputs(self) -> tuple[BlockArgument, ...]: ...
+    @property
+    def outputs(self) -> tuple[BlockArgument, ...]: ...
+    @property
+    def grid(self) -> ForTilesOp: ...
 
 
 def target_of(op: Operation) -> str | None:
@@ -31,14 +46,14 @@ def target_of(op: Operation) -> str | None:
     return target.data if isinstance(target, StringAttr) else None
 
 
-def check_kernel(kernel: KernelOp) -> None:
+def check_kernel(kernel: Kernel) -> None:
     """Raise for the first broken rule, naming the kernel."""
     for rule in (_refs, _wait, _grid, _writes, _window_fills, _residences, _schedule):
         for reason in rule(kernel):
             raise VerifyException(f"tile.kernel @{kernel.sym_name.data}: {reason}")
 
 
-def _refs(kernel: KernelOp) -> Iterator[str]:
+def _refs(kernel: Kernel) -> Iterator[str]:
     for arg in (*kernel.inputs, *kernel.outputs):
         if not isinstance(arg.type, RefType):
             yield f"parameter {arg.index} is {arg.type}: parameters are !tile.ref"
@@ -49,7 +64,7 @@ def _refs(kernel: KernelOp) -> Iterator[str]:
             yield f"output {arg.index - len(kernel.inputs)} is {arg.type}: outputs are plain and not constant"
 
 
-def _wait(kernel: KernelOp) -> Iterator[str]:
+def _wait(kernel: Kernel) -> Iterator[str]:
     ops = list(kernel.body.walk())
     waits = [position for position, op in enumerate(ops) if isinstance(op, WaitPredecessorOp)]
     if len(waits) != 1:
@@ -62,7 +77,7 @@ def _wait(kernel: KernelOp) -> Iterator[str]:
             yield f"it loads from {op.source.type} before tile.wait_predecessor: only constant refs may be read there"
 
 
-def _grid(kernel: KernelOp) -> Iterator[str]:
+def _grid(kernel: Kernel) -> Iterator[str]:
     grids = [op for op in kernel.body.block.ops if isinstance(op, ForTilesOp)]
     if len(grids) != 1:
         yield f"it has {len(grids)} tile.for_tiles: the grid is one"
@@ -73,7 +88,7 @@ def _grid(kernel: KernelOp) -> Iterator[str]:
         yield f"tile.for_tiles has block {list(grids[0].get_block())}, the config {list(kernel.config.data.block)}"
 
 
-def _writes(kernel: KernelOp) -> Iterator[str]:
+def _writes(kernel: Kernel) -> Iterator[str]:
     grid, block = kernel.grid, kernel.config.data.block
     for output in kernel.outputs:
         uses = [use.operation for use in output.uses if use.operation is not grid]
@@ -99,7 +114,7 @@ def _loads(ref: BlockArgument) -> list[LoadOp]:
     return [use.operation for use in ref.uses if isinstance(use.operation, LoadOp)]
 
 
-def _window_fills(kernel: KernelOp) -> Iterator[str]:
+def _window_fills(kernel: Kernel) -> Iterator[str]:
     for ref in kernel.inputs:
         assert isinstance(ref.type, RefType)
         if ref.type.access.kind == "window" and len({load.fill for load in _loads(ref)}) > 1:
@@ -109,7 +124,7 @@ def _window_fills(kernel: KernelOp) -> Iterator[str]:
 _OPERANDS = {"fma": (Residence.IN_PLACE, Residence.PACKED), "wgmma": (Residence.RING, Residence.RING)}
 
 
-def _residences(kernel: KernelOp) -> Iterator[str]:
+def _residences(kernel: Kernel) -> Iterator[str]:
     config = kernel.config.data
     products = [op for op in kernel.body.walk() if isinstance(op, MmaOp)]
     if bool(products) != (config.mma != "none"):
@@ -146,6 +161,6 @@ def _copies(copy: str, products: list[MmaOp]) -> Iterator[str]:
             yield f"copy = {copy} does not fit a {kind} operand: tma_im2col is for windows, tma for the rest"
 
 
-def _schedule(kernel: KernelOp) -> Iterator[str]:
-    target = target_of(kernel)
+def _schedule(kernel: Kernel) -> Iterator[str]:
+    target = target_of(kernel.grid)
     yield from violations(kernel.config.data, target, facts_of(kernel, target))

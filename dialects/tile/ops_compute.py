@@ -22,7 +22,7 @@ from xdsl.utils.exceptions import VerifyException
 
 from stepwell.dialects.tile._syntax import parse_named_operands, parse_operands, print_named_operands
 from stepwell.dialects.tile.attributes import Residence, TileType
-from stepwell.dialects.tile.ops_kernel import YieldOp
+from stepwell.dialects.tile.ops_loop import YieldOp
 
 _ACCUMULATORS: tuple[tuple[type[Attribute], type[Attribute]], ...] = (
     (Float16Type, Float32Type),

@@ -1,44 +1,31 @@
-"""Structure of a kernel: the kernel itself, its grid, its loops, and the wait for the kernel before it."""
+"""The kernel: what it reads and writes, its schedule, its body."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xdsl.dialects.builtin import DenseArrayBase, FunctionType, IndexType, StringAttr, SymbolNameConstraint, i64
-from xdsl.ir import Attribute, Block, BlockArgument, Region, SSAValue
+from xdsl.dialects.builtin import FunctionType, StringAttr, SymbolNameConstraint
+from xdsl.ir import Attribute, Block, BlockArgument, Region
 from xdsl.irdl import (
     IRDLOperation,
     irdl_op_definition,
-    operand_def,
     prop_def,
     region_def,
     traits_def,
-    var_operand_def,
-    var_result_def,
 )
 from xdsl.parser import Parser
 from xdsl.printer import Printer
 from xdsl.traits import (
-    HasParent,
     IsolatedFromAbove,
-    IsTerminator,
     NoTerminator,
-    SingleBlockImplicitTerminator,
     SymbolOpInterface,
 )
 from xdsl.utils.exceptions import VerifyException
 
-from stepwell.dialects.tile._syntax import (
-    int_array,
-    parse_defined,
-    parse_ints,
-    parse_named_operands,
-    parse_operands,
-    print_ints,
-    print_named_operands,
-)
 from stepwell.dialects.tile.attributes import RefType
 from stepwell.dialects.tile.config import ConfigAttr
+from stepwell.dialects.tile.kernel_rules import check_kernel
+from stepwell.dialects.tile.ops_loop import ForTilesOp
 
 
 @irdl_op_definition
@@ -99,8 +86,6 @@ class KernelOp(IRDLOperation):
         }
 
     def verify_(self) -> None:
-        from stepwell.dialects.tile.kernel_rules import check_kernel  # the rules name the ops of this file
-
         types = (*self.function_type.inputs, *self.function_type.outputs)
         if tuple(self.body.block.arg_types) != types:
             raise VerifyException(
@@ -139,225 +124,6 @@ class KernelOp(IRDLOperation):
                 printer.print_list(refs, printer.print_block_argument)
             printer.print_string(after)
         printer.print_attribute(self.config)
-        printer.print_op_attributes(self.attributes, print_keyword=True)
-        printer.print_string(" ")
-        printer.print_region(self.body, print_entry_block_args=False)
-
-
-@irdl_op_definition
-class WaitPredecessorOp(IRDLOperation):
-    """Wait until the kernel before this one has ended and its writes are visible. Before it only constant refs may be
-    read; every kernel has exactly one (programmatic dependent launch: completion is not transitive otherwise). On the
-    CPU the barrier between kernels is the wait."""
-
-    name = "tile.wait_predecessor"
-
-    traits = traits_def(HasParent(KernelOp))
-    assembly_format = "attr-dict"
-
-    def __init__(self) -> None:
-        super().__init__()
-
-
-@irdl_op_definition
-class ForTilesOp(IRDLOperation):
-    """The grid: run the body once for every block of the output, in parallel. The arguments are the element offsets of
-    the block, one per dim of the output; blocks at the edge reach beyond the extent (loads give the fill there, stores
-    are dropped)."""
-
-    name = "tile.for_tiles"
-
-    output = operand_def(RefType)
-    block = prop_def(DenseArrayBase.constr(i64))
-    body = region_def("single_block")
-
-    traits = traits_def(HasParent(KernelOp), NoTerminator())
-
-    def __init__(self, output: SSAValue, block: Sequence[int], body: Region | None = None) -> None:
-        region = body or Region(Block(arg_types=[IndexType()] * len(block)))
-        super().__init__(operands=[output], properties={"block": int_array(block)}, regions=[region])
-
-    def get_block(self) -> tuple[int, ...]:
-        """The extents of a block."""
-        return tuple(int(extent) for extent in self.block.get_values())
-
-    def verify_(self) -> None:
-        assert isinstance(self.output.type, RefType)
-        if not len(self.get_block()) == len(self.body.block.args) == self.output.type.rank:
-            raise VerifyException(
-                f"tile.for_tiles: the output has {self.output.type.rank} dims, there are {len(self.get_block())} block extents and "
-                f"{len(self.body.block.args)} offsets"
-            )
-        if any(arg.type != IndexType() for arg in self.body.block.args):
-            raise VerifyException("tile.for_tiles: offsets have the type index")
-
-    @classmethod
-    def parse(cls, parser: Parser) -> ForTilesOp:
-        names = _parse_index_names(parser)
-        parser.parse_keyword("of")
-        output = parse_defined(parser)
-        parser.parse_keyword("block")
-        block = parse_ints(parser)
-        attributes = parser.parse_optional_attr_dict_with_keyword()
-        op = cls(output, block, parser.parse_region(names))
-        if attributes is not None:
-            op.attributes |= attributes.data
-        return op
-
-    def print(self, printer: Printer) -> None:
-        _print_index_names(printer, self.body.block.args)
-        printer.print_string(" of ")
-        printer.print_ssa_value(self.output)
-        printer.print_string(" block ")
-        print_ints(printer, self.get_block())
-        printer.print_op_attributes(self.attributes, print_keyword=True)
-        printer.print_string(" ")
-        printer.print_region(self.body, print_entry_block_args=False)
-
-
-def _parse_index_names(parser: Parser) -> list[Parser.Argument]:
-    return parser.parse_comma_separated_list(
-        Parser.Delimiter.PAREN, lambda: parser.parse_argument(expect_type=False).resolve(IndexType())
-    )
-
-
-def _print_index_names(printer: Printer, names: Sequence[SSAValue]) -> None:
-    printer.print_string(" ")
-    with printer.in_parens():
-        printer.print_list(names, printer.print_ssa_value)
-
-
-@irdl_op_definition
-class YieldOp(IRDLOperation):
-    """End of a loop body (tiles for the next iteration) or of a map (the scalar)."""
-
-    name = "tile.yield"
-
-    arguments = var_operand_def()
-
-    traits = traits_def(IsTerminator())
-
-    def __init__(self, *arguments: SSAValue) -> None:
-        super().__init__(operands=[arguments])
-
-    @classmethod
-    def parse(cls, parser: Parser) -> YieldOp:
-        first = parser.parse_optional_unresolved_operand()
-        if first is None:
-            return cls()
-        values = [parser.ssa_values[first.operand_name][first.index]]
-        if parser.parse_optional_punctuation(","):
-            values += parse_operands(parser)
-        return cls(*values)
-
-    def print(self, printer: Printer) -> None:
-        if self.arguments:
-            printer.print_string(" ")
-            printer.print_list(self.arguments, printer.print_ssa_value)
-
-
-@irdl_op_definition
-class ForOp(IRDLOperation):
-    """A sequential loop nest over some dims of a ref: the offsets run from 0 below the extent in steps, the last dim
-    fastest. Tiles are carried from iteration to iteration; the results are what the last one yields (the initial values
-    when an extent is 0)."""
-
-    name = "tile.for"
-
-    over = operand_def(RefType)
-    inits = var_operand_def()
-    dims = prop_def(DenseArrayBase.constr(i64))
-    steps = prop_def(DenseArrayBase.constr(i64))
-    body = region_def("single_block")
-    carried = var_result_def()
-
-    traits = traits_def(SingleBlockImplicitTerminator(YieldOp))
-
-    def __init__(
-        self,
-        over: SSAValue,
-        dims: Sequence[int],
-        steps: Sequence[int],
-        inits: Sequence[SSAValue],
-        body: Region | None = None,
-    ) -> None:
-        types = [value.type for value in inits]
-        region = body or Region(Block(arg_types=[*([IndexType()] * len(dims)), *types]))
-        properties: dict[str, Attribute] = {"dims": int_array(dims), "steps": int_array(steps)}
-        super().__init__(operands=[over, inits], result_types=[types], properties=properties, regions=[region])
-
-    def get_dims(self) -> tuple[int, ...]:
-        """The dims of the ref that are looped over."""
-        return tuple(int(dim) for dim in self.dims.get_values())
-
-    def get_steps(self) -> tuple[int, ...]:
-        """Elements per iteration of each looped dim."""
-        return tuple(int(step) for step in self.steps.get_values())
-
-    @property
-    def offsets(self) -> tuple[BlockArgument, ...]:
-        """The index arguments of the body."""
-        return tuple(self.body.block.args[: len(self.get_dims())])
-
-    @property
-    def iter_args(self) -> tuple[BlockArgument, ...]:
-        """The carried tiles inside the body."""
-        return tuple(self.body.block.args[len(self.get_dims()) :])
-
-    def verify_(self) -> None:
-        assert isinstance(self.over.type, RefType)
-        dims, steps = self.get_dims(), self.get_steps()
-        if len(dims) != len(steps) or not dims or min(steps) < 1:
-            raise VerifyException("tile.for: one positive step per looped dim is needed")
-        if len(set(dims)) != len(dims) or not all(0 <= dim < self.over.type.rank for dim in dims):
-            raise VerifyException(
-                f"tile.for: dims {list(dims)} are not distinct dims of a ref of rank {self.over.type.rank}"
-            )
-        carried = [value.type for value in self.inits]
-        if [arg.type for arg in self.body.block.args] != [IndexType()] * len(dims) + carried:
-            raise VerifyException("tile.for: the body takes the offsets and then the carried tiles")
-        last = self.body.block.last_op
-        if not isinstance(last, YieldOp) or [value.type for value in last.arguments] != carried:
-            raise VerifyException("tile.for: the body yields the carried tiles, with the same types")
-        if [result.type for result in self.carried] != carried:
-            raise VerifyException("tile.for: the results are the carried tiles, with the same types")
-
-    @classmethod
-    def parse(cls, parser: Parser) -> ForOp:
-        names = _parse_index_names(parser)
-        parser.parse_keyword("of")
-        over = parse_defined(parser)
-        parser.parse_keyword("dims")
-        dims = parse_ints(parser)
-        parser.parse_keyword("step")
-        steps = parse_ints(parser)
-        carried: list[Parser.Argument] = []
-        inits: list[SSAValue] = []
-        if parser.parse_optional_keyword("iter"):
-            carried, inits = parse_named_operands(parser, lambda value: value.type)
-            parser.parse_punctuation("->")
-            types = parser.parse_comma_separated_list(Parser.Delimiter.NONE, parser.parse_type)
-            if types != [value.type for value in inits]:
-                parser.raise_error("the result types of tile.for are those of the carried tiles")
-        attributes = parser.parse_optional_attr_dict_with_keyword()
-        op = cls(over, dims, steps, inits, parser.parse_region([*names, *carried]))
-        if attributes is not None:
-            op.attributes |= attributes.data
-        return op
-
-    def print(self, printer: Printer) -> None:
-        _print_index_names(printer, self.offsets)
-        printer.print_string(" of ")
-        printer.print_ssa_value(self.over)
-        printer.print_string(" dims ")
-        print_ints(printer, self.get_dims())
-        printer.print_string(" step ")
-        print_ints(printer, self.get_steps())
-        if self.inits:
-            printer.print_string(" iter ")
-            print_named_operands(printer, self.iter_args, self.inits)
-            printer.print_string(" -> ")
-            printer.print_list(self.inits.types, printer.print_attribute)
         printer.print_op_attributes(self.attributes, print_keyword=True)
         printer.print_string(" ")
         printer.print_region(self.body, print_entry_block_args=False)

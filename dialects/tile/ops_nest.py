@@ -14,7 +14,7 @@ from xdsl.utils.exceptions import VerifyException
 
 from stepwell.dialects.tile.config import ConfigAttr, violations
 from stepwell.dialects.tile.kernel_rules import target_of
-from stepwell.dialects.tile.ops_kernel import YieldOp
+from stepwell.dialects.tile.ops_loop import YieldOp
 
 BODY_DIALECTS = ("linalg", "tensor", "arith", "math")
 

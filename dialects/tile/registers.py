@@ -5,15 +5,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import ceil, prod
+from typing import Protocol
 
 from xdsl.dialects.builtin import FixedBitwidthType
-from xdsl.ir import Operation, SSAValue
+from xdsl.ir import Operation, Region, SSAValue
 
 from stepwell.dialects.tile.attributes import RefType, Residence, TileType
-from stepwell.dialects.tile.config import X86_VECTORS, Config, Facts
+from stepwell.dialects.tile.config import X86_VECTORS, Config, ConfigAttr, Facts
 from stepwell.dialects.tile.ops_compute import MmaOp
-from stepwell.dialects.tile.ops_kernel import ForOp, KernelOp, YieldOp
+from stepwell.dialects.tile.ops_loop import ForOp, YieldOp
 from stepwell.dialects.tile.ops_tiles import BroadcastOp, LoadOp
+
+
+class Kernel(Protocol):
+    """What is asked of a `tile.kernel` here: its op is made after what its verifier calls."""
+
+    @property
+    def body(self) -> Region: ...
+    @property
+    def config(self) -> ConfigAttr: ...
 
 
 def element_bytes(tile: TileType) -> int:
@@ -27,7 +37,7 @@ def tile_bytes(tile: TileType) -> int:
     return prod(tile.get_shape()) * element_bytes(tile)
 
 
-def facts_of(kernel: KernelOp, target: str | None) -> Facts:
+def facts_of(kernel: Kernel, target: str | None) -> Facts:
     """What `config.violations` needs to know about a kernel's body."""
     config = kernel.config.data
     products = [op for op in kernel.body.walk() if isinstance(op, MmaOp)]
@@ -48,7 +58,7 @@ def facts_of(kernel: KernelOp, target: str | None) -> Facts:
     return Facts(operand_bytes, stage, registers, operand, elements)
 
 
-def vector_registers(kernel: KernelOp, width: int) -> int:
+def vector_registers(kernel: Kernel, width: int) -> int:
     """Vector registers of `width` bytes in the largest loop: the carried tiles, one row of an operand and one broadcast
     element. The epilogue goes row by row and needs no more."""
 
@@ -65,7 +75,7 @@ def vector_registers(kernel: KernelOp, width: int) -> int:
     return peak
 
 
-def thread_registers(kernel: KernelOp, config: Config) -> int:
+def thread_registers(kernel: Kernel, config: Config) -> int:
     """32-bit registers of one thread at the worst place: tiles of two dims are spread over the block's threads, of one
     dim over the 4 threads that share a row of an accumulator fragment."""
 
@@ -76,7 +86,7 @@ def thread_registers(kernel: KernelOp, config: Config) -> int:
     return _peak(kernel, cost)
 
 
-def _peak(kernel: KernelOp, cost: Callable[[TileType], int]) -> int:
+def _peak(kernel: Kernel, cost: Callable[[TileType], int]) -> int:
     position = {op: at for at, op in enumerate(kernel.body.walk())}
     groups: dict[SSAValue, SSAValue] = {}
 

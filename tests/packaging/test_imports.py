@@ -1,6 +1,6 @@
 """Which room may import which: what stands later in `ROOMS` may import what stands before it, never the other way round, and no modules in a circle.
 
-Imports inside functions and under TYPE_CHECKING count. `stepwell` itself hands out the public names lazily, so only what is above the rooms imports it.
+Imports inside functions count, and going up those under TYPE_CHECKING too: two modules may name each other's types. `stepwell` itself hands out the public names lazily, so only what is above the rooms imports it.
 """
 
 from __future__ import annotations
@@ -40,10 +40,15 @@ def module_name(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imported(text: str, modules: Iterable[str]) -> set[str]:
-    """The modules of the package that a source text imports, anywhere in it."""
+def imported(text: str, modules: Iterable[str], *, typing: bool = True) -> set[str]:
+    """The modules of the package that a source text imports, anywhere in it; without `typing` not under TYPE_CHECKING."""
     known, found = set(modules), set()
-    for node in ast.walk(ast.parse(text)):
+    tree = ast.parse(text)
+    guarded = [node for node in ast.walk(tree) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)]
+    left_out = {part for node in guarded for part in ast.walk(node)} if not typing else set()
+    for node in ast.walk(tree):
+        if node in left_out:
+            continue
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names} & known
         if isinstance(node, ast.ImportFrom) and node.module:
@@ -54,11 +59,15 @@ def imported(text: str, modules: Iterable[str]) -> set[str]:
     return found
 
 
-@pytest.fixture(scope="module")
-def graph() -> Graph:
+def read_graph(*, typing: bool) -> Graph:
     files = [path for folder in SOURCE.iterdir() for path in (folder.rglob("*.py") if folder.is_dir() else [folder])]
     paths = {module_name(path): path for path in files if path.suffix == ".py"}
-    return {name: imported(path.read_text(), paths) - {name} for name, path in paths.items()}
+    return {name: imported(path.read_text(), paths, typing=typing) - {name} for name, path in paths.items()}
+
+
+@pytest.fixture(scope="module")
+def graph() -> Graph:
+    return read_graph(typing=True)
 
 
 def room(module: str) -> str:
@@ -105,6 +114,10 @@ def test_what_goes_up_is_seen() -> None:
     assert not upward({"stepwell.testing.ptx": {"stepwell", "stepwell.driver.build"}})
 
 
+def test_no_modules_import_each_other() -> None:
+    assert not circles(read_graph(typing=False))
+
+
 def test_circles_are_seen() -> None:
     assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"c"}}) == [["b", "c"]]
     assert not circles({"a": {"b", "c"}, "b": {"c"}, "c": set()})
@@ -113,3 +126,4 @@ def test_circles_are_seen() -> None:
 def test_late_and_typing_imports_count() -> None:
     text = "def f():\n    from a.b import C\nif TYPE_CHECKING:\n    import d\nfrom a import b\nfrom a import e\n"
     assert imported(text, ["a", "a.b", "d", "x"]) == {"a", "a.b", "d"}
+    assert imported(text, ["a", "a.b", "d"], typing=False) == {"a", "a.b"}
