@@ -12,7 +12,6 @@ from xdsl.ir import Attribute, Block, Operation, OpResult, SSAValue
 from stepwell.dialects import graph
 from stepwell.dialects.graph import extents
 from stepwell.dialects.graph.extents import Extent, Shape
-from stepwell.passes import location_of
 from stepwell.ir.locations import location_of
 from stepwell.ir.ssa_names import ssa_hint
 from stepwell.runtime.errors import ModelError
