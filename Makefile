@@ -6,12 +6,13 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.13 python3.14; 
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 export PYTHONHASHSEED ?= 0
 
-.PHONY: help demo test test-all lint format passes mutants docs clean
+.PHONY: help demo test test-all conformance lint format passes mutants docs clean
 
 help:
 	@echo "make demo      compile the digits example, print every level, classify on the CPU and on the GPU if there is one"
 	@echo "make test      lint, format check, type check, the default test suite (no GPU needed)"
 	@echo "make test-all  the slow and the GPU tests too"
+	@echo "make conformance  every suite on everything that runs it: passed, failed, refused and why; goes on where it was interrupted"
 	@echo "make lint      linter, formatter (check only), type checker"
 	@echo "make format    let the linter and the formatter change files"
 	@echo "make passes    the table of registered passes and how each is tested"
@@ -50,6 +51,9 @@ test: lint
 
 test-all: lint
 	HYPOTHESIS_PROFILE=all $(BIN)/python -m pytest -q -n auto -m ''
+
+conformance: $(VENV)/.test
+	$(BIN)/python -m stepwell.testing.conformance all --journal build/conformance
 
 passes: $(VENV)/.test
 	$(BIN)/python -m stepwell.testing.pass_table

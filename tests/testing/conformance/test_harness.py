@@ -14,13 +14,17 @@ from onnx import defs, helper
 
 from stepwell.dialects.numpy_types import Array
 from stepwell.frontends.onnx import OPSETS, SUPPORTED_OPS
+from stepwell.runtime.errors import ModelError
 from stepwell.testing.conformance import executors, worker
-from stepwell.testing.conformance.case import Case, NodeSpec, Outcome, load_case, merged, node_model
+from stepwell.testing.conformance.__main__ import main
+from stepwell.testing.conformance.case import Case, Check, NodeSpec, Outcome, load_case, merged, node_model
 from stepwell.testing.conformance.forms import Form
+from stepwell.testing.conformance.journal import journal
 from stepwell.testing.conformance.node_tests import node_tests, operators_of
 from stepwell.testing.conformance.oracle import close, difference, expected_of
 from stepwell.testing.conformance.record import general, losses, read, record_path, written
-from stepwell.testing.conformance.run import Make, Runner
+from stepwell.testing.conformance.report import Result
+from stepwell.testing.conformance.run import MakeModel, Runner
 from stepwell.testing.conformance.suites import recorded
 from stepwell.testing.conformance.sweep import OPERATORS, sweep_cases
 
@@ -32,7 +36,7 @@ def case(name: str, op: str = "Relu", x: Array = X) -> Case:
     return Case(name, node_model(op, NodeSpec([x])), {"x0": x})
 
 
-def named(*names: str) -> dict[str, Make]:
+def named(*names: str) -> dict[str, MakeModel]:
     return {name: partial(case, name) for name in names}
 
 
@@ -95,14 +99,43 @@ def test_a_child_that_hangs_is_killed() -> None:
 
 
 def test_an_interrupted_run_goes_on(tmp_path: Path) -> None:
-    journal = tmp_path / "journal"
-    Runner("graph", command=DYING, journal=journal).run(named("a"), [["a"]])
+    kept = tmp_path / "journal"
+    Runner("graph", command=DYING, journal=kept).run(named("a"), [["a"]])
     gone = (sys.executable, "-c", "raise SystemExit(1)")
-    seen = Runner("graph", command=gone, journal=journal).run(named("a"), [["a"]])
+    seen = Runner("graph", command=gone, journal=kept).run(named("a"), [["a"]])
     assert seen == {"a": Outcome("right")}
 
 
+def test_an_interrupted_line_is_run_again(tmp_path: Path) -> None:
+    kept = tmp_path / "journal"
+    kept.write_text('["a", "right", ""]\n["b", "refused", "not y')
+    seen = Runner("graph", command=DYING, journal=kept).run(named("a", "b"), [["a", "b"]])
+    assert seen == {"a": Outcome("right"), "b": Outcome("right")}
+    assert kept.read_text() == '["a", "right", ""]\n["b", "right", ""]\n'
+
+
 # --- the child
+
+
+def ends(outcome: Outcome) -> Outcome:
+    return outcome
+
+
+def refuse() -> Outcome:
+    raise ModelError("not this")
+
+
+def fault() -> Outcome:
+    raise KeyError("lost")
+
+
+def test_checks_say_how_they_ended(tmp_path: Path) -> None:
+    """Between models of a batch; what they raise is judged as what a model raises."""
+    Check("b", partial(ends, Outcome("wrong", "off"))).save(tmp_path / "check")
+    checks = [load_case(tmp_path / "check"), Check("c", refuse), Check("d", fault)]
+    outcomes = worker.run_batch("graph", [case("a"), *checks, case("e", "Abs")])
+    assert [outcome.status for outcome in outcomes] == ["right", "wrong", "refused", "fault", "right"]
+    assert outcomes[1].reason == "off"
 
 
 def test_a_wrong_executor_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,6 +186,7 @@ def test_denormals_may_be_zeros_on_a_machine_that_flushes_them() -> None:
 def test_cases_travel_and_merge(tmp_path: Path) -> None:
     case("a").save(tmp_path / "case")
     again = load_case(tmp_path / "case")
+    assert isinstance(again, Case)
     np.testing.assert_array_equal(again.feeds["x0"], X)
     both = merged([again, case("b", "Abs")])
     assert [entry.name for entry in both.graph.output] == ["c0_y", "c1_y"]
@@ -170,6 +204,43 @@ def test_comparison() -> None:
     assert not close(np.array([0, -np.inf, 3e38, 1.1]), line.astype(np.float64), 0.05, 0.0).any()
     feeds: Mapping[str, Array] = {"y": X}
     assert "expected float32[2, 3]" in difference(case("a"), feeds, {"y": X.astype(np.float64)})
+
+
+# --- reports
+
+
+def test_reports_count_what_passed_failed_and_was_refused() -> None:
+    seen = {"a": Outcome("right"), "b": Outcome("refused", "no"), "c": Outcome("fault", "oh"), "d": Outcome("right")}
+    result = Result("nodes", "graph", {"b": Outcome("right")}, seen, {"d": "strings"})
+    assert result.summary() == (
+        "nodes on graph: 1 of 3 passed, 1 failed, 1 refused; strings: 1 of 1 passed, 0 failed, 0 refused"
+    )
+    assert list(result.lines()) == [
+        "fault   c: oh",
+        "lost: b: right -> refused: no",
+        "lost: c: refused -> fault: oh",
+        "     1 refused: no",
+    ]
+    assert result.is_bad
+    assert not Result("nodes", "graph", {}, {"b": Outcome("refused", "no")}, {}).is_bad
+
+
+def test_a_journal_is_good_for_its_sources_only(tmp_path: Path) -> None:
+    (tmp_path / "light-graph-000000000000.jsonl").write_text("")
+    path = journal(tmp_path, "light", "graph")
+    assert path.stem.startswith("light-graph-")
+    assert not list(tmp_path.iterdir())
+
+
+def test_suites_on_all_executors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The command in one piece, on a few cases; a record that says that more was right makes it fail."""
+    words = ["operator", "--jobs", "1", "--only", "test_operator_max*", "--records", str(tmp_path)]
+    assert main([*words, "--update"]) == 0
+    assert "operator on graph: " in capsys.readouterr().out
+    record = tmp_path / "operator-graph.txt"
+    record.write_text(record.read_text().replace("# refused", "# right"))
+    assert main([*words, "--journal", str(tmp_path / "kept")]) in (0, 1)
+    assert len(list((tmp_path / "kept").iterdir())) == 1
 
 
 # --- records
@@ -203,6 +274,7 @@ def test_records_round_trip() -> None:
         read(text.replace("float32", "float64"), OUTCOMES)
     long = "sum (graph.add : (tensor<3xui8>) -> tensor<3xui8>): elements of type ui8 are not lowered yet; cast to one of f16"
     assert general(long) == "elements of type ui8 are not lowered yet"
+    assert general("/home/a/solver.prototxt: this is a solver") == "this is a solver"
     assert general("c0_node + c1_node: math.log: is gone") == "math.log: is gone"
 
 

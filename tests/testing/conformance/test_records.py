@@ -22,7 +22,7 @@ SHORT = {"x86-64-v4": 40, "x86-64-v3": 20, "sm_90a": 30}
 
 
 @cache
-def cases_of(suite: str, executor: str) -> dict[str, Make]:
+def cases_of(suite: str, executor: str) -> Mapping[str, Make]:
     return SUITES[suite].cases(executor)
 
 
@@ -69,6 +69,35 @@ def test_node_tests() -> None:
     for executor in ("x86-64-v4", "sm_90a"):
         if not missing(executor):
             check("nodes", executor, part("nodes", executor, 15))
+
+
+SHARES = {"converted": 8, "operator": 6, "simple": 4, "light": 6, "models": 5, "tf_graphs": 12, "caffe_definitions": 25}
+"""By default one case in so many of the suites that run at the graph level only."""
+
+
+def skip_unless_there(suite: str) -> None:
+    if why := SUITES[suite].absent():
+        pytest.skip(why)
+
+
+@pytest.mark.parametrize("suite", SHARES)
+def test_a_part_of_a_suite(suite: str) -> None:
+    skip_unless_there(suite)
+    names = sample(list(cases_of(suite, "graph")), SHARES[suite])
+    assert "right" in {known(suite, "graph")[name].status for name in names}, "take another part"
+    check(suite, "graph", names)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suite", SHARES)
+def test_a_suite_in_full(suite: str) -> None:
+    skip_unless_there(suite)
+    check(suite, "graph", list(cases_of(suite, "graph")), jobs=2)
+
+
+def test_every_suite_is_sampled_and_recorded() -> None:
+    assert set(SUITES) == {*SHARES, "sweep", "nodes"}
+    assert {path.stem for path in RECORDS.glob("*-graph.txt")} == {f"{suite}-graph" for suite in (*SHARES, "nodes")}
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -50,9 +50,25 @@ class Case:
         path.write_bytes(pickle.dumps((self.model.SerializeToString(), {**self.__dict__, "model": None})))
 
 
-def load_case(path: Path) -> Case:
+@dataclass(frozen=True)
+class Check:
+    """A case that says itself how it ended: files of others, that a door imports and the graph interpreter runs. `run` goes to a child: a function of a
+    module, or a `functools.partial` of one."""
+
+    name: str
+    run: Callable[[], Outcome]
+
+    def save(self, path: Path) -> None:
+        """Write the check for a child."""
+        path.write_bytes(pickle.dumps(self))
+
+
+def load_case(path: Path) -> Case | Check:
     """What `save` wrote."""
-    data, fields = pickle.loads(path.read_bytes())
+    held = pickle.loads(path.read_bytes())
+    if isinstance(held, Check):
+        return held
+    data, fields = held
     return Case(**{**fields, "model": onnx.ModelProto.FromString(data)})
 
 

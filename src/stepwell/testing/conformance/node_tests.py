@@ -13,7 +13,7 @@ from onnx import numpy_helper
 
 from stepwell.dialects.numpy_types import Array
 from stepwell.testing.conformance.case import Case
-from stepwell.testing.conformance.run import Make
+from stepwell.testing.conformance.run import MakeModel
 
 PARAMETERS = frozenset(
     [
@@ -41,7 +41,7 @@ ROUNDED = {"float16": 2**-9, "bfloat16": 2**-6}
 """Two units in the last place: ONNX's reference rounds to 16 bits after each step of a softmax, the interpreter once."""
 
 
-def node_tests() -> dict[str, Make]:
+def node_tests() -> dict[str, MakeModel]:
     """Test name -> case. Collecting them takes seconds: ONNX makes the data anew."""
     return {test.name: partial(_case, test) for test in _collected()}
 
@@ -59,15 +59,15 @@ def _case(test: Any) -> Case:
     model = onnx.ModelProto()
     model.CopyFrom(test.model)
     inputs, outputs = test.data_sets[0]
-    feeds = dict(zip([entry.name for entry in model.graph.input], map(_array, inputs), strict=False))
+    feeds = dict(zip([entry.name for entry in model.graph.input], map(as_array, inputs), strict=False))
     for name in PARAMETERS & set(feeds):
         model.graph.initializer.append(numpy_helper.from_array(feeds.pop(name), name))
-    expected = dict(zip([entry.name for entry in model.graph.output], map(_array, outputs), strict=False))
+    expected = dict(zip([entry.name for entry in model.graph.output], map(as_array, outputs), strict=False))
     narrow = max((ROUNDED.get(array.dtype.name, 0.0) for array in expected.values()), default=0.0)
     return Case(test.name, model, feeds, expected, rtol=max(test.rtol, narrow), atol=max(test.atol, 1e-6))
 
 
-def _array(value: Any) -> Array:
+def as_array(value: Any) -> Array:
     if isinstance(value, onnx.TensorProto):
         return numpy_helper.to_array(value)
     if (
@@ -87,3 +87,25 @@ def operators_of(names: Collection[str]) -> set[str]:
         if test.name in names and len(operators) == 1:
             found |= operators
     return found
+
+
+RANDOM = frozenset(
+    {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
+)
+TRAINING = frozenset({"ai.onnx.preview.training"})
+
+
+def without_tensors() -> dict[str, str]:
+    """The tests that are counted apart, and as what: sequences, optionals and strings come in or out, numbers are drawn, or weights are trained."""
+    return {test.name: kind for test in _collected() if (kind := _kind(test.model))}
+
+
+def _kind(model: onnx.ModelProto) -> str:
+    types = [entry.type for entry in (*model.graph.input, *model.graph.output)]
+    if any(kind.WhichOneof("value") != "tensor_type" for kind in types):
+        return "sequences and optionals"
+    if any(kind.tensor_type.elem_type == onnx.TensorProto.STRING for kind in types):
+        return "strings"
+    if any(node.op_type in RANDOM for node in model.graph.node):
+        return "random"
+    return "training" if any(node.domain in TRAINING for node in model.graph.node) else ""

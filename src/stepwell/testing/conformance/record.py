@@ -19,7 +19,9 @@ from stepwell.testing.conformance.case import BAD, Outcome, Status
 Outcomes = Mapping[str, Outcome]
 STATUSES: tuple[Status, ...] = ("right", "refused", "late", *BAD)
 _TYPE = re.compile(r"(\w+)(?:\[([^\]]*)\])?")
-_PLACE = re.compile(r"^(?:@?[\w.]+(?:(?:,| \+) [\w.]+)*(?: \((?:[^()]|\([^()]*\))*\))?|node '[^']*' \([^)]*\)): ")
+_PLACE = re.compile(
+    r"^(?:/[^:]+|@?[\w.]+(?:(?:,| \+) [\w.]+)*(?: \((?:[^()]|\([^()]*\))*\))?|node '[^']*' \([^)]*\)): "
+)
 _SHAPE = re.compile(r"<[^>]*>|\[[-\d, ]*\]|(?<=')[^']*(?=')")
 
 
@@ -61,7 +63,7 @@ def _lines(names: list[str], whole: Mapping[str, list[str]]) -> list[str]:
     tests = [name for name in names if "/" not in name]
     return [
         *(f"{form}: {' '.join(types)}" for form, types in sorted(forms.items())),
-        *wrap(" ".join(sorted(tests)), 120),
+        *wrap(" ".join(sorted(tests)), 120, break_on_hyphens=False, break_long_words=False),
     ]
 
 

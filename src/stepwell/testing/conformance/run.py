@@ -8,13 +8,13 @@ import sys
 import tempfile
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from signal import Signals
 
-from stepwell.testing.conformance.case import Case, Outcome
+from stepwell.testing.conformance.case import Case, Check, Outcome
 
 SECONDS = 150.0
 """How long a child may take for a case alone; four cases together take about twice as long."""
@@ -22,7 +22,8 @@ PATIENCE = 30.0
 """How long a child whose pipe closed may take to be gone: a core dump is written first."""
 WORKER = (sys.executable, "-m", "stepwell.testing.conformance.worker")
 
-Make = Callable[[], Case]
+Make = Callable[[], Case | Check]
+MakeModel = Callable[[], Case]
 Batch = Sequence[str]
 
 
@@ -85,7 +86,7 @@ class Runner:
     progress: Callable[[int], None] = lambda done: None
     outcomes: dict[str, Outcome] = field(default_factory=dict, init=False)
 
-    def run(self, cases: dict[str, Make], batches: Sequence[Batch]) -> dict[str, Outcome]:
+    def run(self, cases: Mapping[str, Make], batches: Sequence[Batch]) -> dict[str, Outcome]:
         """The outcome of every case of `batches`, by name."""
         self._resume()
         left = [[name for name in batch if name not in self.outcomes] for batch in batches]
@@ -107,12 +108,16 @@ class Runner:
     def _resume(self) -> None:
         if self.journal is None or not self.journal.exists():
             return
-        for line in self.journal.read_text().splitlines():
+        text = self.journal.read_text()
+        whole = text[: text.rfind("\n") + 1]
+        if whole != text:  # the last line of a run that was killed
+            self.journal.write_text(whole)
+        for line in whole.splitlines():
             name, status, reason = json.loads(line)
             self.outcomes[name] = Outcome(status, reason)
 
     def _serve(
-        self, cases: dict[str, Make], queue: deque[list[str]], folder: Path, failures: list[BaseException]
+        self, cases: Mapping[str, Make], queue: deque[list[str]], folder: Path, failures: list[BaseException]
     ) -> None:
         folder.mkdir()
         child: _Child | None = None
@@ -131,7 +136,7 @@ class Runner:
                 child.end()
 
     def _batch(
-        self, child: _Child, cases: dict[str, Make], names: list[str], queue: deque[list[str]], folder: Path
+        self, child: _Child, cases: Mapping[str, Make], names: list[str], queue: deque[list[str]], folder: Path
     ) -> _Child | None:
         """Run one batch; the child, or None when it is gone."""
         paths = [folder / f"{number}.case" for number in range(len(names))]

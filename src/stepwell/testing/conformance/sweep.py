@@ -16,7 +16,7 @@ from stepwell.testing.conformance.forms_contractions import CONTRACTIONS
 from stepwell.testing.conformance.forms_elementwise import ELEMENTWISE
 from stepwell.testing.conformance.forms_logic import LOGIC
 from stepwell.testing.conformance.forms_movement import MOVEMENT
-from stepwell.testing.conformance.run import Make
+from stepwell.testing.conformance.run import MakeModel
 
 OPERATORS: Mapping[str, tuple[Form, ...]] = {**CONTRACTIONS, **ELEMENTWISE, **LOGIC, **MOVEMENT}
 """Operator -> its forms. Every operator that a target compiles has an entry."""
@@ -54,9 +54,9 @@ def element_types(op: str) -> frozenset[str]:
     return frozenset(names.get(kind, kind.removeprefix("tensor(").removesuffix(")")) for kind in allowed)
 
 
-def sweep_cases(executor: str, operators: Mapping[str, tuple[Form, ...]] = OPERATORS) -> dict[str, Make]:
+def sweep_cases(executor: str, operators: Mapping[str, tuple[Form, ...]] = OPERATORS) -> dict[str, MakeModel]:
     """Case name -> case."""
-    found: dict[str, Make] = {}
+    found: dict[str, MakeModel] = {}
     for op in sorted(operators):
         for position, form in enumerate(operators[op]):
             for type in form.types:

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stepwell.runtime.errors import InternalError, StepwellError
-from stepwell.testing.conformance.case import Case, Outcome, load_case, merged
+from stepwell.testing.conformance.case import Case, Check, Outcome, load_case, merged
 from stepwell.testing.conformance.executors import EXECUTORS, FLUSHING
 from stepwell.testing.conformance.oracle import NoOracle, difference, expected_of, flushed
 
@@ -24,8 +24,22 @@ MEMORY = 12 << 30
 """Bytes of address space of a child."""
 
 
-def run_batch(executor: str, cases: Sequence[Case]) -> list[Outcome]:
-    """An outcome for each case. One model imports one operator set: cases of different versions do not meet."""
+def run_batch(executor: str, cases: Sequence[Case | Check]) -> list[Outcome]:
+    """An outcome for each case: checks say theirs."""
+    models = [case for case in cases if isinstance(case, Case)]
+    found = iter(_run_models(executor, models))
+    return [next(found) if isinstance(case, Case) else _checked(case) for case in cases]
+
+
+def _checked(check: Check) -> Outcome:
+    try:
+        return check.run()
+    except Exception as error:  # noqa: BLE001 - whatever happens to a case is its outcome
+        return outcome_of(error)
+
+
+def _run_models(executor: str, cases: Sequence[Case]) -> list[Outcome]:
+    """One model imports one operator set: cases of different versions do not meet."""
     outcomes = {n: refusal for n, case in enumerate(cases) if len(cases) > 1 and (refusal := _import_refusal(case))}
     for opset in sorted({case.opset for case in cases}):
         left = [n for n, case in enumerate(cases) if n not in outcomes and case.opset == opset]
