@@ -84,7 +84,7 @@ def skip_unless_there(suite: str) -> None:
 def test_a_part_of_a_suite(suite: str) -> None:
     skip_unless_there(suite)
     names = sample(list(cases_of(suite, "graph")), SHARES[suite])
-    assert "right" in {known(suite, "graph")[name].status for name in names}, "take another part"
+    assert names and set(names) <= set(known(suite, "graph")), "of these cases it is not recorded how they end"
     check(suite, "graph", names)
 
 
