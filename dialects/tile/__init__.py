@@ -8,18 +8,33 @@ from xdsl.ir import Dialect
 
 from stepwell.dialects.tile.attributes import Access, AccessAttr, RefType, Residence, ResidenceAttr, TileType, ViewType
 from stepwell.dialects.tile.config import Config, ConfigAttr
-from stepwell.dialects.tile.ops_compute import MapOp, MmaOp
+from stepwell.dialects.tile.layouts import (
+    LAYOUTS,
+    MmaSyncAttr,
+    SharedAttr,
+    SliceAttr,
+    ThreadsAttr,
+    WgmmaAAttr,
+    WgmmaAttr,
+)
+from stepwell.dialects.tile.ops_compute import FinishOp, MapOp, MmaOp, in_flight
+from stepwell.dialects.tile.ops_copy import DrainOp, FetchOp
 from stepwell.dialects.tile.ops_host import ApplyOp, WindowOp
 from stepwell.dialects.tile.ops_kernel import KernelOp
 from stepwell.dialects.tile.ops_loop import ForOp, ForTilesOp, WaitPredecessorOp, YieldOp
 from stepwell.dialects.tile.ops_nest import NestOp
+from stepwell.dialects.tile.ops_ring import AcquireOp, AwaitOp, PublishOp, ReleaseOp, RingOp, RingType, WriteOp
+from stepwell.dialects.tile.ops_role import RoleOp
 from stepwell.dialects.tile.ops_tiles import BroadcastOp, FillOp, LoadOp, StoreOp
 
 OPS = (
-    KernelOp, NestOp, ApplyOp, WindowOp, WaitPredecessorOp, ForTilesOp, ForOp, YieldOp,
-    LoadOp, StoreOp, FillOp, MmaOp, MapOp, BroadcastOp,
+    KernelOp, NestOp, ApplyOp, WindowOp, RoleOp, WaitPredecessorOp, ForTilesOp, ForOp, YieldOp,
+    RingOp, FetchOp, AwaitOp, ReleaseOp, AcquireOp, WriteOp, PublishOp, DrainOp,
+    LoadOp, StoreOp, FillOp, MmaOp, FinishOp, MapOp, BroadcastOp,
 )  # fmt: skip
-TILE = Dialect("tile", list(OPS), [TileType, RefType, ViewType, ResidenceAttr, AccessAttr, ConfigAttr])
+TILE = Dialect(
+    "tile", list(OPS), [TileType, RefType, ViewType, RingType, ResidenceAttr, AccessAttr, ConfigAttr, *LAYOUTS]
+)
 DIALECT = TILE
 
 __all__ = [
@@ -27,25 +42,43 @@ __all__ = [
     "TILE",
     "Access",
     "AccessAttr",
+    "AcquireOp",
     "ApplyOp",
+    "AwaitOp",
     "BroadcastOp",
     "Config",
     "ConfigAttr",
+    "DrainOp",
+    "FetchOp",
     "FillOp",
+    "FinishOp",
     "ForOp",
     "ForTilesOp",
     "KernelOp",
     "LoadOp",
     "MapOp",
     "MmaOp",
+    "MmaSyncAttr",
     "NestOp",
+    "PublishOp",
     "RefType",
+    "ReleaseOp",
     "Residence",
     "ResidenceAttr",
+    "RingOp",
+    "RingType",
+    "RoleOp",
+    "SharedAttr",
+    "SliceAttr",
     "StoreOp",
+    "ThreadsAttr",
     "TileType",
     "ViewType",
     "WaitPredecessorOp",
+    "WgmmaAAttr",
+    "WgmmaAttr",
     "WindowOp",
+    "WriteOp",
     "YieldOp",
+    "in_flight",
 ]

@@ -41,6 +41,19 @@ def print_ints(printer: Printer, values: Iterable[int]) -> None:
     printer.print_string("[" + ", ".join(str(value) for value in values) + "]")
 
 
+def parse_count(parser: Parser, keyword: str) -> int | None:
+    """`keyword 4`, or nothing."""
+    if parser.parse_optional_keyword(keyword) is None:
+        return None
+    return parser.parse_integer(allow_boolean=False, allow_negative=True)
+
+
+def print_count(printer: Printer, keyword: str, value: IntegerAttr | None) -> None:
+    """The inverse of `parse_count`."""
+    if value is not None:
+        printer.print_string(f" {keyword} {value.value.data}")
+
+
 def int_array(values: Iterable[int]) -> DenseArrayBase:
     """A property of integers."""
     return DenseArrayBase.from_list(i64, list(values))

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from xdsl.dialects.builtin import ArrayAttr, IntAttr
+from xdsl.dialects.builtin import ArrayAttr, IntAttr, NoneAttr
 from xdsl.dialects.utils import EnumAttribute
 from xdsl.ir import Attribute, Data, ParametrizedAttribute, TypeAttribute
 from xdsl.irdl import irdl_attr_definition
@@ -14,6 +14,8 @@ from xdsl.parser import AttrParser
 from xdsl.printer import Printer
 from xdsl.utils.exceptions import VerifyException
 from xdsl.utils.str_enum import StrEnum
+
+from stepwell.dialects.tile.layouts import REGISTER_LAYOUTS, SharedAttr, misfits
 
 MAX_TILE_RANK = 4
 
@@ -112,35 +114,57 @@ def _shape_attr(shape: Sequence[int]) -> ArrayAttr[IntAttr]:
 
 @irdl_attr_definition
 class TileType(_Shaped, ParametrizedAttribute, TypeAttribute):
-    """`!tile.tile<128x64xf32, regs>`: a block of elements as a value, up to four dims, living where its residence
-    says."""
+    """`!tile.tile<128x64xf32, regs, #tile.wgmma>`: a block of elements as a value, up to four dims, living where its residence
+    says; once layouts are assigned, with the layout over threads or bytes."""
 
     name = "tile.tile"
 
     shape: ArrayAttr[IntAttr]
     element_type: Attribute
     residence: ResidenceAttr
+    layout: Attribute
 
-    def __init__(self, shape: Sequence[int], element_type: Attribute, residence: Residence = Residence.REGS) -> None:
-        super().__init__(_shape_attr(shape), element_type, ResidenceAttr(residence))
+    def __init__(
+        self,
+        shape: Sequence[int],
+        element_type: Attribute,
+        residence: Residence = Residence.REGS,
+        layout: Attribute | None = None,
+    ) -> None:
+        super().__init__(_shape_attr(shape), element_type, ResidenceAttr(residence), layout or NoneAttr())
 
     @property
     def home(self) -> Residence:
         """The residence as a plain value."""
         return self.residence.data
 
+    @property
+    def has_layout(self) -> bool:
+        """Whether a layout is assigned."""
+        return not isinstance(self.layout, NoneAttr)
+
+    def with_layout(self, layout: Attribute) -> TileType:
+        """The same tile with this layout."""
+        return TileType(self.get_shape(), self.element_type, self.home, layout)
+
     @classmethod
     def parse_parameters(cls, parser: AttrParser) -> Sequence[Attribute]:
+        layout: Attribute = NoneAttr()
         with parser.in_angle_brackets():
             shape, element_type = parser.parse_ranked_shape()
             parser.parse_punctuation(",")
             residence = parser.parse_str_enum(Residence)
-        return [_shape_attr(shape), element_type, ResidenceAttr(residence)]
+            if parser.parse_optional_punctuation(","):
+                layout = parser.parse_attribute()
+        return [_shape_attr(shape), element_type, ResidenceAttr(residence), layout]
 
     def print_parameters(self, printer: Printer) -> None:
         with printer.in_angle_brackets():
             _print_shape(printer, self.get_shape(), self.element_type)
             printer.print_string(f", {self.home.value}")
+            if self.has_layout:
+                printer.print_string(", ")
+                printer.print_attribute(self.layout)
 
     def verify(self) -> None:
         if not 1 <= self.rank <= MAX_TILE_RANK:
@@ -149,6 +173,15 @@ class TileType(_Shaped, ParametrizedAttribute, TypeAttribute):
             raise VerifyException(
                 "the extents of a tile are static and at least 1: it is a value, not a view of a tensor"
             )
+        if not self.has_layout:
+            return
+        wanted = {Residence.REGS: REGISTER_LAYOUTS, Residence.RING: (SharedAttr,)}.get(self.home, ())
+        if not isinstance(self.layout, wanted):
+            raise VerifyException(
+                f"{self.layout} is no layout of a {self.home.value} tile: register tiles lie over threads, ring tiles in #tile.shared"
+            )
+        for reason in misfits(self.layout, self.get_shape(), self.element_type):
+            raise VerifyException(reason)
 
 
 @irdl_attr_definition

@@ -22,6 +22,8 @@ SHARED_BYTES = 227 * 1024
 """Shared memory that one block may take on sm_90 (CUDA programming guide, table of compute capabilities)."""
 RING_ALIGNMENT = 1024
 """A 128-byte swizzle repeats every 1024 bytes; alignment and barriers take at most this much beside the ring."""
+REGISTER_FILE = 64 * 1024
+"""32-bit registers of a multiprocessor (CUDA programming guide, table of compute capabilities)."""
 REGISTERS_FOR_TILES = 200
 """Of 232 per consumer thread after setmaxnreg: the rest holds addresses, descriptors and loop state."""
 WGMMA_OPERANDS = {"wgmma_f16": "f16", "wgmma_tf32": "f32"}
@@ -36,7 +38,7 @@ class Config:
     """How a kernel is scheduled. `block`: extents of the output tile, one per output dim. `k`: elements of the
     reduction per stage. `stages`: depth of the shared-memory ring. `warps`: per block, the producer's included.
     `order`: how tiles follow each other. `copy`: how operands are fetched. `mma`: the matrix instruction. `swizzle`:
-    bytes of the shared-memory swizzle, 0 without. `form`: nest computes element by element, in blocks of so many (`tile.nest`; on sm_90a a thread for each)."""
+    bytes of the shared-memory swizzle, 0 without. `form`: nest computes element by element, in blocks of so many (`tile.nest`; on sm_90a a thread for each). `resident`: blocks on one multiprocessor at a time."""
 
     block: tuple[int, ...]
     k: int = 1
@@ -50,6 +52,7 @@ class Config:
     epilogue: str = "direct"
     swizzle: int = 0
     form: str = "tiles"
+    resident: int = 1
 
     def __str__(self) -> str:
         shown = (f for f in fields(self) if f.name == "block" or getattr(self, f.name) != f.default)
@@ -162,7 +165,7 @@ def _general(config: Config) -> Iterator[str]:
         yield f"block = {list(config.block)} needs one positive extent per output dim"
     if any(extent > 1 for extent in config.block[:-2]):
         yield f"block = {list(config.block)}: only the last two dims are blocked"
-    for key in ("k", "stages", "warps"):
+    for key in ("k", "stages", "warps", "resident"):
         if getattr(config, key) < 1:
             yield f"{key} = {getattr(config, key)} must be at least 1"
     if config.swizzle not in (0, 32, 64, 128):

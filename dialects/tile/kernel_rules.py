@@ -7,16 +7,20 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from xdsl.dialects.builtin import ModuleOp, StringAttr
-from xdsl.ir import BlockArgument, Operation
+from xdsl.ir import BlockArgument, Operation, Region
 from xdsl.utils.exceptions import VerifyException
 
 from stepwell.dialects.tile.attributes import RefType, Residence, TileType
-from stepwell.dialects.tile.config import violations
+from stepwell.dialects.tile.config import REGISTER_FILE, WARPGROUP, violations
 from stepwell.dialects.tile.ops_compute import MmaOp
-from stepwell.dialects.tile.ops_loop import ForTilesOp, WaitPredecessorOp
+from stepwell.dialects.tile.ops_copy import DrainOp, FetchOp
+from stepwell.dialects.tile.ops_loop import ForOp, ForTilesOp, WaitPredecessorOp
+from stepwell.dialects.tile.ops_ring import RingOp
+from stepwell.dialects.tile.ops_role import RoleOp, roles_in
 from stepwell.dialects.tile.ops_tiles import LoadOp, StoreOp
 from stepwell.dialects.tile.registers import Kernel as KernelBody
 from stepwell.dialects.tile.registers import facts_of
+from stepwell.dialects.tile.ring_rules import ring_reasons
 
 
 class Kernel(KernelBody, Protocol):
@@ -48,7 +52,7 @@ def target_of(op: Operation) -> str | None:
 
 def check_kernel(kernel: Kernel) -> None:
     """Raise for the first broken rule, naming the kernel."""
-    for rule in (_refs, _wait, _grid, _writes, _window_fills, _residences, _schedule):
+    for rule in (_refs, _roles, _wait, _grid, _writes, _window_fills, _residences, _rings, _schedule):
         for reason in rule(kernel):
             raise VerifyException(f"tile.kernel @{kernel.sym_name.data}: {reason}")
 
@@ -64,50 +68,92 @@ def _refs(kernel: Kernel) -> Iterator[str]:
             yield f"output {arg.index - len(kernel.inputs)} is {arg.type}: outputs are plain and not constant"
 
 
-def _wait(kernel: Kernel) -> Iterator[str]:
-    ops = list(kernel.body.walk())
-    waits = [position for position, op in enumerate(ops) if isinstance(op, WaitPredecessorOp)]
-    if len(waits) != 1:
-        yield f"it has {len(waits)} tile.wait_predecessor: every kernel waits exactly once, or completion is not transitive"
+def _roles(kernel: Kernel) -> Iterator[str]:
+    roles = roles_in(kernel.body)
+    if not roles:
         return
-    for op in ops[: waits[0]]:
-        if isinstance(op, StoreOp):
-            yield "it stores before tile.wait_predecessor"
-        if isinstance(op, LoadOp) and isinstance(op.source.type, RefType) and not op.source.type.access.constant:
-            yield f"it loads from {op.source.type} before tile.wait_predecessor: only constant refs may be read there"
+    for op in kernel.body.block.ops:
+        if not isinstance(op, RoleOp | RingOp):
+            yield f"{op.name} stands beside roles: with roles everything but rings is in one of them"
+    labels = [role.label.data for role in roles]
+    if len(set(labels)) != len(labels):
+        yield f"roles {labels}: each has a name of its own"
+    if len({role.registers is None for role in roles}) > 1:
+        yield "some roles have a register budget and some have none: give every role one, or none"
+    groups, warps = sum(role.groups for role in roles), kernel.config.data.warps
+    if groups * WARPGROUP != warps:
+        yield f"its roles take {groups} warpgroups of {WARPGROUP} warps, the config has warps = {warps}"
+    budgets = [role.groups * 32 * WARPGROUP * role.registers.value.data for role in roles if role.registers is not None]
+    if sum(budgets) > REGISTER_FILE:
+        yield f"its roles want {sum(budgets)} registers, a multiprocessor has {REGISTER_FILE}: lower a budget"
+
+
+def _scopes(kernel: Kernel) -> tuple[tuple[str, Region], ...]:
+    """What runs as one flow: the roles with their names, or the kernel."""
+    roles = roles_in(kernel.body)
+    return tuple((f'role "{role.label.data}" ', role.body) for role in roles) or (("it ", kernel.body),)
+
+
+def _wait(kernel: Kernel) -> Iterator[str]:
+    for title, scope in _scopes(kernel):
+        ops = list(scope.walk())
+        waits = [position for position, op in enumerate(ops) if isinstance(op, WaitPredecessorOp)]
+        touches = scope is kernel.body or any(_touches_written(op) for op in ops)
+        if len(waits) > 1 or (touches and not waits):
+            yield f"{title}has {len(waits)} tile.wait_predecessor: every kernel waits exactly once, or completion is not transitive"
+            return
+        for op in ops[: waits[0]] if waits else ():
+            if isinstance(op, StoreOp | DrainOp):
+                yield f"{title}stores before tile.wait_predecessor"
+            if _touches_written(op) and isinstance(op, LoadOp | FetchOp):
+                yield f"{title}loads from {op.source.type} before tile.wait_predecessor: only constant refs may be read there"
+
+
+def _touches_written(op: Operation) -> bool:
+    """Whether an op reads what the kernel before may have written, or writes."""
+    if isinstance(op, LoadOp | FetchOp):
+        return isinstance(op.source.type, RefType) and not op.source.type.access.constant
+    return isinstance(op, StoreOp | DrainOp)
 
 
 def _grid(kernel: Kernel) -> Iterator[str]:
-    grids = [op for op in kernel.body.block.ops if isinstance(op, ForTilesOp)]
-    if len(grids) != 1:
-        yield f"it has {len(grids)} tile.for_tiles: the grid is one"
-        return
-    if grids[0].output not in kernel.outputs:
-        yield "tile.for_tiles runs over an output of the kernel"
-    if grids[0].get_block() != kernel.config.data.block:
-        yield f"tile.for_tiles has block {list(grids[0].get_block())}, the config {list(kernel.config.data.block)}"
+    for title, scope in _scopes(kernel):
+        grids = [op for op in scope.block.ops if isinstance(op, ForTilesOp)]
+        whole = [op for op in grids if op.first is None]
+        if len(whole) != 1:
+            yield f"{title}has {len(whole)} tile.for_tiles: the grid is one"
+            return
+        for grid in grids:
+            if grid.output not in kernel.outputs:
+                yield "tile.for_tiles runs over an output of the kernel"
+            if grid.get_block() != kernel.config.data.block:
+                yield f"tile.for_tiles has block {list(grid.get_block())}, the config {list(kernel.config.data.block)}"
+            if grid.output is not kernel.grid.output:
+                yield f"{title}runs over the tiles of another output than the last role"
 
 
 def _writes(kernel: Kernel) -> Iterator[str]:
-    grid, block = kernel.grid, kernel.config.data.block
+    block = kernel.config.data.block
     for output in kernel.outputs:
-        uses = [use.operation for use in output.uses if use.operation is not grid]
-        stores = [op for op in uses if isinstance(op, StoreOp)]
+        uses = [use.operation for use in output.uses if not isinstance(use.operation, ForTilesOp)]
+        stores = [op for op in uses if isinstance(op, StoreOp | DrainOp)]
         if len(stores) != 1 or len(uses) != 1:
             yield f"output {output.index - len(kernel.inputs)} is used by {len(uses)} ops besides the grid: it is written by one tile.store, and nothing else"
             return
         store = stores[0]
-        if store.parent_op() is not grid:
-            yield "tile.store stands directly in tile.for_tiles: in a loop it would write its elements again"
+        grid = store.parent_op()
+        if not isinstance(grid, ForTilesOp) or grid.first is not None:
+            yield f"{store.name} stands directly in tile.for_tiles: in a loop it would write its elements again"
+            return
         if tuple(store.indices) != tuple(grid.body.block.args):
-            yield "tile.store writes at the offsets of tile.for_tiles, or blocks would overlap or leave gaps"
+            yield f"{store.name} writes at the offsets of tile.for_tiles, or blocks would overlap or leave gaps"
         assert isinstance(store.tile.type, TileType)
         written = dict(zip(store.get_dims(), store.tile.type.get_shape(), strict=True))
         if any(written.get(dim, 1) != extent for dim, extent in enumerate(block)):
-            yield f"tile.store writes {store.tile.type} in a block of {list(block)}: the whole block is written"
+            yield f"{store.name} writes {store.tile.type} in a block of {list(block)}: the whole block is written"
     for ref in kernel.inputs:
-        if any(not isinstance(use.operation, LoadOp) and use.operation.name != "tile.for" for use in ref.uses):
-            yield f"input {ref.index} is used otherwise than by tile.load and tile.for"
+        if any(not isinstance(use.operation, LoadOp | FetchOp | ForOp) for use in ref.uses):
+            yield f"input {ref.index} is used otherwise than by tile.load, tile.fetch and tile.for"
 
 
 def _loads(ref: BlockArgument) -> list[LoadOp]:
@@ -159,6 +205,10 @@ def _copies(copy: str, products: list[MmaOp]) -> Iterator[str]:
         kind = product.a.owner.source.type.access.kind
         if copy == ("tma" if kind == "window" else "tma_im2col"):
             yield f"copy = {copy} does not fit a {kind} operand: tma_im2col is for windows, tma for the rest"
+
+
+def _rings(kernel: Kernel) -> Iterator[str]:
+    yield from ring_reasons(kernel.body)
 
 
 def _schedule(kernel: Kernel) -> Iterator[str]:

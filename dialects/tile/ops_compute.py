@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xdsl.dialects.builtin import BFloat16Type, Float16Type, Float32Type, IntegerType
+from xdsl.dialects.builtin import BFloat16Type, Float16Type, Float32Type, IntegerType, UnitAttr
 from xdsl.ir import Attribute, Block, Region, SSAValue
 from xdsl.irdl import (
     IRDLOperation,
     irdl_op_definition,
     operand_def,
+    opt_prop_def,
     region_def,
     result_def,
     traits_def,
@@ -22,7 +23,8 @@ from xdsl.utils.exceptions import VerifyException
 
 from stepwell.dialects.tile._syntax import parse_named_operands, parse_operands, print_named_operands
 from stepwell.dialects.tile.attributes import Residence, TileType
-from stepwell.dialects.tile.ops_loop import YieldOp
+from stepwell.dialects.tile.layouts import WgmmaAAttr
+from stepwell.dialects.tile.ops_loop import ForOp, YieldOp
 
 _ACCUMULATORS: tuple[tuple[type[Attribute], type[Attribute]], ...] = (
     (Float16Type, Float32Type),
@@ -36,31 +38,38 @@ _ACCUMULATORS: tuple[tuple[type[Attribute], type[Attribute]], ...] = (
 class MmaOp(IRDLOperation):
     """c + a * b^T with a [M, K], b [N, K] and c [M, N]: products of the operands' elements, exact in the accumulator's
     type for 16-bit floats, are added in the accumulator's type in an order that the target chooses. The operands are
-    never register tiles."""
+    not register tiles, but for a in `#tile.wgmma_a`. With `transpose_b` b is [K, N]. With `async` the product may still run afterwards: its result is
+    in flight until `tile.finish`, and its operands must stay as they are until then (`in_flight`)."""
 
     name = "tile.mma"
 
     a = operand_def(TileType)
     b = operand_def(TileType)
     c = operand_def(TileType)
+    is_async = opt_prop_def(UnitAttr, prop_name="async")
+    transpose_b = opt_prop_def(UnitAttr)
     result = result_def(TileType)
 
     traits = traits_def(Pure())
 
-    def __init__(self, a: SSAValue, b: SSAValue, c: SSAValue) -> None:
-        super().__init__(operands=[a, b, c], result_types=[c.type])
+    def __init__(
+        self, a: SSAValue, b: SSAValue, c: SSAValue, *, is_async: bool = False, transpose_b: bool = False
+    ) -> None:
+        properties = {
+            "async": UnitAttr() if is_async else None,
+            "transpose_b": UnitAttr() if transpose_b else None,
+        }
+        super().__init__(operands=[a, b, c], result_types=[c.type], properties=properties)
 
     def verify_(self) -> None:
         a, b, c = (value.type for value in self.operands)
         assert isinstance(a, TileType) and isinstance(b, TileType) and isinstance(c, TileType)
-        if (
-            not a.rank == b.rank == c.rank == 2
-            or a.get_shape()[1] != b.get_shape()[1]
-            or c.get_shape() != (a.get_shape()[0], b.get_shape()[0])
-        ):
-            raise VerifyException(f"tile.mma takes a [M, K], b [N, K] and c [M, N], here are {a}, {b} and {c}")
+        if not a.rank == b.rank == c.rank == 2 or not self._extents_agree(a, b, c):
+            wanted = "b [K, N]" if self.transpose_b is not None else "b [N, K]"
+            raise VerifyException(f"tile.mma takes a [M, K], {wanted} and c [M, N], here are {a}, {b} and {c}")
         for operand in (a, b):
-            if operand.home is Residence.REGS:
+            in_fragment = operand is a and isinstance(a.layout, WgmmaAAttr)
+            if operand.home is Residence.REGS and not in_fragment:
                 raise VerifyException(
                     "tile.mma: operands are read from ring, in_place or packed tiles, never from regs: load them with that residence"
                 )
@@ -72,19 +81,101 @@ class MmaOp(IRDLOperation):
                 f"tile.mma: {a.element_type} by {b.element_type} into {c.element_type}: operands have one type, floats accumulate in f32"
             )
 
+        _check_flight(self)
+
+    def _extents_agree(self, a: TileType, b: TileType, c: TileType) -> bool:
+        n, k = b.get_shape() if self.transpose_b is None else b.get_shape()[::-1]
+        return a.get_shape()[1] == k and c.get_shape() == (a.get_shape()[0], n)
+
     @classmethod
     def parse(cls, parser: Parser) -> MmaOp:
         values = parse_operands(parser)
         if len(values) != 3:
             parser.raise_error("tile.mma takes a, b and the accumulator")
-        op = cls(*values)
+        transpose_b = parser.parse_optional_keyword("transpose_b") is not None
+        is_async = parser.parse_optional_keyword("async") is not None
+        op = cls(*values, is_async=is_async, transpose_b=transpose_b)
         op.attributes |= parser.parse_optional_attr_dict()
         return op
 
     def print(self, printer: Printer) -> None:
         printer.print_string(" ")
         printer.print_list(self.operands, printer.print_ssa_value)
+        printer.print_string(" transpose_b" if self.transpose_b is not None else "")
+        printer.print_string(" async" if self.is_async is not None else "")
         printer.print_op_attributes(self.attributes)
+
+
+@irdl_op_definition
+class FinishOp(IRDLOperation):
+    """Wait until an accumulator in flight is there: `%p = tile.finish %acc`. Later products may go on."""
+
+    name = "tile.finish"
+
+    accumulator = operand_def(TileType)
+    result = result_def(TileType)
+
+    def __init__(self, accumulator: SSAValue) -> None:
+        super().__init__(operands=[accumulator], result_types=[accumulator.type])
+
+    def verify_(self) -> None:
+        if not in_flight(self.accumulator):
+            raise VerifyException(
+                "tile.finish: nothing is in flight here: it takes what a tile.mma async gives, or a loop that yields it"
+            )
+        if self.result.type != self.accumulator.type:
+            raise VerifyException(f"tile.finish: {self.accumulator.type} ends as itself, not as {self.result.type}")
+
+    @classmethod
+    def parse(cls, parser: Parser) -> FinishOp:
+        op = cls(parse_operands(parser)[0])
+        op.attributes |= parser.parse_optional_attr_dict()
+        return op
+
+    def print(self, printer: Printer) -> None:
+        printer.print_string(" ")
+        printer.print_ssa_value(self.accumulator)
+        printer.print_op_attributes(self.attributes)
+
+
+def in_flight(value: SSAValue) -> bool:
+    """Whether an asynchronous product may still be writing `value`: the result of one, or what a loop carries that yields one."""
+    owner = value.owner
+    if isinstance(owner, MmaOp):
+        return owner.is_async is not None
+    loop = owner.parent_op() if isinstance(owner, Block) else owner
+    if not isinstance(loop, ForOp) or not isinstance(loop.body.block.last_op, YieldOp):
+        return False
+    held = loop.iter_args if isinstance(owner, Block) else loop.carried
+    number = next((n for n, other in enumerate(held) if other is value), None)
+    if number is None or number >= len(loop.body.block.last_op.arguments):
+        return False
+    yielded = loop.body.block.last_op.arguments[number].owner
+    return isinstance(yielded, MmaOp) and yielded.is_async is not None
+
+
+def _check_flight(product: MmaOp) -> None:
+    """Nobody looks at an accumulator in flight: one asynchronous product after it, a yield, or its end."""
+    if product.is_async is None:
+        if in_flight(product.c):
+            raise VerifyException(
+                "tile.mma: its accumulator is in flight: make it async too, or put tile.finish between"
+            )
+        return
+    held = [product.result]
+    for use in product.result.uses:
+        loop = use.operation.parent_op()
+        if isinstance(use.operation, YieldOp) and isinstance(loop, ForOp):
+            held += [loop.carried[use.index], loop.iter_args[use.index]]
+    for value in held:
+        if value.uses.get_length() > 1:
+            raise VerifyException("tile.mma: an accumulator in flight is used more than once: finish it first")
+        for use in value.uses:
+            follows = isinstance(use.operation, MmaOp) and use.index == 2
+            if not follows and not isinstance(use.operation, YieldOp | FinishOp):
+                raise VerifyException(
+                    f"tile.mma: {use.operation.name} looks at an accumulator in flight: put tile.finish between"
+                )
 
 
 @irdl_op_definition

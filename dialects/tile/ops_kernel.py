@@ -26,6 +26,7 @@ from stepwell.dialects.tile.attributes import RefType
 from stepwell.dialects.tile.config import ConfigAttr
 from stepwell.dialects.tile.kernel_rules import check_kernel
 from stepwell.dialects.tile.ops_loop import ForTilesOp
+from stepwell.dialects.tile.ops_role import RoleOp, roles_in
 
 
 @irdl_op_definition
@@ -72,8 +73,13 @@ class KernelOp(IRDLOperation):
 
     @property
     def grid(self) -> ForTilesOp:
-        """The kernel's one `tile.for_tiles`."""
-        return next(op for op in self.body.block.ops if isinstance(op, ForTilesOp))
+        """The kernel's grid: its one `tile.for_tiles`; with roles each has one over the same tiles, and this is the last role's."""
+        return next(op for op in reversed(list(self.body.walk())) if isinstance(op, ForTilesOp))
+
+    @property
+    def roles(self) -> tuple[RoleOp, ...]:
+        """Its roles; none before they are split."""
+        return roles_in(self.body)
 
     def window_fills(self) -> dict[int, Attribute]:
         """Position of each window ref among the inputs -> what loads from it read outside."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from xdsl.dialects.builtin import DenseArrayBase, IndexType, i64
+from xdsl.dialects.builtin import I64, DenseArrayBase, IndexType, IntegerAttr, i64
 from xdsl.ir import Attribute, Block, BlockArgument, Operation, Region, SSAValue
 from xdsl.irdl import (
     IRDLOperation,
     irdl_op_definition,
     operand_def,
+    opt_prop_def,
     prop_def,
     region_def,
     traits_def,
@@ -29,10 +30,12 @@ from xdsl.utils.exceptions import VerifyException
 
 from stepwell.dialects.tile._syntax import (
     int_array,
+    parse_count,
     parse_defined,
     parse_ints,
     parse_named_operands,
     parse_operands,
+    print_count,
     print_ints,
     print_named_operands,
 )
@@ -41,25 +44,29 @@ from stepwell.dialects.tile.attributes import RefType
 
 @dataclass(frozen=True)
 class StandsIn(OpTrait):
-    """The op stands directly in an op of this name: as xDSL's `HasParent`, for a parent whose class is made after the op's."""
+    """The op stands directly in an op of one of these names: as xDSL's `HasParent`, for parents whose classes are made after the op's."""
 
-    parent: str
+    parents: tuple[str, ...]
+
+    def __init__(self, *parents: str) -> None:
+        object.__setattr__(self, "parents", parents)
 
     def verify(self, op: Operation) -> None:
         parent = op.parent_op()
-        if parent is not None and parent.name != self.parent:
-            raise VerifyException(f"'{op.name}' expects parent op '{self.parent}'")
+        if parent is not None and parent.name not in self.parents:
+            wanted = " or ".join(f"'{name}'" for name in self.parents)
+            raise VerifyException(f"'{op.name}' expects parent op {wanted}")
 
 
 @irdl_op_definition
 class WaitPredecessorOp(IRDLOperation):
     """Wait until the kernel before this one has ended and its writes are visible. Before it only constant refs may be
-    read; every kernel has exactly one (programmatic dependent launch: completion is not transitive otherwise). On the
-    CPU the barrier between kernels is the wait."""
+    read; every kernel has exactly one, or one in each role that touches other data (programmatic dependent launch:
+    completion is not transitive otherwise). On the CPU the barrier between kernels is the wait."""
 
     name = "tile.wait_predecessor"
 
-    traits = traits_def(StandsIn("tile.kernel"))
+    traits = traits_def(StandsIn("tile.kernel", "tile.role"))
     assembly_format = "attr-dict"
 
     def __init__(self) -> None:
@@ -70,19 +77,24 @@ class WaitPredecessorOp(IRDLOperation):
 class ForTilesOp(IRDLOperation):
     """The grid: run the body once for every block of the output, in parallel. The arguments are the element offsets of
     the block, one per dim of the output; blocks at the edge reach beyond the extent (loads give the fill there, stores
-    are dropped)."""
+    are dropped). In a role it runs over the tiles that fall to this block, one after the other; with `first` N over the first
+    N of them."""
 
     name = "tile.for_tiles"
 
     output = operand_def(RefType)
     block = prop_def(DenseArrayBase.constr(i64))
+    first = opt_prop_def(IntegerAttr[I64])
     body = region_def("single_block")
 
-    traits = traits_def(StandsIn("tile.kernel"), NoTerminator())
+    traits = traits_def(StandsIn("tile.kernel", "tile.role"), NoTerminator())
 
-    def __init__(self, output: SSAValue, block: Sequence[int], body: Region | None = None) -> None:
+    def __init__(
+        self, output: SSAValue, block: Sequence[int], body: Region | None = None, first: int | None = None
+    ) -> None:
         region = body or Region(Block(arg_types=[IndexType()] * len(block)))
-        super().__init__(operands=[output], properties={"block": int_array(block)}, regions=[region])
+        properties = {"block": int_array(block), "first": None if first is None else IntegerAttr(first, i64)}
+        super().__init__(operands=[output], properties=properties, regions=[region])
 
     def get_block(self) -> tuple[int, ...]:
         """The extents of a block."""
@@ -97,6 +109,10 @@ class ForTilesOp(IRDLOperation):
             )
         if any(arg.type != IndexType() for arg in self.body.block.args):
             raise VerifyException("tile.for_tiles: offsets have the type index")
+        parent = self.parent_op()
+        counted = parent is None or parent.name == "tile.role"
+        if self.first is not None and (self.first.value.data < 1 or not counted):
+            raise VerifyException("tile.for_tiles: the first tiles of a block are one at least, and counted in a role")
 
     @classmethod
     def parse(cls, parser: Parser) -> ForTilesOp:
@@ -105,8 +121,9 @@ class ForTilesOp(IRDLOperation):
         output = parse_defined(parser)
         parser.parse_keyword("block")
         block = parse_ints(parser)
+        first = parse_count(parser, "first")
         attributes = parser.parse_optional_attr_dict_with_keyword()
-        op = cls(output, block, parser.parse_region(names))
+        op = cls(output, block, parser.parse_region(names), first)
         if attributes is not None:
             op.attributes |= attributes.data
         return op
@@ -117,6 +134,7 @@ class ForTilesOp(IRDLOperation):
         printer.print_ssa_value(self.output)
         printer.print_string(" block ")
         print_ints(printer, self.get_block())
+        print_count(printer, "first", self.first)
         printer.print_op_attributes(self.attributes, print_keyword=True)
         printer.print_string(" ")
         printer.print_region(self.body, print_entry_block_args=False)
@@ -167,7 +185,7 @@ class YieldOp(IRDLOperation):
 class ForOp(IRDLOperation):
     """A sequential loop nest over some dims of a ref: the offsets run from 0 below the extent in steps, the last dim
     fastest. Tiles are carried from iteration to iteration; the results are what the last one yields (the initial values
-    when an extent is 0)."""
+    when an extent is 0). With `first` N only the first N iterations run."""
 
     name = "tile.for"
 
@@ -175,6 +193,7 @@ class ForOp(IRDLOperation):
     inits = var_operand_def()
     dims = prop_def(DenseArrayBase.constr(i64))
     steps = prop_def(DenseArrayBase.constr(i64))
+    first = opt_prop_def(IntegerAttr[I64])
     body = region_def("single_block")
     carried = var_result_def()
 
@@ -185,12 +204,17 @@ class ForOp(IRDLOperation):
         over: SSAValue,
         dims: Sequence[int],
         steps: Sequence[int],
-        inits: Sequence[SSAValue],
+        inits: Sequence[SSAValue] = (),
         body: Region | None = None,
+        first: int | None = None,
     ) -> None:
         types = [value.type for value in inits]
         region = body or Region(Block(arg_types=[*([IndexType()] * len(dims)), *types]))
-        properties: dict[str, Attribute] = {"dims": int_array(dims), "steps": int_array(steps)}
+        properties: dict[str, Attribute | None] = {
+            "dims": int_array(dims),
+            "steps": int_array(steps),
+            "first": None if first is None else IntegerAttr(first, i64),
+        }
         super().__init__(operands=[over, inits], result_types=[types], properties=properties, regions=[region])
 
     def get_dims(self) -> tuple[int, ...]:
@@ -220,6 +244,8 @@ class ForOp(IRDLOperation):
             raise VerifyException(
                 f"tile.for: dims {list(dims)} are not distinct dims of a ref of rank {self.over.type.rank}"
             )
+        if self.first is not None and self.first.value.data < 1:
+            raise VerifyException("tile.for: the first iterations are one at least")
         carried = [value.type for value in self.inits]
         if [arg.type for arg in self.body.block.args] != [IndexType()] * len(dims) + carried:
             raise VerifyException("tile.for: the body takes the offsets and then the carried tiles")
@@ -238,6 +264,7 @@ class ForOp(IRDLOperation):
         dims = parse_ints(parser)
         parser.parse_keyword("step")
         steps = parse_ints(parser)
+        first = parse_count(parser, "first")
         carried: list[Parser.Argument] = []
         inits: list[SSAValue] = []
         if parser.parse_optional_keyword("iter"):
@@ -247,7 +274,10 @@ class ForOp(IRDLOperation):
             if types != [value.type for value in inits]:
                 parser.raise_error("the result types of tile.for are those of the carried tiles")
         attributes = parser.parse_optional_attr_dict_with_keyword()
-        op = cls(over, dims, steps, inits, parser.parse_region([*names, *carried]))
+        body = parser.parse_region([*names, *carried])
+        if not inits and not isinstance(body.block.last_op, YieldOp):
+            body.block.add_op(YieldOp())
+        op = cls(over, dims, steps, inits, body, first)
         if attributes is not None:
             op.attributes |= attributes.data
         return op
@@ -260,6 +290,7 @@ class ForOp(IRDLOperation):
         print_ints(printer, self.get_dims())
         printer.print_string(" step ")
         print_ints(printer, self.get_steps())
+        print_count(printer, "first", self.first)
         if self.inits:
             printer.print_string(" iter ")
             print_named_operands(printer, self.iter_args, self.inits)
@@ -267,4 +298,4 @@ class ForOp(IRDLOperation):
             printer.print_list(self.inits.types, printer.print_attribute)
         printer.print_op_attributes(self.attributes, print_keyword=True)
         printer.print_string(" ")
-        printer.print_region(self.body, print_entry_block_args=False)
+        printer.print_region(self.body, print_entry_block_args=False, print_block_terminators=bool(self.inits))

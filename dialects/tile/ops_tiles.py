@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from xdsl.dialects.builtin import (
+    I64,
     DenseArrayBase,
     FloatAttr,
     IndexType,
@@ -16,6 +17,7 @@ from xdsl.irdl import (
     IRDLOperation,
     irdl_op_definition,
     operand_def,
+    opt_prop_def,
     prop_def,
     result_def,
     traits_def,
@@ -29,16 +31,19 @@ from xdsl.utils.exceptions import VerifyException
 from stepwell.dialects.tile._syntax import (
     NUMBER,
     int_array,
+    parse_count,
     parse_defined,
     parse_ints,
     parse_operands,
+    print_count,
     print_ints,
     scalar_attr,
 )
 from stepwell.dialects.tile.attributes import RefType, Residence, TileType
 
 
-def _check_slice(name: str, ref: Attribute, indices: Sequence[SSAValue], dims: Sequence[int], tile: Attribute) -> None:
+def check_slice(name: str, ref: Attribute, indices: Sequence[SSAValue], dims: Sequence[int], tile: Attribute) -> None:
+    """Raise where a tile does not run along the dims of a ref, or holds other elements."""
     assert isinstance(ref, RefType) and isinstance(tile, TileType)
     if len(indices) != ref.rank:
         raise VerifyException(f"{name}: a ref of rank {ref.rank} takes {ref.rank} offsets, here are {len(indices)}")
@@ -52,7 +57,8 @@ def _check_slice(name: str, ref: Attribute, indices: Sequence[SSAValue], dims: S
         )
 
 
-def _print_slice(printer: Printer, ref: SSAValue, indices: Sequence[SSAValue], dims: Sequence[int]) -> None:
+def print_slice(printer: Printer, ref: SSAValue, indices: Sequence[SSAValue], dims: Sequence[int]) -> None:
+    """`%x[%i, %k] dims = [1, 0]`; the dims are left out where they are all in order."""
     printer.print_ssa_value(ref)
     with printer.in_square_brackets():
         printer.print_list(indices, printer.print_ssa_value)
@@ -61,7 +67,8 @@ def _print_slice(printer: Printer, ref: SSAValue, indices: Sequence[SSAValue], d
         print_ints(printer, dims)
 
 
-def _parse_slice(parser: Parser) -> tuple[SSAValue, list[SSAValue], list[int]]:
+def parse_slice(parser: Parser) -> tuple[SSAValue, list[SSAValue], list[int]]:
+    """The inverse of `print_slice`: ref, offsets, dims."""
     ref = parse_defined(parser)
     indices = parse_operands(parser, Parser.Delimiter.SQUARE)
     dims = list(range(len(indices)))
@@ -71,11 +78,22 @@ def _parse_slice(parser: Parser) -> tuple[SSAValue, list[SSAValue], list[int]]:
     return ref, indices, dims
 
 
+def _check_access(name: str, access: IntegerAttr | None, tile: TileType) -> None:
+    """`access` elements at once: a power of two that divides the tile's rows."""
+    if access is None:
+        return
+    width = access.value.data
+    if width < 1 or width & (width - 1) or tile.get_shape()[-1] % width:
+        raise VerifyException(
+            f"{name}: access {width} does not go into rows of {tile.get_shape()[-1]} elements: a power of two that divides them"
+        )
+
+
 @irdl_op_definition
 class LoadOp(IRDLOperation):
     """A tile out of a ref, from the element offsets on. `dims` says which dim of the ref each dim of the tile runs
     along (a permutation transposes); along the others it has one element. What lies beyond the extent reads as `fill`,
-    as does what a window's padding covers."""
+    as does what a window's padding covers. `access` N: N contiguous elements are read at once."""
 
     name = "tile.load"
 
@@ -83,6 +101,7 @@ class LoadOp(IRDLOperation):
     indices = var_operand_def(IndexType())
     dims = prop_def(DenseArrayBase.constr(i64))
     fill = prop_def(NUMBER)
+    access = opt_prop_def(IntegerAttr[I64])
     result = result_def(TileType)
 
     traits = traits_def(Pure())
@@ -105,11 +124,12 @@ class LoadOp(IRDLOperation):
 
     def verify_(self) -> None:
         assert isinstance(self.source.type, RefType) and isinstance(self.result.type, TileType)
-        _check_slice("tile.load", self.source.type, self.indices, self.get_dims(), self.result.type)
+        check_slice("tile.load", self.source.type, self.indices, self.get_dims(), self.result.type)
         if self.fill.type != self.result.type.element_type:
             raise VerifyException(
                 f"tile.load: fill is {self.fill.type}, the tile holds {self.result.type.element_type}"
             )
+        _check_access("tile.load", self.access, self.result.type)
         home, access = self.result.type.home, self.source.type.access
         if (home is Residence.PACKED) != (access.panel > 0):
             raise VerifyException(
@@ -118,17 +138,19 @@ class LoadOp(IRDLOperation):
 
     @classmethod
     def parse(cls, parser: Parser) -> LoadOp:
-        ref, indices, dims = _parse_slice(parser)
+        ref, indices, dims = parse_slice(parser)
         fill: Attribute | None = None
         if parser.parse_optional_keyword("fill"):
             parser.parse_punctuation("=")
             fill = parser.parse_attribute()
+        access = parse_count(parser, "access")
         attributes = parser.parse_optional_attr_dict()
         parser.parse_punctuation(":")
         tile = parser.parse_type()
         if not isinstance(tile, TileType):
             parser.raise_error("tile.load gives a !tile.tile")
         op = cls(ref, indices, tile, dims)
+        op.access = None if access is None else IntegerAttr(access, i64)
         if fill is not None:
             op.properties["fill"] = fill
         op.attributes |= attributes
@@ -136,11 +158,12 @@ class LoadOp(IRDLOperation):
 
     def print(self, printer: Printer) -> None:
         printer.print_string(" ")
-        _print_slice(printer, self.source, self.indices, self.get_dims())
+        print_slice(printer, self.source, self.indices, self.get_dims())
         assert isinstance(self.result.type, TileType)
         if self.fill != scalar_attr(0, self.result.type.element_type):
             printer.print_string(" fill = ")
             printer.print_attribute(self.fill)
+        print_count(printer, "access", self.access)
         printer.print_op_attributes(self.attributes)
         printer.print_string(" : ")
         printer.print_attribute(self.result.type)
@@ -148,7 +171,8 @@ class LoadOp(IRDLOperation):
 
 @irdl_op_definition
 class StoreOp(IRDLOperation):
-    """Write a register tile into an output ref at the element offsets; what lies beyond the extent is dropped."""
+    """Write a register tile into an output ref at the element offsets; what lies beyond the extent is dropped. `access` N: N contiguous
+    elements are written at once."""
 
     name = "tile.store"
 
@@ -156,6 +180,7 @@ class StoreOp(IRDLOperation):
     target = operand_def(RefType)
     indices = var_operand_def(IndexType())
     dims = prop_def(DenseArrayBase.constr(i64))
+    access = opt_prop_def(IntegerAttr[I64])
 
     def __init__(
         self, tile: SSAValue, target: SSAValue, indices: Sequence[SSAValue], dims: Sequence[int] | None = None
@@ -169,7 +194,8 @@ class StoreOp(IRDLOperation):
 
     def verify_(self) -> None:
         assert isinstance(self.tile.type, TileType)
-        _check_slice("tile.store", self.target.type, self.indices, self.get_dims(), self.tile.type)
+        check_slice("tile.store", self.target.type, self.indices, self.get_dims(), self.tile.type)
+        _check_access("tile.store", self.access, self.tile.type)
         if self.tile.type.home is not Residence.REGS:
             raise VerifyException(f"tile.store writes register tiles, this one is {self.tile.type.home.value}")
 
@@ -177,8 +203,10 @@ class StoreOp(IRDLOperation):
     def parse(cls, parser: Parser) -> StoreOp:
         tile = parse_defined(parser)
         parser.parse_punctuation(",")
-        ref, indices, dims = _parse_slice(parser)
+        ref, indices, dims = parse_slice(parser)
+        access = parse_count(parser, "access")
         op = cls(tile, ref, indices, dims)
+        op.access = None if access is None else IntegerAttr(access, i64)
         op.attributes |= parser.parse_optional_attr_dict()
         return op
 
@@ -186,7 +214,8 @@ class StoreOp(IRDLOperation):
         printer.print_string(" ")
         printer.print_ssa_value(self.tile)
         printer.print_string(", ")
-        _print_slice(printer, self.target, self.indices, self.get_dims())
+        print_slice(printer, self.target, self.indices, self.get_dims())
+        print_count(printer, "access", self.access)
         printer.print_op_attributes(self.attributes)
 
 

@@ -12,7 +12,7 @@ from xdsl.ir import Operation, Region, SSAValue
 
 from stepwell.dialects.tile.attributes import RefType, Residence, TileType
 from stepwell.dialects.tile.config import X86_VECTORS, Config, ConfigAttr, Facts
-from stepwell.dialects.tile.ops_compute import MmaOp
+from stepwell.dialects.tile.ops_compute import FinishOp, MmaOp
 from stepwell.dialects.tile.ops_loop import ForOp, YieldOp
 from stepwell.dialects.tile.ops_tiles import BroadcastOp, LoadOp
 
@@ -119,6 +119,8 @@ def _shared(op: Operation) -> list[tuple[SSAValue, SSAValue]]:
         return [(op.result, op.c)]
     if isinstance(op, BroadcastOp):
         return [(op.result, op.source)]
+    if isinstance(op, FinishOp):
+        return [(op.result, op.accumulator)]
     if not isinstance(op, ForOp) or not isinstance(op.body.block.last_op, YieldOp):
         return []
     quads = zip(op.carried, op.iter_args, op.body.block.last_op.arguments, op.inits, strict=True)
