@@ -9,6 +9,7 @@ from xdsl.ir import Block, Operation, Region, SSAValue
 from stepwell.dialects.tile.config import RING_ALIGNMENT, SHARED_BYTES
 from stepwell.dialects.tile.ops_compute import FinishOp, MmaOp
 from stepwell.dialects.tile.ops_copy import DrainOp, FetchOp
+from stepwell.dialects.tile.ops_loop import ForOp
 from stepwell.dialects.tile.ops_ring import AcquireOp, AwaitOp, PublishOp, ReleaseOp, RingOp
 from stepwell.dialects.tile.ops_role import role_of
 
@@ -64,8 +65,10 @@ def _freed(ring: RingOp) -> Iterator[str]:
     name = _name(ring)
     released = {role_of(op) for op in _users(ring, ReleaseOp)}
     for op in _users(ring, AwaitOp):
-        if role_of(op) not in released:
-            yield f"{name} is awaited and never released: its slots run out"
+        in_loop = isinstance(op.parent_op(), ForOp)
+        beside = {other.parent for other in _users(ring, ReleaseOp)}
+        if role_of(op) not in released or (in_loop and op.parent not in beside):
+            yield f"{name} is awaited {'in a loop ' * in_loop}and not released there: its slots run out"
     for op in _users(ring, ReleaseOp):
         if isinstance(op, ReleaseOp) and op.kept >= ring.slot_count:
             yield f"{name} has {ring.slot_count} slots and tile.release keeps {op.kept}: none is free to be filled; keep fewer or take more slots"

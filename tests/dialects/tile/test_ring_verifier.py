@@ -1,0 +1,88 @@
+"""What the verifier says of rings, roles, layouts and products in flight: one invalid module per rule."""
+
+from pathlib import Path
+
+import pytest
+from xdsl.utils.exceptions import ParseError, VerifyException
+
+from stepwell.ir.printing import module_text
+from stepwell.ir.source import SourceError, SourceMap, parse_text
+from stepwell.plugins.universe import make_context
+
+HERE = Path(__file__).parent
+PRODUCT = (HERE / "ring_product.mlir").read_text()
+CONVOLUTION = (HERE / "ring_convolution.mlir").read_text()
+
+
+def checked(text: str) -> str:
+    """The module's text, after parsing and verifying it."""
+    module = parse_text(make_context(), text, SourceMap("test"))
+    module.verify()
+    return module_text(module)
+
+
+@pytest.mark.parametrize("text", [PRODUCT, CONVOLUTION])
+def test_valid(text: str) -> None:
+    printed = checked(text)
+    assert checked(printed) == printed
+
+
+FETCH_X = "          tile.fetch %x[%i, %t, %k] dims = [0, 2] to %ab#0 via tma\n"
+AHEAD = "          tile.fetch %w[%j, %t, %k] dims = [0, 2] to %ab#1 via tma\n"
+CASES = {
+    "no slots": ("slots 4", "slots 0", "0 slots: it has one at least"),
+    "placement": ("at 0 barriers", "at 8 barriers", "at 8 is no multiple of 16 bytes"),
+    "half a placement": (" barriers 98304", "", "slots and barriers are placed together, or neither is"),
+    "too many slots": ("slots 4", "slots 12", "shared memory are there: take fewer slots"),
+    "an element is not fetched": (FETCH_X, "", "ring %ab: element #0 is never fetched, so no slot is ever full"),
+    "another element": ("to %ab#0 via tma", "to %ab#2 via tma", "a slot has 2 elements, there is no #2"),
+    "a way to copy": ("to %ab#0 via tma", "to %ab#0 via pigeon", "via pigeon is no way to copy: tma, tma_im2col, cp_async, direct"),
+    "im2col of rows": ("to %ab#0 via tma", "to %ab#0 via tma_im2col", "does not fit a plain ref: tma_im2col is for windows"),
+    "halves as tf32": ("to %ab#0 via tma", "to %ab#0 via tma as tf32", "f32 elements are fetched as tf32, not f16 as tf32"),
+    "never released": ("tile.release %ab behind 1", "", "is awaited in a loop and not released there: its slots run out"),
+    "keeps all slots": ("behind 1", "behind 4", "has 4 slots and tile.release keeps 4: none is free to be filled"),
+    "behind nothing": ("behind 1", "behind -1", "behind 1 or more; without it everything is released"),
+    "released twice": ("        tile.release %ab\n", "        tile.release %ab\n        tile.release %ab\n", "ring %ab is released twice"),
+    "released in flight": ("tile.release %ab behind 1", "tile.release %ab", "ring %ab is released while a product in flight reads it"),
+    "looks at a product in flight": ("= %p,", "= %acc,", "in flight is used more than once: finish it first"),
+    "ends nothing": ("tile.mma %a, %bt, %c async", "tile.mma %a, %bt, %c", "tile.finish: nothing is in flight here"),
+    "reads early": ("    tile.role \"multiply\" warpgroups 2 {\n      tile.wait_predecessor\n", "    tile.role \"multiply\" warpgroups 2 {\n", 'role "multiply" has 0 tile.wait_predecessor'),
+    "fetches early": (AHEAD, AHEAD.replace("%w", "%x").replace("#1", "#0"), 'role "load" loads from'),
+    "too many warpgroups": ('"multiply" warpgroups 2', '"multiply" warpgroups 3', "its roles take 4 warpgroups of 4 warps, the config has warps = 12"),
+    "one budget": ('"multiply" warpgroups 2', '"multiply" warpgroups 2 registers 232', "give every role one, or none"),
+    "one name": ('"multiply"', '"load"', "each has a name of its own"),
+    "order of one": ('"load" warpgroups 1', '"load" warpgroups 1 order @turn', "an order is among copies, here is one"),
+    "layout of rows": ("128x64xf16 #tile.shared<128>", "128x64xf16 #tile.shared<64>", "rows of 128 bytes are not one swizzle of 64"),
+    "no such swizzle": ("128x64xf16 #tile.shared<128>", "128x64xf16 #tile.shared<48>", "swizzle 48 is none of the hardware's"),
+    "registers in a ring": ("128x64xf16 #tile.shared<128>", "128x64xf16 #tile.wgmma", "is no layout of a ring tile"),
+    "slice of shared": ("#tile.slice<0, #tile.wgmma>", "#tile.slice<0, #tile.shared<128>>", "the parent is the layout of register tiles"),
+    "access": ("%b[%j] access 2", "%b[%j] access 3", "access 3 does not go into rows of 64 elements"),
+    "first tiles": ("block [128, 64] first 1", "block [128, 64] first 0", "the first tiles of a block are one at least"),
+    "first iterations": ("step [1, 64] first 4", "step [1, 64] first 0", "the first iterations are one at least"),
+    "no ring": ("to %ab#0 via tma", "to %none#0 via tma", "%none is no ring that is defined above this op"),
+    "work beside roles": ('    tile.role "load"', '    tile.wait_predecessor\n    tile.role "load"', "tile.wait_predecessor stands beside roles"),
+    "resident": ("resident = 2", "resident = 0", "resident = 0 must be at least 1"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_invalid(name: str) -> None:
+    old, new, message = CASES[name]
+    assert old in PRODUCT
+    with pytest.raises((VerifyException, ParseError, SourceError)) as error:
+        checked(PRODUCT.replace(old, new))
+    assert message in str(error.value)
+
+
+BUDGETS = {
+    "not of eight": ("registers 232", "registers 230", "budgets are multiples of 8 in 24 .. 240"),
+    "too many": ("registers 40", "registers 96", "a multiprocessor has 65536: lower a budget"),
+}
+
+
+@pytest.mark.parametrize("name", BUDGETS)
+def test_budgets(name: str) -> None:
+    old, new, message = BUDGETS[name]
+    with pytest.raises((VerifyException, SourceError)) as error:
+        checked(CONVOLUTION.replace(old, new))
+    assert message in str(error.value)
