@@ -130,13 +130,15 @@ def _parse_value(parser: AttrParser, key: str) -> object:
 class Facts:
     """What a config is judged against: widths of the matrix operands (bytes, 0 without), bytes of one ring stage,
     32-bit registers per thread (CUDA) or vector registers (CPU) that live register tiles take at the worst place; as MLIR
-    spells them, the element type of the matrix operands, and those of the refs."""
+    spells them, the element type of the matrix operands, and those of the refs; warpgroups of the role that multiplies (0
+    before roles are split: all but the first)."""
 
     operand_bytes: int = 0
     stage_bytes: int = 0
     registers: int = 0
     operand: str = ""
     elements: tuple[str, ...] = ()
+    multipliers: int = 0
 
 
 def violations(config: Config, target: str | None, facts: Facts = Facts()) -> Iterator[str]:
@@ -190,8 +192,9 @@ def _wgmma(config: Config, facts: Facts) -> Iterator[str]:
         return
     if len(config.block) != 2:
         yield f"block = {list(config.block)}: a wgmma kernel writes rows and columns"
-    if rows != 64 * config.consumers:
-        yield f"{rows} rows are not 64 for each of {config.consumers} consumer warpgroups: wgmma has M = 64"
+    consumers = facts.multipliers or config.consumers
+    if rows != 64 * consumers:
+        yield f"{rows} rows are not 64 for each of {consumers} consumer warpgroups: wgmma has M = 64"
     if columns % 8 or not 8 <= columns <= 256:
         yield f"{columns} columns: the N of wgmma is a multiple of 8 from 8 to 256"
     if config.copy not in ("tma", "tma_im2col"):

@@ -14,6 +14,7 @@ from stepwell.dialects.tile.attributes import RefType, Residence, TileType
 from stepwell.dialects.tile.config import X86_VECTORS, Config, ConfigAttr, Facts
 from stepwell.dialects.tile.ops_compute import FinishOp, MmaOp
 from stepwell.dialects.tile.ops_loop import ForOp, YieldOp
+from stepwell.dialects.tile.ops_role import role_of
 from stepwell.dialects.tile.ops_tiles import BroadcastOp, LoadOp
 
 
@@ -55,7 +56,8 @@ def facts_of(kernel: Kernel, target: str | None) -> Facts:
         registers = vector_registers(kernel, X86_VECTORS[target][1])
     elif config.threads > 0:
         registers = thread_registers(kernel, config)
-    return Facts(operand_bytes, stage, registers, operand, elements)
+    multipliers = max((role.warpgroups.value.data for role in map(role_of, products) if role is not None), default=0)
+    return Facts(operand_bytes, stage, registers, operand, elements, multipliers)
 
 
 def vector_registers(kernel: Kernel, width: int) -> int:
