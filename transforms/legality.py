@@ -152,6 +152,12 @@ def _elementwise(op: Elementwise, target: str, precision: str) -> Refusal | None
     )
 
 
+def _plugin(op: graph.CustomOp, target: str, precision: str) -> Refusal | None:
+    """The plugin says what the op means in ops that are lowered (graph-expand-plugins runs before this question)."""
+    reason = op.why_not_expanded() or "is not expanded"
+    return Refusal(f'plugin "{op.plugin.data}" {reason}', "run graph-expand-plugins, or leave it to the interpreter")
+
+
 def _missing(op: Elementwise) -> Iterator[str]:
     elements = [value.type.element_type for value in op.operands if isinstance(value.type, TensorType)]
     ops, _ = expand(op, Block(arg_types=elements).args)
@@ -165,6 +171,7 @@ RULES: Mapping[type[Operation], Rule] = {
     graph.BroadcastOp: _always,
     graph.CastOp: _elementwise,
     graph.ConvOp: _always,
+    graph.CustomOp: _plugin,
     graph.FusionOp: _always,
     graph.MatmulOp: _always,
     graph.PoolOp: _always,

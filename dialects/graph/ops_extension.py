@@ -26,7 +26,7 @@ from stepwell.dialects.graph.base import GraphOp, Value, int_def, ints, ints_def
 from stepwell.dialects.graph.checks import Tensor
 from stepwell.dialects.graph.kind_attributes import CollectiveKindAttr, ReduceKindAttr
 from stepwell.dialects.graph.kinds import CollectiveKind, ReduceKind
-from stepwell.dialects.graph.plugins import find_plugin
+from stepwell.dialects.graph.plugins import Expanding, Plugin, find_plugin
 
 
 @irdl_op_definition
@@ -68,14 +68,28 @@ class CustomOp(IRDLOperation):
             types = find_plugin(namespace, plugin, version).infer([value.type for value in values], held.data)
         super().__init__(operands=[values], properties={**names, "parameters": held}, result_types=[types])
 
+    @property
+    def definition(self) -> Plugin | None:
+        """The plugin, where it is loaded."""
+        return find_plugin(self.namespace.data, self.plugin.data, self.version.data, missing_ok=True)
+
+    def why_not_expanded(self) -> str:
+        """Why the op cannot be written in ops of the dialect; empty where it can."""
+        plugin = self.definition
+        if plugin is None:
+            place = f' of "{self.namespace.data}"' if self.namespace.data else ""
+            return f"version {self.version.data}{place} is not loaded: import the module that defines it"
+        if isinstance(plugin, Expanding) and plugin.has_ops:
+            return ""
+        return "says its meaning in NumPy only: say it in graph ops too"
+
     def verify_(self) -> None:
         with checks.named(f'{self.name} "{self.plugin.data}"'):
             for position, value in enumerate((*self.inputs, *self.outputs)):
                 checks.tensor(value, f"value {position}")
-            found = find_plugin(self.namespace.data, self.plugin.data, self.version.data, missing_ok=True)
-            if found is None:
+            if self.definition is None:
                 return
-            types = list(found.infer([value.type for value in self.inputs], self.parameters.data))
+            types = list(self.definition.infer([value.type for value in self.inputs], self.parameters.data))
             if types != [result.type for result in self.outputs]:
                 raise VerifyException(f"the plugin gives ({', '.join(map(str, types))}), the results are others")
 

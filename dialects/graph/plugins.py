@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Literal, Protocol, overload
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Literal, Protocol, overload, runtime_checkable
 
-from xdsl.ir import Attribute
+from xdsl.ir import Attribute, Block, Operation, SSAValue
 from xdsl.utils.exceptions import VerifyException
 
 from stepwell.dialects.numpy_types import Array
+
+if TYPE_CHECKING:
+    from stepwell.frontends.weights import WeightStore
 
 Key = tuple[str, str, str]
 """Namespace, name, version."""
@@ -26,19 +29,41 @@ class Plugin(Protocol):
         """The result types; VerifyException when operands or parameters do not fit."""
         ...
 
-    def reference(self, arrays: Sequence[Array], parameters: Parameters) -> Sequence[Array]:
+    def run(self, arrays: Sequence[Array], parameters: Parameters) -> Sequence[Array]:
         """The results, in NumPy."""
+        ...
+
+
+@runtime_checkable
+class Expanding(Protocol):
+    """A plugin that may say its meaning in ops of the graph dialect."""
+
+    @property
+    def has_ops(self) -> bool:
+        """Whether it does."""
+        ...
+
+    def expand(self, op: Operation, parameters: Parameters, weights: WeightStore, block: Block) -> Sequence[SSAValue]:
+        """The op's results as ops that are appended to `block`, with new weights in the store; ValueError or VerifyException where that cannot be."""
         ...
 
 
 _PLUGINS: dict[Key, Plugin] = {}
 
 
-def register_plugin(plugin: Plugin) -> None:
-    """Make a plugin known in this process; ValueError when another one has its name and version."""
+def register_plugin(plugin: Plugin, *, replaces: Callable[[Plugin, Plugin], bool] | None = None) -> None:
+    """Make a plugin known in this process; ValueError when another one has its name and version, unless it `replaces` that one (old, new)."""
     key = (plugin.namespace, plugin.name, plugin.version)
-    if _PLUGINS.setdefault(key, plugin) is not plugin:
+    old = _PLUGINS.get(key)
+    if old is None or (replaces is not None and replaces(old, plugin)):
+        _PLUGINS[key] = plugin
+    elif old is not plugin:
         raise ValueError(f'two plugins are called "{plugin.name}", version {plugin.version}, of "{plugin.namespace}"')
+
+
+def loaded_plugins() -> tuple[Plugin, ...]:
+    """All registered plugins."""
+    return tuple(_PLUGINS.values())
 
 
 @overload

@@ -16,6 +16,7 @@ from stepwell.frontends.builder import module_of
 from stepwell.frontends.caffe.convert_proposal import foreign_code
 from stepwell.frontends.caffe.converters import CONVERTERS
 from stepwell.frontends.caffe.layer import CaffeBuilder
+from stepwell.frontends.caffe.plugins import convert_plugin, plugin_of
 from stepwell.frontends.caffe.prototxt import parse_prototxt
 from stepwell.frontends.caffe.prune import NetworkInput, Pruned, needed_for, prune
 from stepwell.frontends.caffe.upgrade import upgraded_layers
@@ -146,8 +147,11 @@ class _Importer:
             self._finish(outputs)
 
     def _defects(self, layer: Message) -> str:
-        if layer.type not in CONVERTERS:
-            return "this layer is not supported" if layer.type else "the layer has no type"
+        try:
+            if layer.type not in CONVERTERS and plugin_of(layer) is None:
+                return "this layer is not supported" if layer.type else "the layer has no type"
+        except Unsupported as error:
+            return str(error)
         if layer.type == "Python" and (reason := foreign_code(layer)):
             return reason
         missing = [name for name in layer.bottom if name not in self.values and name not in self.failed]
@@ -159,7 +163,8 @@ class _Importer:
         self.events.node(name, layer.type)
         self.events.inputs(name, layer.type, bottoms)
         try:
-            results = CONVERTERS[layer.type](self.build, layer, [value for _, value in bottoms])
+            convert = CONVERTERS.get(layer.type, convert_plugin)
+            results = convert(self.build, layer, [value for _, value in bottoms])
         except (Unsupported, VerifyException) as error:
             return str(error)
         tops = list(layer.top)

@@ -8,6 +8,7 @@ from functools import cache
 
 from google.protobuf.message import Message
 
+from stepwell.frontends.caffe.plugin_fields import plugin_fields
 from stepwell.frontends.caffe.schema_layers import LAYERS
 from stepwell.frontends.protobuf_schema import compile_schema
 
@@ -75,6 +76,9 @@ message LayerParameter {
 }
 """
 
+LAST_FIELD = "optional ShuffleChannelParameter shuffle_channel_param = 8266715;\n"
+"""Behind it stand the fields of plugins."""
+
 LEGACY = """
 message V0LayerParameter {
   enum PoolMethod { MAX = 0; AVE = 1; STOCHASTIC = 2; }
@@ -116,7 +120,13 @@ message V1LayerParameter {
 """
 
 
-@cache
 def messages() -> Mapping[str, type[Message]]:
-    """Caffe's message classes by name."""
-    return compile_schema(NETWORK + LAYER + LEGACY + LAYERS, "stepwell.caffe")
+    """Caffe's message classes by name; layers have the parameters of loaded plugins too."""
+    known = NETWORK + LAYER + LEGACY + LAYERS
+    fields, more = plugin_fields(known)
+    return _compiled(known.replace(LAST_FIELD, LAST_FIELD + fields) + more)
+
+
+@cache
+def _compiled(text: str) -> Mapping[str, type[Message]]:
+    return compile_schema(text, "stepwell.caffe")

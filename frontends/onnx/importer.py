@@ -12,7 +12,7 @@ import onnx
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from xdsl.dialects.builtin import ModuleOp, TensorType
-from xdsl.ir import Attribute, Block
+from xdsl.ir import Attribute, Block, SSAValue
 from xdsl.utils.exceptions import VerifyException
 
 from stepwell.dialects.numpy_types import Array, element_type_of
@@ -34,6 +34,8 @@ from stepwell.frontends.onnx.model_file import (
     opset_of,
 )
 from stepwell.frontends.onnx.node import Node
+from stepwell.frontends.onnx.plugins import convert_plugin, plugin_of
+from stepwell.frontends.plugins.definition import Plugin
 from stepwell.frontends.shapes import Shapes, parse_shape
 from stepwell.ir.locations import location_of
 from stepwell.runtime.errors import ModelError, UsageError
@@ -82,7 +84,8 @@ def import_onnx(
     if importer.reasons:
         hint = SUPPORTED_HINT if any(UNKNOWN in reason for reason in importer.reasons) else ""
         raise not_imported("model", importer.reasons, where, hint)
-    if complaint:
+    unknown_to_checker = any(node.proto.domain in DEFAULT_DOMAINS for node in importer.plugins)
+    if complaint and not unknown_to_checker:
         raise ModelError(f"not a valid ONNX model: {complaint}", where=where)
     importer.weights.files = files
     return importer.module(), importer.weights
@@ -106,6 +109,7 @@ class _Importer:
         self.build = GraphBuilder(self.block, self.weights, constants)
         self.build.declared = declared_shapes(self.graph)
         self.failed: set[str] = set()
+        self.plugins: dict[Node, Plugin] = {}
         self._check_names(shapes)
         for entry, argument in zip(self.inputs, self.block.args, strict=True):
             set_name_hint(argument, entry.name)
@@ -173,10 +177,9 @@ class _Importer:
 
     def _defects(self, node: Node) -> str:
         """What is wrong with a node whatever its inputs are."""
-        if node.proto.domain not in DEFAULT_DOMAINS:
-            return f"operators of domain {node.proto.domain!r} are not supported"
-        if node.op_type not in CONVERTERS and node.op_type != "Constant" and not self._foldable(node):
-            return UNKNOWN
+        reason = self._stranger(node)
+        if reason:
+            return reason
         missing = [name for name in node.inputs if name and name not in self.failed and not self.build.known(name)]
         if missing:
             return f"input {missing[0]!r} is not computed by an earlier node"
@@ -185,12 +188,28 @@ class _Importer:
             return f"output {repeated[0]!r} is already the name of another tensor"
         return ""
 
+    def _stranger(self, node: Node) -> str:
+        """Why no converter and no plugin takes the node; empty when one does."""
+        foreign = node.proto.domain not in DEFAULT_DOMAINS
+        if not foreign and (node.op_type in CONVERTERS or node.op_type == "Constant" or self._foldable(node)):
+            return ""
+        try:
+            found = plugin_of(node)
+        except Unsupported as error:
+            return str(error)
+        if found is None:
+            return f"operators of domain {node.proto.domain!r} are not supported" if foreign else UNKNOWN
+        self.plugins[node] = found
+        return ""
+
     def _convert(self, node: Node) -> str:
         """Convert one node; the reason when that fails."""
         self.build.node_name = node.name
         self.events.node(node.name, node.op_type)
         try:
-            if node.op_type == "Constant":
+            if node in self.plugins:
+                self._define(node, convert_plugin(self.plugins[node], node, self.build))
+            elif node.op_type == "Constant":
                 self.build.constants[node.outputs[0]] = constant_of(node)
             elif node.op_type == "Identity" and node.inputs[0] in self.build.constants:
                 self.build.constants[node.outputs[0]] = self.build.constants[node.inputs[0]]
@@ -198,18 +217,21 @@ class _Importer:
                 self._fold(node)
                 return ""
             else:
-                results = CONVERTERS[node.op_type](node, self.build)
-                for name, value in zip(node.outputs, results, strict=False):
-                    self.build.values[name] = value
-                    if value.name_hint is None:
-                        set_name_hint(value, name)
-                named = [(name, self.build.values[name]) for name in node.inputs if name in self.build.values]
-                self.events.inputs(node.name, node.op_type, named)
-                self.events.outputs(node.name, node.op_type, list(zip(node.outputs, results, strict=False)))
+                self._define(node, CONVERTERS[node.op_type](node, self.build))
         except (Unsupported, VerifyException) as error:
             return str(error)
         unread = node.unread()
         return f"attribute {unread[0]!r} is not supported for this operator" if unread else ""
+
+    def _define(self, node: Node, results: Sequence[SSAValue]) -> None:
+        """The node's outputs are these values from now on."""
+        for name, value in zip(node.outputs, results, strict=False):
+            self.build.values[name] = value
+            if value.name_hint is None:
+                set_name_hint(value, name)
+        named = [(name, self.build.values[name]) for name in node.inputs if name in self.build.values]
+        self.events.inputs(node.name, node.op_type, named)
+        self.events.outputs(node.name, node.op_type, list(zip(node.outputs, results, strict=False)))
 
     def _foldable(self, node: Node) -> bool:
         """True for Shape of a known value, and for arithmetic on small constants."""

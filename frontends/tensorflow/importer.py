@@ -22,6 +22,7 @@ from stepwell.frontends.tensorflow.converters import CONVERTERS
 from stepwell.frontends.tensorflow.graph_file import read_graph
 from stepwell.frontends.tensorflow.node import Node, Port, needs
 from stepwell.frontends.tensorflow.ordered import candidates, nodes_by_name, ordered, port_of
+from stepwell.frontends.tensorflow.plugins import convert_plugin, plugin_of
 from stepwell.frontends.tensorflow.saved_model import VARIABLES, read_saved_model
 from stepwell.frontends.tensorflow.tensor import dtype_of, shape_of_proto
 from stepwell.frontends.tensorflow.tensor_array import OPERATORS as ARRAYS
@@ -146,7 +147,7 @@ class _Importer:
     def _converted(self, node: Node, blocked: bool) -> list[SSAValue]:
         if self._is_input(node):
             return [self._input(node)]
-        if node.op not in CONVERTERS:
+        if node.op not in CONVERTERS and plugin_of(node) is None:
             raise Unsupported(self._why(node))
         if blocked:
             return []
@@ -159,14 +160,18 @@ class _Importer:
         self.events.inputs(node.name, node.op, tensors)
         if node.op == "Const":
             self.events.initializer(node.name)
-        return CONVERTERS[node.op](self.build, node, [value for _, value in tensors])
+        return self._results(node, [value for _, value in tensors])
+
+    def _results(self, node: Node, values: Sequence[SSAValue]) -> list[SSAValue]:
+        convert = CONVERTERS.get(node.op)
+        return convert_plugin(self.build, node, values) if convert is None else convert(self.build, node, values)
 
     def _unroll(self, order: Sequence[Node], ports: Sequence[Port]) -> None:
         """Follow the values through branches and loops; what is supported and what the inputs are is known before."""
         for node in order:
             if self._is_input(node):
                 self._node(node)
-            elif node.op not in CONVERTERS and node.op not in CONTROL and node.op not in ARRAYS:
+            elif not any(node.op in table for table in (CONVERTERS, CONTROL, ARRAYS)) and plugin_of(node) is None:
                 self.reasons.append(f"node {node.name!r} ({node.op}): {self._why(node)}")
         self._refuse()
         unroller = Unroller({node.name: node for node in order}, self._followed, self._truth)
@@ -189,7 +194,7 @@ class _Importer:
             return items
         self.events.node(node.name, node.op)
         try:
-            return CONVERTERS[node.op](self.build, node, [tensor(item) for item in items])
+            return self._results(node, [tensor(item) for item in items])
         except VerifyException as error:
             raise Unsupported(str(error)) from None
 

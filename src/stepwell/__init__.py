@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from stepwell.api.compile import compile, compile_plan, import_model, interpret, lower
     from stepwell.driver.pipeline import Pipeline, pipeline
     from stepwell.frontends.network import Network
+    from stepwell.frontends.plugins import plugin
     from stepwell.plugins.universe import UNIVERSE
     from stepwell.runtime.engine import Engine, load
 
@@ -30,6 +31,7 @@ _LAZY = {
     "load": "stepwell.runtime.engine",
     "lower": "stepwell.api.compile",
     "pipeline": "stepwell.driver.pipeline",
+    "plugin": "stepwell.frontends.plugins",
 }
 __all__ = [
     "UNIVERSE",
@@ -46,6 +48,7 @@ __all__ = [
     "load",
     "lower",
     "pipeline",
+    "plugin",
 ]
 
 

@@ -214,7 +214,7 @@ class Scaled:
             raise VerifyException("parameter by is missing")
         return list(operands)
 
-    def reference(self, arrays: Sequence[Array], parameters: Mapping[str, Attribute]) -> Sequence[Array]:
+    def run(self, arrays: Sequence[Array], parameters: Mapping[str, Attribute]) -> Sequence[Array]:
         return [arrays[0] * parameters["by"].value.data]  # type: ignore[attr-defined]
 
 

@@ -66,7 +66,7 @@ class _Repeated:
         assert isinstance(x, TensorType)
         return [TensorType(x.element_type, [times * x.get_shape()[0], *x.get_shape()[1:]]), x]
 
-    def reference(self, arrays: Sequence[Array], parameters: Mapping[str, Attribute]) -> Sequence[Array]:
+    def run(self, arrays: Sequence[Array], parameters: Mapping[str, Attribute]) -> Sequence[Array]:
         return [np.concatenate([arrays[0]] * cast(IntegerAttr[Any], parameters["times"]).value.data), arrays[0]]
 
 
