@@ -11,7 +11,7 @@ from xdsl.utils.exceptions import VerifyException
 from stepwell.dialects.numpy_types import Array
 
 if TYPE_CHECKING:
-    from stepwell.frontends.weights import WeightStore
+    from stepwell.dialects.weights import WeightStore
 
 Key = tuple[str, str, str]
 """Namespace, name, version."""
@@ -44,7 +44,7 @@ class Expanding(Protocol):
         ...
 
     def expand(self, op: Operation, parameters: Parameters, weights: WeightStore, block: Block) -> Sequence[SSAValue]:
-        """The op's results as ops that are appended to `block`, with new weights in the store; ValueError or VerifyException where that cannot be."""
+        """The op's results as ops that are appended to `block`, with new weights in the store; VerifyException where that cannot be."""
         ...
 
 

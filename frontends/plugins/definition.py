@@ -30,11 +30,11 @@ from stepwell.dialects.graph import checks
 from stepwell.dialects.graph.interpreter import interpret
 from stepwell.dialects.graph.plugins import register_plugin
 from stepwell.dialects.numpy_types import ELEMENT_TYPE_NAMES, Array, numpy_dtype, tensor_type_of
+from stepwell.dialects.weights import WeightStore
 from stepwell.frontends.emitter import Unsupported
 from stepwell.frontends.plugins.building import PluginBuilder, function_module
 from stepwell.frontends.plugins.parameters import complete, declared_parameters, from_attribute, to_attribute
 from stepwell.frontends.plugins.specs import spec_of, type_of
-from stepwell.frontends.weights import WeightStore
 from stepwell.runtime.errors import ModelError, StepwellError, UsageError
 
 DOORS = ("onnx", "caffe", "tensorflow")
@@ -117,15 +117,20 @@ class Plugin:
             raise ModelError(str(error), where=repr(self)) from None
 
     def expand(self, op: Operation, parameters: Parameters, weights: WeightStore, block: Block) -> list[SSAValue]:
-        """The op's results as ops that are appended to `block`; Unsupported where the meaning refuses or gives other types than the op has."""
+        """The op's results as ops that are appended to `block`; VerifyException where the meaning refuses or gives other types than the op has."""
         build = PluginBuilder(block, weights)
         build.node_name, build.like = self.name, op
-        results = self._meaning(build, list(op.operands), parameters)
+        try:
+            results = self._meaning(build, list(op.operands), parameters)
+        except Unsupported as error:
+            raise VerifyException(f"{self}: {error}") from None
         for place, (value, result) in enumerate(zip(results, op.results, strict=False)):
             if value.type != result.type:
-                raise Unsupported(f"{self}: its ops give a {value.type} as result {place}, the op has a {result.type}")
+                raise VerifyException(
+                    f"{self}: its ops give a {value.type} as result {place}, the op has a {result.type}"
+                )
         if len(results) != len(op.results):
-            raise Unsupported(f"{self}: its ops give {len(results)} results, the op has {len(op.results)}")
+            raise VerifyException(f"{self}: its ops give {len(results)} results, the op has {len(op.results)}")
         return results
 
     # --- parts
@@ -148,7 +153,7 @@ class Plugin:
         made = _as_tuple(self._call(self._graph, build, *values, **self._values(parameters)))
         wrong = next((value for value in made if not isinstance(value, SSAValue)), None)
         if wrong is not None:
-            raise Unsupported(f"{self}: its ops give {wrong!r}: give values that the builder made")
+            raise Unsupported(f"its ops give {wrong!r}: give values that the builder made")
         return list(made)
 
     def _values(self, parameters: Parameters) -> dict[str, Any]:
@@ -207,10 +212,10 @@ def plugin(
     unknown = [door for door in names or {} if door not in DOORS]
     if unknown:
         raise UsageError(f"{unknown[0]!r} is no door", where=where, hint=f"doors: {', '.join(DOORS)}")
-    wrong = [type for type in types if type not in ELEMENT_TYPE_NAMES]
-    if wrong or isinstance(types, str):
+    wrong = [types] if isinstance(types, str) else [type for type in types if type not in ELEMENT_TYPE_NAMES]
+    if wrong:
         raise UsageError(
-            f"{wrong[0]!r} is no element type" if wrong else "types is a text",
+            f"{wrong[0]!r} is no list" if isinstance(types, str) else f"{wrong[0]!r} is no element type",
             where=where,
             hint=f"a list of {', '.join(ELEMENT_TYPE_NAMES)}",
         )

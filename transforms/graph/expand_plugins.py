@@ -23,10 +23,11 @@ from xdsl.rewriter import InsertPoint, Rewriter
 from xdsl.utils.exceptions import VerifyException
 
 from stepwell.dialects import graph
+from stepwell.dialects.graph.plugin_record import record_plugin
 from stepwell.dialects.graph.plugins import Expanding
-from stepwell.frontends.weights import WeightStore
+from stepwell.dialects.weights import WeightStore
 from stepwell.passes import Meaning, PassFailure, StepwellContext, StepwellPass, names_of, remarks_of
-from stepwell.remarks import Kind, Remark
+from stepwell.passes.remarks import Kind, Remark
 
 DEEPEST = 16
 """How often ops of plugins may be expanded into ops of plugins."""
@@ -36,7 +37,7 @@ DEEPEST = 16
 class ExpandPluginsPass(StepwellPass):
     """Write plugins' ops in graph ops. See the file's head for the IR before and after.
 
-    The ops stand at the location of what they replace. Remarks: passed for each op, missed where the plugin is not loaded or says its meaning in no
+    The ops stand at the location of what they replace; the module's `stepwell.plugins` says which plugin with which parameters that was. Remarks: passed for each op, missed where the plugin is not loaded or says its meaning in no
     ops. Refused: a meaning that cannot be built, or that expands into itself."""
 
     name = "graph-expand-plugins"
@@ -46,7 +47,8 @@ class ExpandPluginsPass(StepwellPass):
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         """Round by round, until no op is left that can be expanded: meanings may name other plugins."""
-        store = (ctx.weights if isinstance(ctx, StepwellContext) else None) or WeightStore()
+        held = ctx.weights if isinstance(ctx, StepwellContext) else None
+        store = WeightStore() if held is None else held
         remarks = remarks_of(ctx)
         for depth in range(DEEPEST + 1):
             found = [inner for inner in op.walk() if isinstance(inner, graph.CustomOp)]
@@ -54,6 +56,7 @@ class ExpandPluginsPass(StepwellPass):
             if depth == DEEPEST and here:
                 raise PassFailure(f"the plugin's ops hold ops of plugins, {DEEPEST} levels deep", op=here[0])
             for inner in here:
+                record_plugin(op, inner)
                 self._expand(inner, store)
                 remarks.add(_remark("passed", inner, "became the ops that it means"))
             if not here:
@@ -68,7 +71,7 @@ class ExpandPluginsPass(StepwellPass):
         assert isinstance(plugin, Expanding)
         try:
             results = plugin.expand(op, op.parameters.data, store, block)
-        except (ValueError, VerifyException) as error:
+        except VerifyException as error:
             raise PassFailure(str(error), op=op, hint="mend the plugin's ops") from error
         for old, new in zip(op.results, results, strict=True):
             new.name_hint = new.name_hint or old.name_hint

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from xdsl.dialects.builtin import ModuleOp
 
+from stepwell.dialects.graph.plugin_record import used_plugins
 from stepwell.dialects.weights import WeightSource, WeightStore, open_weights
 from stepwell.driver.build import build_section
 from stepwell.driver.driver import Driver, Observer
@@ -122,6 +123,7 @@ def compile_plan(
         "versions": _versions(),
         "pipelines": pipelines,
         "precision": pipeline.precision if pipeline else precision,
+        "plugins": used_plugins(loaded.module),
         "remarks": remarks,
     }
     return Plan(tuple(sections), details)

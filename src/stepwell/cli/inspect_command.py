@@ -55,6 +55,10 @@ def _summary(details: Any, sections: list[Any]) -> Iterator[str]:
 
     versions = details.get("versions", {})
     yield "built with  " + ", ".join(f"{name} {number}" for name, number in versions.items())
+    for entry in details.get("plugins", ()):
+        parameters = ", ".join(f"{name} = {value!r}" for name, value in entry["parameters"].items())
+        place = f"{entry['namespace']}::" if entry["namespace"] else ""
+        yield f"plugin      {entry['node']}: {place}{entry['plugin']} {entry['version']} ({parameters})"
     for section in sections:
         program = read_program(section.program)
         code = ", ".join(f"{kind} {len(data):,} B" for kind, data in section.code.items())

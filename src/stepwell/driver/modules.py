@@ -13,6 +13,7 @@ from stepwell.frontends.doors import DOORS, Request, import_file, model_file
 from stepwell.frontends.network import Network, import_network
 from stepwell.frontends.shapes import parse_shape
 from stepwell.ir.source import SourceMap, parse_text, verify_text
+from stepwell.plugins import installed_plugins
 from stepwell.plugins.universe import make_context
 from stepwell.runtime.errors import ModelError, UsageError
 from stepwell.runtime.plan_file import read_plan
@@ -84,6 +85,7 @@ def read_model(path: str | Path, request: Request | None = None) -> LoadedModule
     """Read a model file by its ending: by a frontend, or as a module. Weights: those that `request` names, else the model's own, else the file
     that the module's `stepwell.weights` names, which lies beside it."""
     path, asked = model_file(Path(path)), request or Request()
+    installed_plugins()
     if path.suffix not in FORMATS:
         raise UsageError(f"unknown kind of file '{path.suffix}'", where=str(path), hint=f"known: {', '.join(FORMATS)}")
     if path.suffix in DOORS:
@@ -106,6 +108,7 @@ def read_onnx(source: onnx.ModelProto | bytes, request: Request) -> LoadedModule
     """Import an ONNX model in memory: bytes or a ModelProto."""
     from stepwell.frontends.onnx import import_onnx
 
+    installed_plugins()
     module, store = import_onnx(source, shapes=request.shapes, outputs=request.outputs, events=request.events)
     return _imported(module, store, open_weights(request.weights) if request.weights else store)
 

@@ -21,6 +21,7 @@ def _add_input(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--outputs", metavar="NAME,..", help="tensors to compute, in place of the model's outputs")
     group.add_argument("--weights", metavar="FILE|random:SEED", help="weights, where the model does not name them")
     group.add_argument("--weights-out", metavar="FILE.safetensors", help="also write the weights that the module names")
+    group.add_argument("--plugin", action="append", default=[], metavar="MODULE|FILE.py", help="import a plugin")
     group.add_argument("--level", choices=LEVELS, help="check that the input is at this level")
 
 

@@ -41,6 +41,7 @@ from stepwell.passes import StepwellContext
 from stepwell.passes.levels import check_level, level_of, set_level
 from stepwell.passes.remarks import Remark, check_pattern
 from stepwell.passes.target import choose_target, target_of
+from stepwell.plugins.sources import load_plugins
 from stepwell.plugins.universe import installed_universe, make_context
 from stepwell.runtime.errors import ComparisonError, InternalError, ModelError, StepwellError, UsageError
 
@@ -100,6 +101,7 @@ class StepwellOpt(xDSLOptMain):
     def setup_pipeline(self) -> None:
         if self.args.parsing_diagnostics or self.args.shrink:
             raise UsageError("--parsing-diagnostics and --shrink are xdsl-opt's", hint="use --verify-diagnostics")
+        load_plugins(self.args.plugin)
         self.passes = passes_of(self.args.passes)
         self.shapes = parse_shape_options(self.args.shape)
         self.target_name = self.check_target()
