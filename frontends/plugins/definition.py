@@ -69,10 +69,12 @@ class Plugin:
     def __repr__(self) -> str:
         return f"plugin {self}, version {self.version}"
 
-    @property
-    def source(self) -> tuple[str, str]:
-        """Module and name of the shape function."""
-        return self.shapes.__module__, self.shapes.__qualname__
+    def redefines(self, old: Plugin) -> bool:
+        """Whether the shape function is that of `old`, written again (a cell that is executed twice) or loaded again from another place."""
+        mine, theirs = self.shapes, old.shapes
+        if (mine.__module__, mine.__qualname__) == (theirs.__module__, theirs.__qualname__):
+            return True
+        return mine.__code__ == theirs.__code__
 
     # --- what the author says
 
@@ -234,8 +236,7 @@ def plugin(
 
 
 def _same_source(old: object, new: object) -> bool:
-    """Whether a plugin is defined again by the same lines: a cell or a module that is executed twice."""
-    return isinstance(old, Plugin) and isinstance(new, Plugin) and old.source == new.source
+    return isinstance(old, Plugin) and isinstance(new, Plugin) and new.redefines(old)
 
 
 def _as_tuple(made: Any) -> tuple[Any, ...]:
