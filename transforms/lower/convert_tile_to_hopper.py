@@ -40,6 +40,7 @@ from stepwell.transforms.lower._tile_to_hopper_abi import grid_of, parameters_of
 from stepwell.transforms.lower._tile_to_hopper_epilogue import FragmentEpilogue, operand_registers
 from stepwell.transforms.lower._tile_to_hopper_match import Contraction, match_contraction
 from stepwell.transforms.lower._tile_to_hopper_roles import Roles
+from stepwell.transforms.tile_to_gpu import hopper_roles
 
 NAME = "stepwell-convert-tile-to-hopper"
 PRODUCER_REGISTERS = 40
@@ -104,6 +105,13 @@ def lower_kernel(kernel: tile.KernelOp, sites: list[LaunchSite]) -> GpuKernel:
     return GpuKernel(sized, parameters, lambda site: grid_of(c, site, blocks))
 
 
+def _lower(kernel: tile.KernelOp, sites: list[LaunchSite]) -> tuple[GpuKernel, str]:
+    """The kernel on hopper, and which road it took: what the passes of the tile level have given roles goes op by op, the rest in one leap."""
+    if kernel.roles:
+        return hopper_roles.lower_kernel(kernel), "op by op"
+    return lower_kernel(kernel, sites), "in one leap"
+
+
 @dataclass(frozen=True)
 class ConvertTileToHopper(StepwellPass):
     """Lower every `tile.kernel` whose config says wgmma_f16 or wgmma_tf32, and its launches. Others stay for `stepwell-convert-tile-to-warp`."""
@@ -118,11 +126,11 @@ class ConvertTileToHopper(StepwellPass):
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         kernels = [k for k in op.ops if isinstance(k, tile.KernelOp) and k.config.data.uses_wgmma]
-        lowered = [(kernel, lower_kernel(kernel, launches_of(op, kernel))) for kernel in kernels]
-        for kernel, made in lowered:
+        lowered = [(kernel, *_lower(kernel, launches_of(op, kernel))) for kernel in kernels]
+        for kernel, made, road in lowered:
             replace_kernel(op, kernel, made)
             shared, threads = made.kernel.shared.value.data, made.kernel.threads.value.data
-            message = f"{threads} threads, {shared} bytes of shared memory, {len(made.parameters)} parameters"
+            message = f"{road}: {threads} threads, {shared} bytes of shared memory, {len(made.parameters)} parameters"
             remarks_of(ctx).add(Remark("analysis", NAME, names_of(made.kernel), message))
         finish_level(op)
 

@@ -1,0 +1,138 @@
+"""Rings on Hopper: barriers that say which slots are full and which are empty, fetches, waits and releases.
+
+Slots are filled and emptied in order over all tiles of the block, so a slot's number and the parity of its barriers follow from how many fetches and
+waits a role has come to; a parity flips when the ring starts over.
+"""
+
+from __future__ import annotations
+
+from xdsl.ir import Block, SSAValue
+
+from stepwell.dialects import hopper, tile
+from stepwell.transforms.tile_to_gpu.hopper_lowering import BARRIER_BYTES, Cursor, Lowering, Ring
+
+
+def make_barriers(lowering: Lowering) -> None:
+    """One thread makes the barriers of every slot: one arrival fills it (the bytes are counted beside), one of each reading warp empties it."""
+    emit = lowering.emit
+    for ring in lowering.rings.values():
+        for slot in range(ring.slots):
+            emit.insert(hopper.MbarrierInitOp(emit.i32(ring.full + BARRIER_BYTES * slot), 1))
+            emit.insert(hopper.MbarrierInitOp(emit.i32(ring.empty + BARRIER_BYTES * slot), ring.readers))
+
+
+def barrier_of(lowering: Lowering, base: int, slot: SSAValue, name: str) -> SSAValue:
+    """The barrier of a slot."""
+    emit = lowering.emit
+    return emit.add(emit.mul(slot, emit.i32(BARRIER_BYTES)), emit.i32(base), name)
+
+
+def advance(lowering: Lowering, ring: Ring, cursor: Cursor) -> None:
+    """Go on to the next slot."""
+    emit = lowering.emit
+    following = emit.add(cursor.slot, emit.i32(1))
+    over = emit.compare("eq", following, emit.i32(ring.slots))
+    cursor.slot = emit.select(over, emit.i32(0), following)
+    cursor.parity = emit.xor(cursor.parity, emit.as_i32(over))
+    cursor.taken = False
+    if cursor.issued is not None:
+        cursor.issued = emit.add(cursor.issued, emit.i32(1))
+
+
+def lower_fetch(lowering: Lowering, op: tile.FetchOp) -> None:
+    """The first fetch of a slot waits until it is empty, the last one arrives on "full"; those that were issued ahead are skipped with their wait."""
+    ring, cursor = lowering.rings[op.ring], lowering.current.cursors[op.ring]
+    order = fetches_of(op.parent_block(), op.ring)
+    if lowering.current.hoisted:
+        _issue(lowering, op, ring, cursor.slot, last=False)
+        return
+    first, last = op is order[0], op is order[-1]
+    if op.rest is None:
+        if first:
+            _wait_until_empty(lowering, ring, cursor)
+        _issue(lowering, op, ring, cursor.slot, last=last)
+    else:
+        assert cursor.issued is not None
+        if last or not first:
+            raise lowering.refuse(op, "is fetched ahead: it must be the first fetch of its slot, and not the only one")
+        with lowering.emit.when(lowering.emit.compare("sge", cursor.issued, lowering.current.ahead[op.ring])):
+            _wait_until_empty(lowering, ring, cursor)
+            _issue(lowering, op, ring, cursor.slot, last=False)
+    cursor.taken = True
+
+
+def fetches_of(block: Block | None, ring: SSAValue) -> list[tile.FetchOp]:
+    """The fetches into a ring that stand in a block."""
+    assert block is not None
+    return [op for op in block.ops if isinstance(op, tile.FetchOp) and op.ring is ring]
+
+
+def _wait_until_empty(lowering: Lowering, ring: Ring, cursor: Cursor) -> None:
+    lowering.emit.insert(hopper.WaitOp(barrier_of(lowering, ring.empty, cursor.slot, "empty"), cursor.parity))
+
+
+def _issue(lowering: Lowering, op: tile.FetchOp, ring: Ring, slot: SSAValue, *, last: bool) -> None:
+    """Expect the bytes of one element of the slot, and tell the copy engine to bring them."""
+    emit, element = lowering.emit, op.number
+    full = barrier_of(lowering, ring.full, slot, "full")
+    expect = hopper.ExpectBytesOp if last else hopper.ExpectMoreBytesOp
+    emit.insert(expect(full, ring.bytes[element]))
+    target = emit.mul(slot, emit.i32(ring.stage), "target")
+    if ring.place(element):
+        target = emit.add(target, emit.i32(ring.place(element)), "target")
+    source = lowering.parameters[lowering.signature.map_name(op)]
+    indices = [lowering.values[index] for index in op.indices]
+    if op.via.data == "tma_im2col":
+        row, tap, channel = op.indices
+        corner, offsets = lowering.current.corners[row], lowering.current.taps[tap]
+        made = hopper.TmaLoadIm2colOp(source, [lowering.values[channel], *corner], offsets, target, full)
+        emit.insert(made)
+    else:
+        emit.insert(hopper.TmaLoadOp(source, indices[::-1], target, full))
+
+
+def lower_await(lowering: Lowering, op: tile.AwaitOp) -> None:
+    """Wait until the next slot is full; its tiles become the address of the slot."""
+    emit, ring, cursor = lowering.emit, lowering.rings[op.ring], lowering.current.cursors[op.ring]
+    if cursor.taken:
+        advance(lowering, ring, cursor)
+    cursor.taken = True
+    emit.insert(hopper.WaitOp(barrier_of(lowering, ring.full, cursor.slot, "full"), cursor.parity))
+    base = emit.mul(cursor.slot, emit.i32(ring.stage))
+    for element, result in enumerate(op.tiles):
+        lowering.values[result] = base
+        lowering.current.places[result] = ring.place(element)
+
+
+def lower_release(lowering: Lowering, op: tile.ReleaseOp) -> None:
+    """Wait for the products that read the slot, then one thread of each warp arrives on its "empty"."""
+    emit, role = lowering.emit, lowering.current
+    ring, cursor, behind = lowering.rings[op.ring], role.cursors[op.ring], op.kept
+    if behind > 1:
+        raise lowering.refuse(op, f"behind {behind}: a slot is released at once or one later", "behind 1")
+    _wait_for_products(lowering, behind)
+    assert role.leader is not None
+    who = role.leader
+    if behind and role.iteration is not None:
+        later = emit.compare("sgt", role.iteration, emit.i32(behind - 1))
+        who = emit.bit_and(later, who)
+    slot = cursor.slot
+    for _ in range(behind + (not cursor.taken)):
+        slot = _before(lowering, ring, slot)
+    emit.insert(hopper.ArriveOp(barrier_of(lowering, ring.empty, slot, "empty"), who))
+
+
+def _wait_for_products(lowering: Lowering, behind: int) -> None:
+    """All products but those of the last `behind` slots have read their operands."""
+    role = lowering.current
+    if role.in_flight is None or not behind:
+        return
+    held = lowering.values[role.in_flight]
+    lowering.values[role.in_flight] = lowering.emit.insert(hopper.WgmmaWaitOp(held, behind)).result
+
+
+def _before(lowering: Lowering, ring: Ring, slot: SSAValue) -> SSAValue:
+    """The slot before a slot."""
+    emit = lowering.emit
+    first = emit.compare("eq", slot, emit.i32(0))
+    return emit.select(first, emit.i32(ring.slots - 1), emit.sub(slot, emit.i32(1)))

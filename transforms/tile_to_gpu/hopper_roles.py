@@ -1,0 +1,163 @@
+"""A kernel of roles on Hopper: its prologue, and each role as a region of whole warpgroups or of one thread.
+
+`TABLE` is the whole lowering: one function for each op.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from xdsl.dialects import arith
+from xdsl.ir import Operation, SSAValue
+
+from stepwell.dialects import hopper, tile, warp
+from stepwell.dialects.tile import TileType
+from stepwell.passes import PassFailure
+from stepwell.transforms.lower._gpu_emitter import Emitter
+from stepwell.transforms.lower._gpu_launch import GpuKernel
+from stepwell.transforms.tile_to_gpu.hopper_loops import lower_for, lower_for_tiles
+from stepwell.transforms.tile_to_gpu.hopper_lowering import (
+    BARRIER_BYTES,
+    WARPGROUP_ROWS,
+    WARPGROUP_WARPS,
+    Lowering,
+    Ring,
+    Role,
+    bytes_of,
+)
+from stepwell.transforms.tile_to_gpu.hopper_parameters import grid_of, parameters_of, signature_of
+from stepwell.transforms.tile_to_gpu.hopper_products import group_bytes, lower_finish, lower_mma
+from stepwell.transforms.tile_to_gpu.hopper_rings import lower_await, lower_fetch, lower_release, make_barriers
+from stepwell.transforms.tile_to_gpu.hopper_tiles import (
+    lower_broadcast,
+    lower_constant,
+    lower_fill,
+    lower_load,
+    lower_map,
+    lower_store,
+)
+
+
+def in_role_form(kernel: tile.KernelOp) -> bool:
+    """Whether the passes of the tile level have given the kernel roles."""
+    return bool(kernel.roles)
+
+
+def lower_kernel(kernel: tile.KernelOp) -> GpuKernel:
+    """The Hopper kernel that does what `kernel` says; refuses with a reason what has no form there."""
+    signature = signature_of(kernel)
+    parameters = parameters_of(signature)
+    threads = sum(warpgroups_of(role) for role in kernel.roles) * hopper.WARPGROUP
+    made = warp.KernelOp(kernel.sym_name.data, [p.type for p in parameters], threads)
+    entry = made.body.block
+    named = {p.name: value for p, value in zip(parameters, entry.args, strict=True)}
+    for name, value in named.items():
+        value.name_hint = name
+    rings: dict[SSAValue, Ring] = {
+        op.ring: _ring(kernel, op) for op in kernel.body.block.ops if isinstance(op, tile.RingOp)
+    }
+    lowering = Lowering(kernel, signature, Emitter(entry, kernel.location), named, rings, TABLE)
+    _prologue(lowering, threads)
+    lowering.block(kernel.body.block)
+    lowering.emit.insert(warp.ReturnOp())
+    shared = max((ring.empty + BARRIER_BYTES * ring.slots for ring in rings.values()), default=0)
+    resident = kernel.config.data.resident
+    sized = warp.KernelOp(made.sym_name.data, made.detach_region(made.body), threads, shared, resident)
+    return GpuKernel(sized, parameters, lambda site: grid_of(signature, site))
+
+
+def warpgroups_of(role: tile.RoleOp) -> int:
+    """Warpgroups of a role."""
+    return role.warpgroups.value.data
+
+
+def _ring(kernel: tile.KernelOp, op: tile.RingOp) -> Ring:
+    """Where tile-allocate-shared has put a ring."""
+    if op.at is None or op.barriers is None:
+        raise PassFailure(
+            "a ring has no place in shared memory", where=f"@{kernel.sym_name.data}", hint="run tile-allocate-shared"
+        )
+    reading = [role for role in kernel.roles if any(_awaits(inner, op.ring) for inner in role.walk())]
+    readers = WARPGROUP_WARPS * sum(warpgroups_of(role) for role in reading)
+    sizes = tuple(bytes_of(kind) for kind in op.element_types)
+    return Ring(op, op.slot_count, sizes, op.at.value.data, op.barriers.value.data, readers)
+
+
+def _awaits(op: Operation, ring: SSAValue) -> bool:
+    return isinstance(op, tile.AwaitOp) and op.ring is ring
+
+
+def _prologue(lowering: Lowering, threads: int) -> None:
+    """Barriers are made by one thread; then all threads go on, and the next kernel may start."""
+    emit = lowering.emit
+    elect = emit.insert(hopper.ElectOp())
+    with emit.inside(elect.body.block):
+        make_barriers(lowering)
+        emit.insert(hopper.FenceBarrierInitOp())
+        for fetch in lowering.signature.fetches:
+            emit.insert(hopper.PrefetchTensorMapOp(lowering.parameters[lowering.signature.map_name(fetch)]))
+    emit.insert(warp.BarrierOp(0, threads))
+    emit.insert(warp.LaunchDependentsOp())
+
+
+def lower_role(lowering: Lowering, op: tile.RoleOp) -> None:
+    """A role that only issues copies is played by one thread; else by its warpgroups, each on its 64 rows."""
+    if op.copies is not None or op.order is not None:
+        raise lowering.refuse(op, "has copies in turn: no lowering has them yet", "leave copies out")
+    roles = lowering.kernel.roles
+    first = sum(warpgroups_of(role) for role in roles[: roles.index(op)])
+    registers = None if op.registers is None else op.registers.value.data
+    made = lowering.emit.insert(hopper.RoleOp(op.label.data, first, warpgroups_of(op), registers))
+    lowering.role = Role(op)
+    with lowering.emit.inside(made.body.block):
+        if any(isinstance(kind, TileType) for inner in op.walk() for kind in inner.result_types):
+            _take_rows(lowering, op)
+            lowering.block(op.body.block)
+            return
+        elect = lowering.emit.insert(hopper.ElectOp())
+        with lowering.emit.inside(elect.body.block):
+            lowering.block(op.body.block)
+
+
+def _take_rows(lowering: Lowering, op: tile.RoleOp) -> None:
+    """Which rows this warpgroup has, in operands and output, and which thread arrives for a warp."""
+    emit, role = lowering.emit, lowering.current
+    group = emit.insert(hopper.WarpgroupIdOp()).result
+    lane = emit.bit_and(emit.insert(warp.ThreadIdOp()).result, emit.i32(31))
+    role.leader = emit.compare("eq", lane, emit.i32(0), "leader")
+    for kind in [inner.a.type for inner in op.walk() if isinstance(inner, tile.MmaOp)]:
+        assert isinstance(kind, TileType)
+        size = group_bytes(kind)
+        if size not in role.operand_rows:
+            role.operand_rows[size] = emit.mul(group, emit.i32(size), "a_base")
+    role.group_row = emit.mul(group, emit.i32(WARPGROUP_ROWS), "row")
+
+
+def _lower_wait_predecessor(lowering: Lowering, op: tile.WaitPredecessorOp) -> None:
+    """`griddepcontrol.wait` in the threads of the role."""
+    lowering.emit.insert(warp.WaitPredecessorOp())
+
+
+def _lower_ring(lowering: Lowering, op: tile.RingOp) -> None:
+    """Its barriers are made in the prologue."""
+
+
+TABLE: Mapping[type[Operation], Callable[[Lowering, Any], None]] = {
+    arith.ConstantOp: lower_constant,
+    tile.RingOp: _lower_ring,
+    tile.RoleOp: lower_role,
+    tile.WaitPredecessorOp: _lower_wait_predecessor,
+    tile.ForTilesOp: lower_for_tiles,
+    tile.ForOp: lower_for,
+    tile.FetchOp: lower_fetch,
+    tile.AwaitOp: lower_await,
+    tile.ReleaseOp: lower_release,
+    tile.MmaOp: lower_mma,
+    tile.FinishOp: lower_finish,
+    tile.FillOp: lower_fill,
+    tile.LoadOp: lower_load,
+    tile.BroadcastOp: lower_broadcast,
+    tile.MapOp: lower_map,
+    tile.StoreOp: lower_store,
+}
