@@ -21,6 +21,19 @@ _UNSIGNED = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 
 # --- floats
 
+TF32_NAN = np.uint32(0x7FFFE000)
+"""What a NaN becomes on its way to tf32."""
+
+
+def round_to_tf32(values: Array) -> Array:
+    """f32 numbers with 10 bits after the point, as the copy engine makes them: to nearest, ties to even, every NaN the same one (recorded on
+    an H200)."""
+    bits = np.array(values, np.float32).view(np.uint32)
+    bits += np.uint32(0xFFF) + ((bits >> np.uint32(13)) & np.uint32(1))
+    bits &= np.uint32(0xFFFFE000)
+    bits[np.isnan(values)] = TF32_NAN
+    return bits.view(np.float32)
+
 
 def _fma_exact(a: float, b: float, c: float) -> float:
     """One double-precision fma by rational arithmetic."""

@@ -24,11 +24,11 @@ from stepwell.dialects.tile.ops_kernel import KernelOp
 from stepwell.dialects.tile.ops_loop import ForOp, ForTilesOp, WaitPredecessorOp, YieldOp
 from stepwell.dialects.tile.ops_nest import NestOp
 from stepwell.dialects.tile.ops_ring import AcquireOp, AwaitOp, PublishOp, ReleaseOp, RingOp, RingType, WriteOp
-from stepwell.dialects.tile.ops_role import RoleOp
+from stepwell.dialects.tile.ops_role import RoleOp, TurnOp
 from stepwell.dialects.tile.ops_tiles import BroadcastOp, FillOp, LoadOp, StoreOp
 
 OPS = (
-    KernelOp, NestOp, ApplyOp, WindowOp, RoleOp, WaitPredecessorOp, ForTilesOp, ForOp, YieldOp,
+    KernelOp, NestOp, ApplyOp, WindowOp, RoleOp, TurnOp, WaitPredecessorOp, ForTilesOp, ForOp, YieldOp,
     RingOp, FetchOp, AwaitOp, ReleaseOp, AcquireOp, WriteOp, PublishOp, DrainOp,
     LoadOp, StoreOp, FillOp, MmaOp, FinishOp, MapOp, BroadcastOp,
 )  # fmt: skip
@@ -73,6 +73,7 @@ __all__ = [
     "StoreOp",
     "ThreadsAttr",
     "TileType",
+    "TurnOp",
     "ViewType",
     "WaitPredecessorOp",
     "WgmmaAAttr",

@@ -7,34 +7,32 @@ is not written exactly once is an error."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from itertools import product
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from xdsl.dialects import func
 from xdsl.dialects.builtin import ModuleOp, TensorType
-from xdsl.ir import Block, Operation, SSAValue
+from xdsl.ir import Block, Operation
 from xdsl.traits import SymbolTable
 
 from stepwell.dialects import graph
-from stepwell.dialects.evaluate import evaluate, evaluate_block
+from stepwell.dialects.evaluate import evaluate
 from stepwell.dialects.linalg_interpreter import run_block as run_tensor_block
 from stepwell.dialects.numpy_types import Array, numpy_dtype
-from stepwell.dialects.tile.attributes import RefType, TileType
-from stepwell.dialects.tile.ops_compute import MapOp, MmaOp
+from stepwell.dialects.tile.attributes import RefType
+from stepwell.dialects.tile.interpreter_ops import Env, run_op
+from stepwell.dialects.tile.interpreter_rings import iterations, run_rings
 from stepwell.dialects.tile.ops_host import ApplyOp, WindowOp
 from stepwell.dialects.tile.ops_kernel import KernelOp
-from stepwell.dialects.tile.ops_loop import ForOp, ForTilesOp, WaitPredecessorOp, YieldOp
+from stepwell.dialects.tile.ops_loop import ForOp, ForTilesOp, YieldOp
 from stepwell.dialects.tile.ops_nest import NestOp
-from stepwell.dialects.tile.ops_tiles import BroadcastOp, FillOp, LoadOp, StoreOp
-from stepwell.dialects.tile.refs import Dense, Output, Panels, Readable, Window, read
+from stepwell.dialects.tile.ops_ring import RingOp
+from stepwell.dialects.tile.refs import Dense, Output, Panels, Readable, Window
 from stepwell.runtime.errors import UsageError
 
 if TYPE_CHECKING:
     from stepwell.dialects.weights import WeightStore
-
-Env = dict[SSAValue, Any]
 
 
 def bind(ref: RefType, value: Array | Window) -> Readable:
@@ -58,7 +56,10 @@ def run_kernel(
         assert isinstance(arg.type, RefType)
         outputs.append(Output.poisoned(shape, numpy_dtype(arg.type.element_type)))
         env[arg] = outputs[-1]
-    _run_block(kernel.body.block, env, 0)
+    if any(isinstance(op, RingOp) for op in kernel.body.block.ops):
+        run_rings(kernel, env)
+    else:
+        _run_block(kernel.body.block, env, 0)
     for output in outputs:
         output.check(f"tile.kernel @{kernel.sym_name.data}")
     return tuple(output.array for output in outputs)
@@ -74,15 +75,16 @@ def _run_block(block: Block, env: Env, grid: int) -> list[Any]:
     for op in block.ops:
         if isinstance(op, YieldOp):
             return [env[value] for value in op.arguments]
-        run = _RUN.get(type(op))
-        if run is not None:
-            run(op, env, grid)
-            continue
-        env.update(zip(op.results, evaluate(op, [env[value] for value in op.operands]), strict=True))
+        if isinstance(op, ForTilesOp):
+            _for_tiles(op, env)
+        elif isinstance(op, ForOp):
+            _for(op, env, grid)
+        else:
+            run_op(op, env, grid)
     return []
 
 
-def _for_tiles(op: ForTilesOp, env: Env, grid: int) -> None:
+def _for_tiles(op: ForTilesOp, env: Env) -> None:
     extents, block = env[op.output].extents, op.get_block()
     for axis, arg in enumerate(op.body.block.args):
         offsets = np.arange(0, extents[axis], block[axis])
@@ -91,76 +93,12 @@ def _for_tiles(op: ForTilesOp, env: Env, grid: int) -> None:
 
 
 def _for(op: ForOp, env: Env, grid: int) -> None:
-    extents = env[op.over].extents
     carried = [env[value] for value in op.inits]
-    for offsets in product(
-        *(range(0, extents[dim], step) for dim, step in zip(op.get_dims(), op.get_steps(), strict=True))
-    ):
+    for offsets in iterations(op, env[op.over].extents):
         env.update(zip(op.offsets, (np.asarray(offset) for offset in offsets), strict=True))
         env.update(zip(op.iter_args, carried, strict=True))
         carried = _run_block(op.body.block, env, grid)
     env.update(zip(op.carried, carried, strict=True))
-
-
-def _slice_indices(offsets: Sequence[Array], dims: Sequence[int], shape: Sequence[int], grid: int) -> list[Array]:
-    """One index array per ref dim, of rank grid + tile rank."""
-    indices = []
-    for dim, offset in enumerate(offsets):
-        lead = np.reshape(offset, (*(offset.shape or (1,) * grid), *(1 for _ in dims)))
-        if dim in dims:
-            axis = list(dims).index(dim)
-            lead = lead + np.arange(shape[axis]).reshape([-1 if a == axis else 1 for a in range(len(dims))])
-        indices.append(lead)
-    return indices
-
-
-def _load(op: LoadOp, env: Env, grid: int) -> None:
-    assert isinstance(op.result.type, TileType)
-    indices = _slice_indices([env[i] for i in op.indices], op.get_dims(), op.result.type.get_shape(), grid)
-    env[op.result] = read(env[op.source], indices, op.fill.value.data)
-
-
-def _store(op: StoreOp, env: Env, grid: int) -> None:
-    assert isinstance(op.tile.type, TileType)
-    indices = _slice_indices([env[i] for i in op.indices], op.get_dims(), op.tile.type.get_shape(), grid)
-    env[op.target].write(indices, env[op.tile])
-
-
-def _fill(op: FillOp, env: Env, grid: int) -> None:
-    assert isinstance(op.result.type, TileType)
-    shape = (*(1,) * grid, *op.result.type.get_shape())
-    env[op.result] = np.full(shape, op.value.value.data, numpy_dtype(op.result.type.element_type))
-
-
-def _mma(op: MmaOp, env: Env, grid: int) -> None:
-    assert isinstance(op.c.type, TileType)
-    a, b, c = (env[value].astype(numpy_dtype(op.c.type.element_type), copy=False) for value in op.operands)
-    env[op.result] = c + np.matmul(a, np.swapaxes(b, -1, -2))
-
-
-def _map(op: MapOp, env: Env, grid: int) -> None:
-    (env[op.result],) = evaluate_block(op.body.block, [env[value] for value in op.inputs])
-
-
-def _broadcast(op: BroadcastOp, env: Env, grid: int) -> None:
-    assert isinstance(op.result.type, TileType)
-    source, shape = env[op.source], op.result.type.get_shape()
-    lead, extents = source.shape[:grid], dict(zip(op.get_dims(), source.shape[grid:], strict=True))
-    expanded = source.reshape(*lead, *(extents.get(dim, 1) for dim in range(len(shape))))
-    env[op.result] = np.broadcast_to(expanded, (*lead, *shape))
-
-
-_RUN: Mapping[type[Operation], Callable[[Any, Env, int], None]] = {
-    WaitPredecessorOp: lambda op, env, grid: None,
-    ForTilesOp: _for_tiles,
-    ForOp: _for,
-    LoadOp: _load,
-    StoreOp: _store,
-    FillOp: _fill,
-    MmaOp: _mma,
-    MapOp: _map,
-    BroadcastOp: _broadcast,
-}
 
 
 def run_host_op(op: Operation, operands: Sequence[Any]) -> tuple[Any, ...]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from xdsl.dialects.builtin import I64, FlatSymbolRefAttr, IntegerAttr, StringAttr, i64
 from xdsl.ir import Attribute, Block, Operation, Region
 from xdsl.irdl import IRDLOperation, irdl_op_definition, opt_prop_def, prop_def, region_def, traits_def
+from xdsl.parser import Parser
+from xdsl.printer import Printer
 from xdsl.traits import NoTerminator
 from xdsl.utils.exceptions import VerifyException
 
@@ -68,6 +70,44 @@ class RoleOp(IRDLOperation):
             raise VerifyException(
                 f'tile.role "{self.label.data}": {self.registers.value.data} registers; budgets are multiples of 8 in 24 .. 240 (setmaxnreg)'
             )
+
+
+@irdl_op_definition
+class TurnOp(IRDLOperation):
+    """The copies of a role do what stands between `tile.turn begin @t` and `tile.turn end @t` one after the other: copy 0 first, then the next,
+    and copy 0 again for its next tile. `begin` waits until it is this copy's turn."""
+
+    name = "tile.turn"
+
+    edge = prop_def(StringAttr)
+    turn = prop_def(FlatSymbolRefAttr)
+
+    def __init__(self, edge: str, turn: str) -> None:
+        super().__init__(properties={"edge": StringAttr(edge), "turn": FlatSymbolRefAttr(turn)})
+
+    @property
+    def begins(self) -> bool:
+        """Whether the turn begins here; it ends here otherwise."""
+        return self.edge.data == "begin"
+
+    def verify_(self) -> None:
+        if self.edge.data not in ("begin", "end"):
+            raise VerifyException(f"tile.turn: a turn begins or ends, here is {self.edge.data}")
+        role = role_of(self)
+        if self.parent is not None and (role is None or role.order != self.turn):
+            raise VerifyException(f"tile.turn: {self.turn} is passed among the copies of a role with this order")
+
+    @classmethod
+    def parse(cls, parser: Parser) -> TurnOp:
+        edge = parser.parse_identifier("begin or end")
+        op = cls(edge, parser.parse_symbol_name().data)
+        op.attributes |= parser.parse_optional_attr_dict()
+        return op
+
+    def print(self, printer: Printer) -> None:
+        printer.print_string(f" {self.edge.data} ")
+        printer.print_attribute(self.turn)
+        printer.print_op_attributes(self.attributes)
 
 
 def roles_in(body: Region) -> tuple[RoleOp, ...]:

@@ -14,13 +14,11 @@ import numpy as np
 
 from stepwell.dialects.hopper.simulator.faults import DescriptorFault, MisalignedFault
 from stepwell.dialects.hopper.simulator.memory import Array, GlobalBuffer, Granules, granules_of
+from stepwell.dialects.numerics import round_to_tf32
 
 _SWIZZLE_MASK = {0: 0, 32: 1, 64: 3, 128: 7}
 _MAX_BOX = 256
 _MAX_PIXELS = 1024
-
-TF32_NAN = np.uint32(0x7FFFE000)
-"""What a NaN becomes on its way to tf32."""
 
 
 def frozen(array: Array) -> Array:
@@ -127,10 +125,7 @@ class TensorMap:
         values = np.zeros(index.shape, self.buffer.dtype)
         values[inside] = self.buffer.load(index[inside], waited, what)
         if self.as_tf32:
-            bits, nan = values.view(np.uint32), np.isnan(values)
-            bits += np.uint32(0xFFF) + ((bits >> np.uint32(13)) & np.uint32(1))
-            bits &= np.uint32(0xFFFFE000)
-            bits[nan] = TF32_NAN
+            return round_to_tf32(values)
         return values
 
     def _tiled(self, coordinates: tuple[int, ...]) -> tuple[Array, Array]:

@@ -1,0 +1,92 @@
+"""NumPy meaning of the ops on tiles: one function per op, on arrays with `grid` leading axes for blocks that run in step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from xdsl.ir import Operation, SSAValue
+
+from stepwell.dialects.evaluate import evaluate, evaluate_block
+from stepwell.dialects.numpy_types import Array, numpy_dtype
+from stepwell.dialects.tile.attributes import TileType
+from stepwell.dialects.tile.ops_compute import FinishOp, MapOp, MmaOp
+from stepwell.dialects.tile.ops_loop import WaitPredecessorOp
+from stepwell.dialects.tile.ops_tiles import BroadcastOp, FillOp, LoadOp, StoreOp
+from stepwell.dialects.tile.refs import read
+
+Env = dict[SSAValue, Any]
+
+
+def slice_indices(offsets: Sequence[Array], dims: Sequence[int], shape: Sequence[int], grid: int) -> list[Array]:
+    """One index array per ref dim, of rank grid + tile rank."""
+    indices = []
+    for dim, offset in enumerate(offsets):
+        lead = np.reshape(offset, (*(offset.shape or (1,) * grid), *(1 for _ in dims)))
+        if dim in dims:
+            axis = list(dims).index(dim)
+            lead = lead + np.arange(shape[axis]).reshape([-1 if a == axis else 1 for a in range(len(dims))])
+        indices.append(lead)
+    return indices
+
+
+def _load(op: LoadOp, env: Env, grid: int) -> None:
+    assert isinstance(op.result.type, TileType)
+    indices = slice_indices([env[i] for i in op.indices], op.get_dims(), op.result.type.get_shape(), grid)
+    env[op.result] = read(env[op.source], indices, op.fill.value.data)
+
+
+def _store(op: StoreOp, env: Env, grid: int) -> None:
+    assert isinstance(op.tile.type, TileType)
+    indices = slice_indices([env[i] for i in op.indices], op.get_dims(), op.tile.type.get_shape(), grid)
+    env[op.target].write(indices, env[op.tile])
+
+
+def _fill(op: FillOp, env: Env, grid: int) -> None:
+    assert isinstance(op.result.type, TileType)
+    shape = (*(1,) * grid, *op.result.type.get_shape())
+    env[op.result] = np.full(shape, op.value.value.data, numpy_dtype(op.result.type.element_type))
+
+
+def _mma(op: MmaOp, env: Env, grid: int) -> None:
+    assert isinstance(op.c.type, TileType)
+    a, b, c = (env[value].astype(numpy_dtype(op.c.type.element_type), copy=False) for value in op.operands)
+    env[op.result] = c + np.matmul(a, b if op.transpose_b is not None else np.swapaxes(b, -1, -2))
+
+
+def _map(op: MapOp, env: Env, grid: int) -> None:
+    (env[op.result],) = evaluate_block(op.body.block, [env[value] for value in op.inputs])
+
+
+def _broadcast(op: BroadcastOp, env: Env, grid: int) -> None:
+    assert isinstance(op.result.type, TileType)
+    source, shape = env[op.source], op.result.type.get_shape()
+    lead, extents = source.shape[:grid], dict(zip(op.get_dims(), source.shape[grid:], strict=True))
+    expanded = source.reshape(*lead, *(extents.get(dim, 1) for dim in range(len(shape))))
+    env[op.result] = np.broadcast_to(expanded, (*lead, *shape))
+
+
+def _finish(op: FinishOp, env: Env, grid: int) -> None:
+    env[op.result] = env[op.accumulator]
+
+
+_RUN: Mapping[type[Operation], Callable[[Any, Env, int], None]] = {
+    WaitPredecessorOp: lambda op, env, grid: None,
+    LoadOp: _load,
+    StoreOp: _store,
+    FillOp: _fill,
+    MmaOp: _mma,
+    FinishOp: _finish,
+    MapOp: _map,
+    BroadcastOp: _broadcast,
+}
+
+
+def run_op(op: Operation, env: Env, grid: int) -> None:
+    """Execute one op without a region of ops on tiles: what `env` holds for its operands gives what it then holds for its results."""
+    run = _RUN.get(type(op))
+    if run is not None:
+        run(op, env, grid)
+        return
+    env.update(zip(op.results, evaluate(op, [env[value] for value in op.operands]), strict=True))
