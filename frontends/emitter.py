@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain, count
 
-from xdsl.dialects.builtin import TensorType
-from xdsl.ir import Attribute, Block, Operation, OpResult, SSAValue
+from xdsl.dialects.builtin import TensorType, i64
+from xdsl.ir import Attribute, Block, Operation, OpResult, Region, SSAValue
 
 from stepwell.dialects import graph
 from stepwell.dialects.graph import extents
@@ -70,6 +70,31 @@ class Emitter:
         if decided:
             self._decided[decided] = name
         return name
+
+    def loop(
+        self,
+        carried: Sequence[SSAValue],
+        body: Callable[[SSAValue, list[SSAValue]], Sequence[SSAValue]],
+        *,
+        bound: int | None = None,
+        trip: SSAValue | None = None,
+        condition: SSAValue | None = None,
+    ) -> list[SSAValue]:
+        """A graph.loop and its results. `body` gets the iteration and the carried values, and gives what the region yields: with a `condition` first whether
+        to go on, then the next carried values, then slices to stack."""
+        block = Block(arg_types=[TensorType(i64, []), *(value.type for value in carried)])
+        with self.into(block):
+            iteration, *arguments = block.args
+            yielded = body(iteration, list(arguments))
+            self._end(yielded)
+        symbol = self.symbol() if condition is not None or trip is not None else None
+        op = graph.LoopOp(carried, Region(block), bound=bound, trip=trip, condition=condition, symbol=symbol)
+        return list(self.emit_all(op))
+
+    def _end(self, values: Sequence[SSAValue]) -> None:
+        op = graph.YieldOp(*values)
+        op.location = location_of([self.node_name])
+        self.block.add_op(op)
 
     # --- small ops
 

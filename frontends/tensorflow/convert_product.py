@@ -9,10 +9,8 @@ from xdsl.ir import SSAValue
 from stepwell.dialects import graph
 from stepwell.frontends.builder import GraphBuilder
 from stepwell.frontends.emitter import Unsupported, shape_of
+from stepwell.frontends.tensorflow.convert_linear import swapped
 from stepwell.frontends.tensorflow.node import Node, Values, dim_of, extents_of, needs
-
-MOST_ROWS = 64
-"""Most rows of a triangular system that is solved row by row."""
 
 
 def matmul(build: GraphBuilder, node: Node, inputs: Values) -> list[SSAValue]:
@@ -31,7 +29,7 @@ def batch_matmul(build: GraphBuilder, node: Node, inputs: Values) -> list[SSAVal
     a, b = inputs
     if min(len(shape_of(a)), len(shape_of(b))) < 2:
         raise Unsupported("operands must be matrices or batches of them")
-    left = _swapped(build, a) if node.flag("adj_x") else a
+    left = swapped(build, a) if node.flag("adj_x") else a
     if len(shape_of(b)) > 2 or len(shape_of(a)) == 2:
         try:
             batch = np.broadcast_shapes(shape_of(a)[:-2], shape_of(b)[:-2])
@@ -40,11 +38,6 @@ def batch_matmul(build: GraphBuilder, node: Node, inputs: Values) -> list[SSAVal
         left = build.broadcast(left, [*batch, *shape_of(left)[-2:]])
         b = build.broadcast(b, [*batch, *shape_of(b)[-2:]])
     return [build.emit(graph.MatmulOp(left, b, transpose_b=node.flag("adj_y")))]
-
-
-def _swapped(build: GraphBuilder, value: SSAValue) -> SSAValue:
-    rank = len(shape_of(value))
-    return build.transpose(value, [*range(rank - 2), rank - 1, rank - 2])
 
 
 def gather(build: GraphBuilder, node: Node, inputs: Values) -> list[SSAValue]:
@@ -146,29 +139,3 @@ def matrix_diag_part(build: GraphBuilder, node: Node, inputs: Values) -> list[SS
     on = _diagonal(build, list(shape_of(square)))
     kept = build.emit(graph.SelectOp(on, square, build.number(0, square)))
     return [build.emit(graph.ReduceOp(kept, kind="sum", dims=[last]))]
-
-
-def triangular_solve(build: GraphBuilder, node: Node, inputs: Values) -> list[SSAValue]:
-    """MatrixTriangularSolve: row by row, each from those that are solved; the other triangle is not read."""
-    needs(inputs, 2)
-    matrix, right = inputs
-    rank, size = len(shape_of(matrix)), shape_of(matrix)[-1]
-    if rank < 2 or shape_of(matrix)[:-1] != shape_of(right)[:-1] or shape_of(matrix)[-2] != size or size > MOST_ROWS:
-        raise Unsupported(
-            f"{list(shape_of(matrix))} and {list(shape_of(right))} are no system of at most {MOST_ROWS} rows"
-        )
-    if node.flag("adjoint"):
-        matrix = _swapped(build, matrix)
-    first_to_last = node.flag("lower", True) != node.flag("adjoint")
-    if not size:
-        return [right]
-    solved: dict[int, SSAValue] = {}
-    for row in range(size) if first_to_last else reversed(range(size)):
-        line = build.cut(matrix, rank - 2, row, row + 1)
-        rest = build.cut(right, rank - 2, row, row + 1)
-        for column, value in solved.items():
-            factor = build.cut(line, rank - 1, column, column + 1)
-            rest = build.binary("sub", rest, build.binary("mul", factor, value))
-        solved[row] = build.binary("div", rest, build.cut(line, rank - 1, row, row + 1))
-    rows = [solved[row] for row in range(size)]
-    return [rows[0] if size == 1 else build.emit(graph.ConcatOp(rows, dim=rank - 2))]

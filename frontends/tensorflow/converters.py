@@ -6,10 +6,12 @@ from stepwell.frontends.tensorflow import convert_block as block
 from stepwell.frontends.tensorflow import convert_counted as counted
 from stepwell.frontends.tensorflow import convert_elementwise as elementwise
 from stepwell.frontends.tensorflow import convert_image as image
+from stepwell.frontends.tensorflow import convert_linear as linear
 from stepwell.frontends.tensorflow import convert_movement as movement
 from stepwell.frontends.tensorflow import convert_product as product
 from stepwell.frontends.tensorflow import convert_recurrent as recurrent
 from stepwell.frontends.tensorflow import convert_reduction as reduction
+from stepwell.frontends.tensorflow import convert_special as special
 from stepwell.frontends.tensorflow import convert_window as window
 from stepwell.frontends.tensorflow.convert_strided import strided_slice
 from stepwell.frontends.tensorflow.node import Converter
@@ -45,6 +47,8 @@ _REDUCE = {"All": "and", "Any": "or", "Max": "max", "Min": "min", "Prod": "produ
 
 CONVERTERS: dict[str, Converter] = {
     **counted.CONVERTERS,
+    **linear.CONVERTERS,
+    **special.CONVERTERS,
     **dict.fromkeys(_SAME, elementwise.identity),
     **{op: elementwise.unary(kind) for op, kind in _UNARY.items()},
     **{op: elementwise.rounded(kind) for op, kind in _ROUNDED.items()},
@@ -112,7 +116,6 @@ CONVERTERS: dict[str, Converter] = {
     "MatrixDiag": product.matrix_diag,
     "MatrixDiagPart": product.matrix_diag_part,
     "MatrixSetDiag": product.matrix_set_diag,
-    "MatrixTriangularSolve": product.triangular_solve,
     "MaxPool": window.pool("max"),
     "MaxPool3D": window.pool("max"),
     "Mean": reduction.mean,
@@ -176,3 +179,13 @@ CONVERTERS: dict[str, Converter] = {
     "ZerosLike": elementwise.like(0),
 }
 """Operators by name."""
+
+_ITERATIVE = "its iteration until convergence has no form in graph ops: compute it before the network"
+_STRINGS = "strings have no device type: do it before the network"
+REFUSED: dict[str, str] = {
+    **dict.fromkeys(("Eig", "MatrixExponential", "Qr", "SelfAdjointEigV2", "Svd"), _ITERATIVE),
+    **dict.fromkeys(("AsString", "DecodeJpeg", "DecodePng", "ParseExample", "ParseExampleV2", "StringJoin"), _STRINGS),
+    **dict.fromkeys(("HashTableV2", "LookupTableFindV2"), _STRINGS),
+    **dict.fromkeys(("PyFunc", "EagerPyFunc"), "it calls Python: a network holds no program text"),
+}
+"""Operators that stay out, with the reason."""

@@ -18,7 +18,7 @@ from stepwell.frontends.emitter import Unsupported, not_imported, set_name_hint
 from stepwell.frontends.events import ImportEvents
 from stepwell.frontends.shapes import Shapes, parse_shape
 from stepwell.frontends.tensorflow.control_flow import CONTROL, NodeUnsupported, Unroller
-from stepwell.frontends.tensorflow.converters import CONVERTERS
+from stepwell.frontends.tensorflow.converters import CONVERTERS, REFUSED
 from stepwell.frontends.tensorflow.graph_file import read_graph
 from stepwell.frontends.tensorflow.node import Node, Port, needs
 from stepwell.frontends.tensorflow.ordered import candidates, nodes_by_name, ordered, port_of
@@ -207,7 +207,7 @@ class _Importer:
             return self.lost.get(
                 node.name, "a variable has no value here: freeze the graph, or give the SavedModel's folder"
             )
-        return "this operator is not supported"
+        return REFUSED.get(node.op, "this operator is not supported")
 
     def _is_input(self, node: Node) -> bool:
         return node.op in INPUTS or (node.op == "PlaceholderWithDefault" and node.name in self.shapes)
