@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from onnx import TensorProto, helper
@@ -12,10 +12,10 @@ from xdsl.ir import Attribute, SSAValue
 from stepwell.dialects import graph
 from stepwell.dialects.numpy_types import FLOATS8, STORAGE, element_type_of
 from stepwell.frontends.emitter import Unsupported
-from stepwell.frontends.onnx.builder import GraphBuilder
+from stepwell.frontends.onnx.builder import GraphBuilder, Item
 from stepwell.frontends.onnx.node import Node
 
-Converter = Callable[[Node, GraphBuilder], list[SSAValue]]
+Converter = Callable[[Node, GraphBuilder], Sequence[Item]]
 
 
 def _unary(kind: str, node: Node, build: GraphBuilder) -> list[SSAValue]:

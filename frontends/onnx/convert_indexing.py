@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from itertools import accumulate, pairwise
-from math import prod
 
 import numpy as np
 from xdsl.dialects.builtin import i64
 from xdsl.ir import SSAValue
 
 from stepwell.dialects import graph
+from stepwell.dialects.graph.extents import Extent
 from stepwell.frontends.builder import EVALUATED_LIMIT
 from stepwell.frontends.emitter import Unsupported
 from stepwell.frontends.onnx.builder import GraphBuilder, shape_of
@@ -21,7 +21,7 @@ def concat(node: Node, build: GraphBuilder) -> list[SSAValue]:
     """Concat along one dim."""
     parts = [build.value(node, k) for k in range(len(node.inputs))]
     dim = dim_of(node.integer("axis", 1), len(shape_of(parts[0])))
-    return [parts[0] if len(parts) == 1 else build.emit(graph.ConcatOp(parts, dim=dim))]
+    return [build.joined(parts, dim)]
 
 
 def split(node: Node, build: GraphBuilder) -> list[SSAValue]:
@@ -101,15 +101,32 @@ def tile(node: Node, build: GraphBuilder) -> list[SSAValue]:
 
 
 def shape(node: Node, build: GraphBuilder) -> list[SSAValue]:
-    """Shape, or a part of it: constant, since extents are known."""
-    extents = shape_of(build.value(node, 0))
-    part = extents[node.integer("start", 0) : node.integer("end", len(extents))]
-    return [build.emit(graph.ConstantOp(np.asarray(part, np.int64)))]
+    """Shape, or a part of it: constant where extents are known, counts where data decides them."""
+    x = build.value(node, 0)
+    extents = shape_of(x)
+    first, last = node.integer("start", 0), node.integer("end", len(extents))
+    dims = range(len(extents))[first:last]
+    return (
+        [build.joined([build.reshape(_extent(build, x, dim), [1]) for dim in dims], 0)]
+        if dims
+        else [build.emit(graph.ConstantOp(np.zeros(0, np.int64)))]
+    )
+
+
+def _extent(build: GraphBuilder, x: SSAValue, dim: int) -> SSAValue:
+    extent = shape_of(x)[dim]
+    if isinstance(extent, Extent):
+        return build.emit(graph.ExtentOp(x, dim=dim))
+    return build.emit(graph.ConstantOp(np.asarray(extent, np.int64)))
 
 
 def size(node: Node, build: GraphBuilder) -> list[SSAValue]:
     """Size: the number of elements."""
-    return [build.emit(graph.ConstantOp(np.asarray(prod(shape_of(build.value(node, 0))), np.int64)))]
+    x = build.value(node, 0)
+    result = build.emit(graph.ConstantOp(np.asarray(1, np.int64)))
+    for dim in range(len(shape_of(x))):
+        result = build.binary("mul", result, _extent(build, x, dim))
+    return [result]
 
 
 def gather(node: Node, build: GraphBuilder) -> list[SSAValue]:

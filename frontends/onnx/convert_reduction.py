@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
+from functools import partial, reduce
 from itertools import combinations
 from math import prod
 
 import numpy as np
-from xdsl.dialects.builtin import f32, i64
+from xdsl.dialects.builtin import bf16, f16, f32, i64
 from xdsl.ir import SSAValue
 
 from stepwell.dialects import graph
@@ -114,7 +114,35 @@ def _softmax(log: bool, node: Node, build: GraphBuilder) -> list[SSAValue]:
     rank = len(shape_of(x))
     axis = dim_of(node.integer("axis", -1 if node.opset >= 13 else 1), max(1, rank))
     dims = [axis] if node.opset >= 13 else list(range(axis, rank))
+    if not log and build.element(x) in (f16, bf16) and prod(shape_of(x)[d] for d in dims) <= STEPWISE:
+        return [_stepwise(build, x, dims)]
     return [build.emit(graph.SoftmaxOp(x, dims=dims, log=log))]
+
+
+STEPWISE = 8
+"""Up to so many elements a softmax of 16 bits rounds after each step, as the body of the specification does; over more of them the steps would lose
+digits that `graph.softmax` keeps, which rounds once."""
+
+
+def _stepwise(build: GraphBuilder, x: SSAValue, dims: Sequence[int]) -> SSAValue:
+    """exp(x - max) / sum, each step in the element type; a sum of bf16 is rounded after each addition, one of f16 once, as NumPy does."""
+    shape = shape_of(x)
+    kept = [d for d in range(len(shape)) if d not in dims]
+    flat = build.reshape(
+        build.transpose(x, [*kept, *dims]), [prod(shape[d] for d in kept), prod(shape[d] for d in dims)]
+    )
+
+    def along(row: SSAValue) -> SSAValue:
+        return build.emit(graph.BroadcastOp(row, dims=[0], shape=shape_of(flat)))
+
+    most = build.emit(graph.ReduceOp(flat, kind="max", dims=[1]))
+    powers = build.unary("exp", build.binary("sub", flat, along(most)))
+    total = build.emit(graph.ReduceOp(powers, kind="sum", dims=[1]))
+    if build.element(x) == bf16:
+        columns = [build.reshape(build.cut(powers, 1, k, k + 1), shape_of(most)) for k in range(shape_of(flat)[1])]
+        total = reduce(partial(build.binary, "add"), columns) if columns else total
+    made = build.reshape(build.binary("div", powers, along(total)), [shape[d] for d in (*kept, *dims)])
+    return build.transpose(made, [[*kept, *dims].index(d) for d in range(len(shape))])
 
 
 def softmax(log: bool) -> Converter:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from stepwell.frontends.onnx import convert_activation as activation
+from stepwell.frontends.onnx import convert_attention as attention
+from stepwell.frontends.onnx import convert_control as control
+from stepwell.frontends.onnx import convert_counted as counted
+from stepwell.frontends.onnx import convert_einsum as einsum
 from stepwell.frontends.onnx import convert_elementwise as elementwise
 from stepwell.frontends.onnx import convert_generate as generate
 from stepwell.frontends.onnx import convert_indexing as indexing
@@ -13,6 +17,7 @@ from stepwell.frontends.onnx import convert_quantise as quantise
 from stepwell.frontends.onnx import convert_recurrent as recurrent
 from stepwell.frontends.onnx import convert_reduction as reduction
 from stepwell.frontends.onnx import convert_resample as resample
+from stepwell.frontends.onnx import convert_scatter as scatter
 from stepwell.frontends.onnx import convert_space as space
 from stepwell.frontends.onnx import convert_window as window
 
@@ -41,6 +46,8 @@ CONVERTERS: dict[str, elementwise.Converter] = {
     "Ceil": elementwise.unary("ceil"),
     "Celu": activation.celu,
     "Clip": activation.clip,
+    "Col2Im": scatter.col2im,
+    "Compress": counted.compress,
     "Concat": indexing.concat,
     "ConstantOfShape": generate.constant_of_shape,
     "Conv": window.conv,
@@ -56,6 +63,7 @@ CONVERTERS: dict[str, elementwise.Converter] = {
     "Det": norm.determinant,
     "Div": elementwise.binary("div"),
     "Dropout": movement.dropout,
+    "Einsum": einsum.einsum,
     "Elu": activation.elu,
     "Equal": activation.compare("eq"),
     "Erf": elementwise.unary("erf"),
@@ -80,6 +88,7 @@ CONVERTERS: dict[str, elementwise.Converter] = {
     "HardSwish": activation.hard_swish,
     "Hardmax": reduction.hardmax,
     "Identity": movement.identity,
+    "If": control.branch,
     "InstanceNormalization": reduction.instance_normalization,
     "IsInf": activation.is_infinite,
     "IsNaN": activation.is_nan,
@@ -89,14 +98,17 @@ CONVERTERS: dict[str, elementwise.Converter] = {
     "LeakyRelu": activation.leaky_relu,
     "Less": activation.compare("lt"),
     "LessOrEqual": activation.compare("le"),
+    "LinearAttention": attention.linear_attention,
     "Log": elementwise.unary("log"),
     "LogSoftmax": reduction.softmax(True),
+    "Loop": control.loop,
     "LpNormalization": norm.lp_normalization,
     "LpPool": norm.lp_pool,
     "MatMul": matmul.matmul,
     "MatMulInteger": quantise.matmul_integer,
     "Max": elementwise.variadic("max"),
     "MaxPool": window.max_pool,
+    "MaxUnpool": scatter.max_unpool,
     "Mean": activation.mean,
     "MeanVarianceNormalization": reduction.mean_variance_normalization,
     "Min": elementwise.variadic("min"),
@@ -104,6 +116,7 @@ CONVERTERS: dict[str, elementwise.Converter] = {
     "Mod": activation.modulo,
     "Mul": elementwise.binary("mul"),
     "Neg": elementwise.unary("neg"),
+    "NonZero": counted.non_zero,
     "Not": elementwise.unary("not"),
     "OneHot": generate.one_hot,
     "Or": elementwise.binary("or"),
@@ -129,8 +142,10 @@ CONVERTERS: dict[str, elementwise.Converter] = {
     "Relu": elementwise.unary("relu"),
     "Reshape": movement.reshape,
     "Resize": resample.resize,
+    "ReverseSequence": scatter.reverse_sequence,
     "RoiAlign": resample.roi_align,
     "Round": elementwise.unary("round_even"),
+    "Scan": control.scan,
     "Scatter": indexing.scatter_elements,
     "ScatterElements": indexing.scatter_elements,
     "ScatterND": indexing.scatter_nd,
@@ -155,11 +170,13 @@ CONVERTERS: dict[str, elementwise.Converter] = {
     "Swish": activation.swish,
     "Tan": elementwise.unary("tan"),
     "Tanh": elementwise.unary("tanh"),
+    "TensorScatter": scatter.tensor_scatter,
     "ThresholdedRelu": activation.thresholded_relu,
     "Tile": indexing.tile,
     "TopK": reduction.top_k,
     "Transpose": movement.transpose,
     "Trilu": generate.triangle,
+    "Unique": counted.unique,
     "Unsqueeze": movement.unsqueeze,
     "Upsample": resample.resize,
     "Where": activation.where,

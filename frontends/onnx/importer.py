@@ -5,7 +5,7 @@ Everything that stands in the way is collected first and told at once. A node af
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import onnx
@@ -15,20 +15,21 @@ from xdsl.dialects.builtin import ModuleOp, TensorType
 from xdsl.ir import Attribute, Block, SSAValue
 from xdsl.utils.exceptions import VerifyException
 
+from stepwell.dialects.graph.extents import Extent
 from stepwell.dialects.numpy_types import Array, element_type_of
 from stepwell.dialects.weights import WeightStore
 from stepwell.frontends.builder import module_of
 from stepwell.frontends.emitter import Unsupported, not_imported
 from stepwell.frontends.events import ImportEvents
-from stepwell.frontends.onnx.builder import GraphBuilder, set_name_hint, shape_of
+from stepwell.frontends.onnx.builder import GraphBuilder, Item, set_name_hint, shape_of, tensor_type
 from stepwell.frontends.onnx.convert_movement import constant_of
 from stepwell.frontends.onnx.converters import CONVERTERS
+from stepwell.frontends.onnx.function_bodies import body_of, has_body
 from stepwell.frontends.onnx.model_file import (
     DEFAULT_DOMAINS,
     ModelSource,
     checker_complaint,
     declared_shapes,
-    expand_functions,
     first_line,
     load_model,
     opset_of,
@@ -49,8 +50,11 @@ SHAPE_ARITHMETIC = (
 FOLDABLE = frozenset(SHAPE_ARITHMETIC.split(" "))
 """Operators that are computed at import when all inputs are small constants: the arithmetic on shapes that exporters write. None of them
 makes a result much larger than its inputs, or a random one."""
-NESTED_FUNCTIONS = 4
-"""How deep bodies of operators may use operators that have bodies themselves."""
+MOST_NESTED = 32
+"""How deep bodies of branches, loops and operators may lie in each other."""
+MOST_STEPS = 400_000
+"""Most nodes that are converted, each as often as its loop is unrolled."""
+REPORTED = "its body cannot be converted"
 FOLD_LIMIT = 1024
 """Most elements of all constant inputs of a node that is computed at import."""
 
@@ -69,11 +73,6 @@ def import_onnx(
     UsageError when `shapes` names what is no input."""
     model, where, files = load_model(source, name)
     complaint = checker_complaint(model)
-    for _ in range(NESTED_FUNCTIONS):
-        expanded = expand_functions(model, [*CONVERTERS, *FOLDABLE, "Constant"])
-        if expanded is model:
-            break
-        model = expanded
     try:
         importer = _Importer(model, shapes or {}, outputs, events or ImportEvents("ONNX"))
         importer.run()
@@ -101,14 +100,17 @@ class _Importer:
         self.outputs = [entry.name for entry in self.graph.output] if outputs is None else list(outputs)
         self.opset = opset_of(model) or 0
         self.reasons: list[str] = []
+        self.steps = 0
         self.weights = WeightStore(origin=model.graph.name or "the model")
         constants = {t.name: numpy_helper.to_array(t) for t in self.graph.initializer}
         self.inputs = [entry for entry in self.graph.input if entry.name not in constants]
         types = [self._input_type(entry, shapes) for entry in self.inputs]
         self.block = Block(arg_types=types)
         self.build = GraphBuilder(self.block, self.weights, constants)
-        self.build.declared = declared_shapes(self.graph)
-        self.failed: set[str] = set()
+        self.build.declared.update(declared_shapes(self.graph))
+        self.build.convert_nodes, self.build.reasons = self._convert_nodes, self.reasons
+        self.opsets = {entry.domain if entry.domain != "ai.onnx" else "": entry.version for entry in model.opset_import}
+        self.depth = 0
         self.plugins: dict[Node, Plugin] = {}
         self._check_names(shapes)
         for entry, argument in zip(self.inputs, self.block.args, strict=True):
@@ -161,51 +163,68 @@ class _Importer:
 
     def run(self) -> None:
         """Convert all nodes, collecting reasons; nodes that hang on a failed one are only checked for their operator."""
-        broken_inputs = bool(self.reasons)
-        for proto in self.graph.node:
-            node = Node(proto, self.opset)
-            reason = self._defects(node)
-            blocked = broken_inputs or any(name in self.failed for name in node.inputs)
-            if not reason and not blocked:
-                reason = self._convert(node)
-            if reason:
-                self.reasons.append(f"node {node}: {reason}")
-            if reason or blocked:
-                self.failed.update(node.outputs)
+        if self.reasons:
+            self.build.names.failed.update(entry.name for entry in self.inputs)
+        self._convert_nodes(self.graph.node)
         if not self.reasons:
             self._check_outputs()
+
+    def _convert_nodes(self, protos: Iterable[onnx.NodeProto]) -> None:
+        """Convert the nodes of a graph or a body in file order."""
+        if self.depth > MOST_NESTED:
+            raise Unsupported(f"bodies lie in each other more than {MOST_NESTED} deep")
+        self.depth += 1
+        for proto in protos:
+            self.steps += 1
+            if self.steps > MOST_STEPS:
+                raise Unsupported(f"more than {MOST_STEPS} nodes, those of unrolled loops included")
+            node = Node(proto, self.opsets.get("", 0))
+            reason = self._defects(node)
+            failed = self.build.names.failed
+            blocked = any(name in failed for name in node.inputs)
+            if not reason and not blocked:
+                reason = self._convert(node)
+            if reason and reason != REPORTED:
+                self.reasons.append(f"node {node}: {reason}")
+            if reason or blocked:
+                failed.update(node.outputs)
+        self.depth -= 1
 
     def _defects(self, node: Node) -> str:
         """What is wrong with a node whatever its inputs are."""
         reason = self._stranger(node)
         if reason:
             return reason
-        missing = [name for name in node.inputs if name and name not in self.failed and not self.build.known(name)]
+        names = self.build.names
+        missing = [name for name in node.inputs if name and name not in names.failed and not names.known(name)]
         if missing:
             return f"input {missing[0]!r} is not computed by an earlier node"
-        repeated = [name for name in node.outputs if name and (self.build.known(name) or name in self.failed)]
+        repeated = [name for name in node.outputs if name and (names.own(name) or name in names.failed)]
         if repeated:
             return f"output {repeated[0]!r} is already the name of another tensor"
         return ""
 
     def _stranger(self, node: Node) -> str:
-        """Why no converter and no plugin takes the node; empty when one does."""
+        """Why no converter, no plugin and no body of the specification takes the node; empty when one does."""
         foreign = node.proto.domain not in DEFAULT_DOMAINS
-        if not foreign and (node.op_type in CONVERTERS or node.op_type == "Constant" or self._foldable(node)):
+        if self._is_converted(node) or (not foreign and node.op_type == "Constant") or self._foldable(node):
             return ""
         try:
             found = plugin_of(node)
         except Unsupported as error:
             return str(error)
+        if found is None and has_body(node.proto, self.opsets):
+            return ""
         if found is None:
             return f"operators of domain {node.proto.domain!r} are not supported" if foreign else UNKNOWN
         self.plugins[node] = found
         return ""
 
     def _convert(self, node: Node) -> str:
-        """Convert one node; the reason when that fails."""
+        """Convert one node; the reason when that fails, REPORTED where it is among the reasons already."""
         self.build.node_name = node.name
         self.events.node(node.name, node.op_type)
+        before = len(self.reasons)
         try:
             if node in self.plugins:
                 self._define(node, convert_plugin(self.plugins[node], node, self.build))
@@ -216,31 +235,77 @@ class _Importer:
             elif self._foldable(node):
                 self._fold(node)
                 return ""
-            else:
+            elif self._is_converted(node):
                 self._define(node, CONVERTERS[node.op_type](node, self.build))
+            else:
+                self._inline(node)
+                return ""
         except (Unsupported, VerifyException) as error:
-            return str(error)
+            return REPORTED if len(self.reasons) > before else str(error)
         unread = node.unread()
         return f"attribute {unread[0]!r} is not supported for this operator" if unread else ""
 
-    def _define(self, node: Node, results: Sequence[SSAValue]) -> None:
-        """The node's outputs are these values from now on."""
-        for name, value in zip(node.outputs, results, strict=False):
-            self.build.values[name] = value
-            if value.name_hint is None:
-                set_name_hint(value, name)
+    def _define(self, node: Node, results: Sequence[Item]) -> None:
+        """The node's outputs are these items from now on."""
+        made = [(name, item) for name, item in zip(node.outputs, results, strict=False) if name]
+        for name, item in made:
+            self.build.names.bind(name, item)
+            if isinstance(item, SSAValue) and item.name_hint is None:
+                set_name_hint(item, name)
         named = [(name, self.build.values[name]) for name in node.inputs if name in self.build.values]
         self.events.inputs(node.name, node.op_type, named)
-        self.events.outputs(node.name, node.op_type, list(zip(node.outputs, results, strict=False)))
+        values = [(name, item) for name, item in made if isinstance(item, SSAValue)]
+        self.events.outputs(node.name, node.op_type, values)
+
+    def _inline(self, node: Node) -> None:
+        """Convert the body that the specification gives a node's operator; all that it makes is named after the node."""
+        names = self.build.names
+        body = body_of(node.proto, self.opsets, [self._type_of(name) for name in node.inputs])
+        if body is None:
+            raise Unsupported(UNKNOWN)
+        opsets, self.opsets = self.opsets, {**self.opsets, **{e.domain: e.version for e in body.opset_import}}
+        try:
+            with self.build.scope() as inner:
+                for formal, name in zip(body.input, node.inputs, strict=False):
+                    if name in names.constants:
+                        inner.constants[formal] = names.constants[name]
+                    elif name:
+                        inner.values[formal] = self.build.value_named(name)
+                wanted = [pair for pair in zip(body.output, node.outputs, strict=False) if pair[1]]
+                inner.declared.update({f: names.declared[name] for f, name in wanted if name in names.declared})
+                self._convert_nodes(_renamed(body.node, node.name))
+                for formal, name in wanted:
+                    if not inner.known(formal):
+                        raise Unsupported(f"its body gives no {formal!r}")
+                    names.bind(name, inner.item(formal))
+        finally:
+            self.opsets = opsets
+
+    def _type_of(self, name: str) -> TensorType[Attribute] | None:
+        if not name:
+            return None
+        if name in self.build.constants:
+            array = self.build.constants[name]
+            return TensorType(element_type_of(array.dtype), array.shape)
+        return tensor_type(self.build.value_named(name))
+
+    def _is_converted(self, node: Node) -> bool:
+        return node.proto.domain in DEFAULT_DOMAINS and node.op_type in CONVERTERS
 
     def _foldable(self, node: Node) -> bool:
         """True for Shape of a known value, and for arithmetic on small constants."""
+        if node.proto.domain not in DEFAULT_DOMAINS:
+            return False
         if node.op_type == "Shape" and len(node.inputs) == 1:
-            return self.build.known(node.inputs[0])
+            return node.inputs[0] in self.build.constants or self._has_fixed_shape(node.inputs[0])
         if node.op_type not in FOLDABLE or not node.inputs:
             return False
         arrays = [self.build.constants.get(name) for name in node.inputs if name]
         return all(a is not None for a in arrays) and sum(a.size for a in arrays if a is not None) <= FOLD_LIMIT
+
+    def _has_fixed_shape(self, name: str) -> bool:
+        values = self.build.values
+        return name in values and not any(isinstance(extent, Extent) for extent in shape_of(values[name]))
 
     def _fold(self, node: Node) -> None:
         """Compute a node now, by ONNX's reference evaluator."""
@@ -258,7 +323,8 @@ class _Importer:
         ]
         outputs = [helper.make_empty_tensor_value_info(name) for name in node.outputs]
         small = helper.make_graph([node.proto], "fold", infos, outputs)
-        model = helper.make_model(small, opset_imports=self.model.opset_import, ir_version=self.model.ir_version)
+        opset = helper.make_opsetid("", self.opsets[""])
+        model = helper.make_model(small, opset_imports=[opset], ir_version=self.model.ir_version)
         try:
             results = ReferenceEvaluator(model).run(None, feeds)
         except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
@@ -283,6 +349,15 @@ class _Importer:
             self.events.output(name, value)
         inputs = [entry.name for entry in self.inputs]
         return module_of(self.block, inputs, results, names, self.graph.name)
+
+
+def _renamed(nodes: Iterable[onnx.NodeProto], name: str) -> Iterator[onnx.NodeProto]:
+    """The nodes of a body, called after the node that it stands for."""
+    for node in nodes:
+        made = onnx.NodeProto()
+        made.CopyFrom(node)
+        made.name = name
+        yield made
 
 
 _CODES = frozenset(onnx.TensorProto.DataType.values())

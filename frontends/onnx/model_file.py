@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from pathlib import Path
 from typing import TypeAlias
 
 import onnx
 from google.protobuf.message import DecodeError
-from onnx import checker, defs, external_data_helper, helper, inliner, shape_inference
+from onnx import checker, external_data_helper, inliner
 
 from stepwell.runtime.errors import ModelError
 
@@ -112,53 +111,6 @@ def _inline(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
         return inliner.inline_local_functions(model, convert_version=True)
     except (RuntimeError, ValueError, checker.ValidationError) as error:
         raise ModelError(f"cannot inline the model's functions: {first_line(error)}", where=where) from None
-
-
-def expand_functions(model: onnx.ModelProto, known: Collection[str]) -> onnx.ModelProto:
-    """The model with operators that are not `known` replaced by the body that ONNX's specification gives them, where it gives one."""
-    unknown = {node.op_type for node in model.graph.node if node.domain in DEFAULT_DOMAINS} - set(known)
-    names = [("", name) for name in sorted(unknown) if _has_body(name, opset_of(model) or 0)]
-    if not names:
-        return model
-    try:
-        model = _with_types(_with_defaults(model, {name for _, name in names}))
-        return inliner.inline_selected_functions(model, names, exclude=False, inline_schema_functions=True)
-    except (RuntimeError, ValueError, checker.ValidationError):
-        return model
-
-
-def _with_defaults(model: onnx.ModelProto, names: Collection[str]) -> onnx.ModelProto:
-    """The model with the default attributes of these operators written out: a body takes them from the node, and an absent one is absent in it too."""
-    whole = onnx.ModelProto()
-    whole.CopyFrom(model)
-    for node in whole.graph.node:
-        if node.domain not in DEFAULT_DOMAINS or node.op_type not in names:
-            continue
-        given = {attribute.name for attribute in node.attribute}
-        schema = defs.get_schema(node.op_type, opset_of(model) or 0)
-        absent = (a.default_value for a in schema.attributes.values() if a.name not in given)
-        node.attribute.extend(value for value in absent if value.name)
-    return whole
-
-
-def _with_types(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model with the types of all tensors, initialisers included: bodies that depend on types are made from them."""
-    if model.ByteSize() > 2**31 - 1:
-        return model
-    typed = shape_inference.infer_shapes(model)
-    known = {entry.name for entry in (*typed.graph.input, *typed.graph.value_info)}
-    for tensor in typed.graph.initializer:
-        if tensor.name not in known:
-            typed.graph.value_info.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
-    return typed
-
-
-def _has_body(name: str, opset: int) -> bool:
-    try:
-        schema = defs.get_schema(name, opset)
-    except defs.SchemaError:
-        return False
-    return bool(getattr(schema, "has_function", False) or getattr(schema, "has_context_dependent_function", False))
 
 
 def declared_shapes(graph: onnx.GraphProto) -> dict[str, tuple[int, ...]]:

@@ -67,6 +67,13 @@ class Node:
             raise Unsupported(f"attribute {attribute!r} must be a list of integers")
         return tuple(values)
 
+    def graph(self, attribute: str) -> onnx.GraphProto:
+        """An attribute that is a graph: a branch, or the body of a loop."""
+        value = self.value(attribute)
+        if not isinstance(value, onnx.GraphProto):
+            raise Unsupported(f"attribute {attribute!r} must be a graph")
+        return value
+
     def ignore(self, *attributes: str) -> None:
         """Say that these attributes change nothing here."""
         self._read.update(attributes)
