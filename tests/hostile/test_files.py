@@ -110,9 +110,9 @@ KINDS: list[tuple[Make, int]] = [
 ]
 
 
-def net(make: Make, corpus: Corpus, count: int, children: Children, folder: Path) -> None:
+def net(make: Make, corpus: Corpus, seeds: range, children: Children, folder: Path) -> None:
     tally = Tally()
-    for seed in range(count):
+    for seed in seeds:
         place = folder / str(seed)
         place.mkdir()
         for words in make(corpus, Random(f"{make.__name__} {seed}"), place):
@@ -125,12 +125,17 @@ def net(make: Make, corpus: Corpus, count: int, children: Children, folder: Path
 
 @pytest.mark.parametrize(("make", "count"), KINDS, ids=[make.__name__ for make, _ in KINDS])
 def test_changed_files(make: Make, count: int, small: Corpus, children: Children, tmp_path: Path) -> None:
-    net(make, small, count, children, tmp_path)
+    net(make, small, range(count), children, tmp_path)
+
+
+PART = 50
+"""Files of one test, so that many tests run side by side."""
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("start", range(0, 1100, PART))
 @pytest.mark.parametrize("make", [make for make, _ in KINDS], ids=[make.__name__ for make, _ in KINDS])
-def test_many_changed_files(make: Make, small: Corpus, digits: Corpus, children: Children, tmp_path: Path) -> None:
-    for name, corpus, count in (("small", small, 800), ("digits", digits, 300)):
-        (tmp_path / name).mkdir()
-        net(make, corpus, count, children, tmp_path / name)
+def test_many_changed_files(
+    make: Make, start: int, small: Corpus, digits: Corpus, children: Children, tmp_path: Path
+) -> None:
+    net(make, small if start < 800 else digits, range(start, start + PART), children, tmp_path)
