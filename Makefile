@@ -6,13 +6,14 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.13 python3.14; 
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 export PYTHONHASHSEED ?= 0
 
-.PHONY: help demo test test-all conformance lint format passes mutants docs clean
+.PHONY: help demo test test-all conformance fuzz lint format passes mutants docs clean
 
 help:
 	@echo "make demo      compile the digits example, print every level, classify on the CPU and on the GPU if there is one"
 	@echo "make test      lint, format check, type check, the default test suite (no GPU needed)"
 	@echo "make test-all  the slow and the GPU tests too"
 	@echo "make conformance  every suite on everything that runs it: passed, failed, refused and why; goes on where it was interrupted"
+	@echo "make fuzz      change files of every format, guided by coverage, ten minutes each (SECONDS=600): no fault, no traceback, no run without end"
 	@echo "make lint      linter, formatter (check only), type checker"
 	@echo "make format    let the linter and the formatter change files"
 	@echo "make passes    the table of registered passes and how each is tested"
@@ -54,6 +55,12 @@ test-all: lint
 
 conformance: $(VENV)/.test
 	$(BIN)/python -m stepwell.testing.conformance all --journal build/conformance
+
+SECONDS := 600
+
+fuzz: $(VENV)/.test
+	$(PIP) -e '.[fuzz]'
+	$(BIN)/python -m stepwell.testing.hostile fuzz --seconds $(SECONDS)
 
 passes: $(VENV)/.test
 	$(BIN)/python -m stepwell.testing.pass_table

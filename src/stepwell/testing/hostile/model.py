@@ -1,4 +1,4 @@
-"""Changed fields of an ONNX model: the file stays a protobuf, what it says does not stay a network."""
+"""Changed fields of a protobuf message, an ONNX model for instance: the file stays a protobuf, what it says does not stay a network."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from random import Random
 from typing import Any
 
-import onnx
 from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import DecodeError
+
+from stepwell.testing.hostile.data import mutated_bytes
 
 INTEGERS = (0, 1, -1, 2, 3, 7, 63, 2**31 - 1, 2**31, -(2**31), 2**62, 2**63 - 1, -(2**63))
 FLOATS = (0.0, -0.0, 1.0, -1.5, 1e-45, 3e38, float("inf"), float("nan"))
@@ -35,15 +37,23 @@ NAMES = (
 Place = tuple[Any, Any]
 
 
-def mutated_model(model: onnx.ModelProto, random: Random, changes: int | None = None) -> onnx.ModelProto:
-    """A copy of `model` with one to three fields changed, anywhere in it."""
-    made = onnx.ModelProto()
+def mutated_model(model: Any, random: Random, changes: int | None = None) -> Any:
+    """A copy of the message `model` with one to three fields changed, anywhere in it."""
+    made = type(model)()
     made.CopyFrom(model)
     for _ in range(changes or random.randint(1, 3)):
         places = list(_places(made))
-        message, field = random.choice(places)
-        _change(message, field, random)
+        if places:
+            _change(*random.choice(places), random)
     return made
+
+
+def mutated_serialized(kind: Any, data: bytes, random: Random) -> bytes:
+    """The bytes of a message of that class with changed fields; changed bytes where they are none."""
+    try:
+        return bytes(mutated_model(kind.FromString(data), random).SerializeToString())
+    except (DecodeError, UnicodeError, ValueError):
+        return mutated_bytes(data, random)
 
 
 def _places(message: Any) -> Iterator[Place]:
@@ -52,8 +62,20 @@ def _places(message: Any) -> Iterator[Place]:
         yield message, field
         if field.type != FieldDescriptor.TYPE_MESSAGE:
             continue
-        for part in value if _repeated(message, field) else [value]:
+        for part in _parts(field, value):
             yield from _places(part)
+
+
+def _parts(field: Any, value: Any) -> list[Any]:
+    """The messages that a field of messages holds."""
+    if _is_map(field):
+        of_messages = field.message_type.fields_by_name["value"].type == FieldDescriptor.TYPE_MESSAGE
+        return list(value.values()) if of_messages else []
+    return list(value) if hasattr(value, "extend") else [value]
+
+
+def _is_map(field: Any) -> bool:
+    return bool(field.message_type is not None and field.message_type.GetOptions().map_entry)
 
 
 def _repeated(message: Any, field: Any) -> bool:
@@ -63,11 +85,23 @@ def _repeated(message: Any, field: Any) -> bool:
 def _change(message: Any, field: Any, random: Random) -> None:
     if random.random() < 0.12:
         message.ClearField(field.name)
+    elif _is_map(field):
+        _change_map(getattr(message, field.name), random)
     elif not _repeated(message, field):
         if field.type != FieldDescriptor.TYPE_MESSAGE:
             setattr(message, field.name, _odd(field, getattr(message, field.name), random))
     else:
         _change_list(getattr(message, field.name), field, random)
+
+
+def _change_map(entries: Any, random: Random) -> None:
+    """Lose an entry, or give one the value of another."""
+    keys = sorted(entries, key=str)
+    key, other = random.choice(keys), random.choice(keys)
+    if key == other or not hasattr(entries[key], "CopyFrom"):
+        del entries[key]
+    else:
+        entries[key].CopyFrom(entries[other])
 
 
 def _change_list(values: Any, field: Any, random: Random) -> None:
