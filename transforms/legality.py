@@ -23,7 +23,7 @@ from stepwell.passes import names_of
 from stepwell.runtime.errors import ModelError
 from stepwell.runtime.program import MAX_BYTES
 from stepwell.transforms.graph._values import MOVEMENT, is_constant, live_ops
-from stepwell.transforms.lower._arith_to_llvm import CONVERSIONS
+from stepwell.transforms.kernel_to_llvm.arith import CONVERSIONS
 from stepwell.transforms.tile.expand_math import EXPANSIONS
 
 LOWERED: tuple[Attribute, ...] = (f16, f32, f64, i1, i8, i16, i32, i64)

@@ -24,9 +24,9 @@ from stepwell.runtime.errors import ComparisonError
 from stepwell.testing.cpu_kernels import product_text
 from stepwell.testing.native import Native, panels
 from stepwell.testing.strategies import GeneratedGraph
-from stepwell.transforms.lower.convert_kernel_to_llvm import ConvertKernelToLLVM
-from stepwell.transforms.lower.convert_scf_to_cf import ConvertScfToCf
-from stepwell.transforms.lower.convert_tile_to_cpu import ConvertTileToCPU
+from stepwell.transforms.kernel_to_llvm.convert_kernel_to_llvm import ConvertKernelToLLVM
+from stepwell.transforms.kernel_to_llvm.convert_scf_to_cf import ConvertScfToCf
+from stepwell.transforms.tile_to_cpu.convert_tile_to_cpu import ConvertTileToCPU
 from stepwell.types.targets import CPU_LEVELS, supports
 
 Lowered = Callable[[str, str], ModuleOp]

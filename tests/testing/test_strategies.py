@@ -39,7 +39,7 @@ from stepwell.testing.strategies.graphs import STEPS
 from stepwell.testing.strategies.network import close_network
 from stepwell.testing.strategies.op_parameters import COVERED
 from stepwell.testing.strategies.patterns import PATTERNS
-from stepwell.transforms.lower._graph_ops_to_linalg import CONVERSIONS
+from stepwell.transforms.graph_to_linalg.graph_ops import CONVERSIONS
 from stepwell.transforms.plan import _offsets
 from stepwell.types.layouts import Fragment, Layout, Swizzle
 

@@ -12,7 +12,7 @@ from xdsl.printer import Printer
 
 from stepwell.dialects import graph
 from stepwell.passes import PassFailure
-from stepwell.transforms.lower.convert_linalg_to_tile import symbol_for
+from stepwell.transforms.linalg_to_tile.convert_linalg_to_tile import symbol_for
 
 UPSTREAM = ("builtin", "func", "arith", "math", "linalg", "tensor")
 

@@ -35,7 +35,7 @@ from stepwell.transforms.linalg._eligible import element_size, is_plain, mma_ref
 from stepwell.transforms.linalg._roles import reduction_loops
 from stepwell.transforms.linalg._schedule import Extents, fma_config, nest_config, vector_config, wgmma_config
 from stepwell.transforms.linalg._structure import Structure, structure_of
-from stepwell.transforms.lower._kernel_plan import tile_refusal
+from stepwell.transforms.linalg_to_tile.kernel_plan import tile_refusal
 
 NAME = "linalg-choose-config"
 

@@ -12,7 +12,19 @@ from xdsl.universe import Universe
 from xdsl.utils.target import Target
 
 DIALECT_NAMES = ("graph", "tile", "plan", "warp", "hopper", "llvm_extra")
-PASS_FOLDERS = ("graph", "linalg", "tile", "plan", "lower")
+PASS_FOLDERS = (
+    "graph",
+    "graph_to_linalg",
+    "linalg",
+    "linalg_to_tile",
+    "tile",
+    "tile_to_plan",
+    "plan",
+    "tile_to_cpu",
+    "tile_to_gpu",
+    "kernel_to_llvm",
+)
+"""Down the ladder: a level's own passes, then the lowering from it."""
 TARGET_CLASSES = {
     "stepwell-linalg-export": "LinalgExportTarget",
     "stepwell-llvm": "LLVMTextTarget",
@@ -37,10 +49,11 @@ def pass_modules() -> dict[str, str]:
     """Pass name -> module, by the rule of `stepwell.transforms`."""
     found: dict[str, str] = {}
     for folder in PASS_FOLDERS:
-        prefix = "stepwell" if folder == "lower" else folder
+        lowering = "_to_" in folder
+        prefix = "stepwell" if lowering else folder
         for entry in sorted(files(f"stepwell.transforms.{folder}").iterdir(), key=lambda e: e.name):
             stem, _, ending = entry.name.rpartition(".")
-            if ending != "py" or stem.startswith("_"):
+            if ending != "py" or stem.startswith("_") or (lowering and not stem.startswith("convert_")):
                 continue
             found[f"{prefix}-{stem.replace('_', '-')}"] = f"stepwell.transforms.{folder}.{stem}"
     return found

@@ -26,10 +26,10 @@ from stepwell.dialects.tile.refs import Window
 from stepwell.passes import StepwellContext
 from stepwell.plugins.universe import make_context
 from stepwell.runtime.elf import Image
-from stepwell.transforms.lower._tile_to_cpu_body import tile_counts
-from stepwell.transforms.lower.convert_kernel_to_llvm import ConvertKernelToLLVM
-from stepwell.transforms.lower.convert_scf_to_cf import ConvertScfToCf
-from stepwell.transforms.lower.convert_tile_to_cpu import ConvertTileToCPU
+from stepwell.transforms.kernel_to_llvm.convert_kernel_to_llvm import ConvertKernelToLLVM
+from stepwell.transforms.kernel_to_llvm.convert_scf_to_cf import ConvertScfToCf
+from stepwell.transforms.tile_to_cpu.body import tile_counts
+from stepwell.transforms.tile_to_cpu.convert_tile_to_cpu import ConvertTileToCPU
 from stepwell.types.targets import CPU_LEVELS
 
 GUARD = 64

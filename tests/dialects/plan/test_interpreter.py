@@ -14,8 +14,8 @@ from stepwell.dialects.plan.interpreter import run_program
 from stepwell.dialects.tile.interpreter import run_function
 from stepwell.plugins.universe import make_context
 from stepwell.runtime.errors import UsageError
-from stepwell.transforms.lower.convert_tile_to_plan import PASS as CONVERT
 from stepwell.transforms.plan.assign_offsets import PASS as ASSIGN
+from stepwell.transforms.tile_to_plan.convert_tile_to_plan import PASS as CONVERT
 
 KERNELS = """
   tile.kernel @add(%x: !tile.ref<2xf32, plain>, %z: !tile.ref<2xf32, plain>) -> (%y: !tile.ref<2xf32, plain>)

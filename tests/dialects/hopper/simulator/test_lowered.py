@@ -24,10 +24,10 @@ from stepwell.dialects.hopper.simulator.launch import Argument
 from stepwell.dialects.hopper.simulator.memory import Array
 from stepwell.dialects.weights import WeightStore
 from stepwell.passes import StepwellContext
-from stepwell.transforms.lower.convert_hopper_roles_to_scf import ConvertHopperRolesToScf
-from stepwell.transforms.lower.convert_tile_to_hopper import ConvertTileToHopper
-from stepwell.transforms.lower.convert_tile_to_plan import ConvertTileToPlanPass
+from stepwell.transforms.kernel_to_llvm.convert_hopper_roles_to_scf import ConvertHopperRolesToScf
 from stepwell.transforms.plan.assign_offsets import AssignOffsetsPass
+from stepwell.transforms.tile_to_gpu.convert_tile_to_hopper import ConvertTileToHopper
+from stepwell.transforms.tile_to_plan.convert_tile_to_plan import ConvertTileToPlanPass
 
 Parse = Callable[[str], ModuleOp]
 

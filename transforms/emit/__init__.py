@@ -1,0 +1,1 @@
+"""What several conversions write with: the walk of a nest, scalar ops on vectors."""

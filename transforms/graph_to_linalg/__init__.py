@@ -1,0 +1,1 @@
+"""From `graph` to `linalg`: what each fusion computes, in structured ops."""

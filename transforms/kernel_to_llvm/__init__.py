@@ -1,0 +1,1 @@
+"""From the `kernel` level to the llvm dialect: one function per op, in one table per dialect."""

@@ -1,0 +1,1 @@
+"""From `linalg` to `tile`: each fusion as one kernel over tiles."""

@@ -1,1 +1,0 @@
-"""Lowerings from one level to the next."""

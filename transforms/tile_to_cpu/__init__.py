@@ -1,0 +1,1 @@
+"""From kernels over tiles to vectors and loops of the CPU."""

@@ -1,0 +1,169 @@
+"""stepwell-convert-tile-to-cpu: tile kernels -> functions on vectors, launches -> records of 8-byte slots (meaning: reassociates).
+
+    tile.kernel @conv(%x: !tile.ref<3xf32, window>, %w: !tile.ref<3xf32, packed<64>, constant>, ...) -> (%y: ...)     func.func @conv(%record, %first, %last)
+        config #tile.config<block = [6, 64], mma = fma> { ... }                                                       ->     {stepwell.kernel} { scf.for .. }
+    plan.launch @conv (%win, %w, ...) outs (%y)    ->   plan.launch @conv (%table, %m, %t, %c, %w, %n, ...) tiles 1366 grain 5 reads [..] writes [..]
+
+The reduction runs over taps and channels in order, one fused multiply-add per element. Slots: `emitter`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import ClassVar
+
+from xdsl.context import Context
+from xdsl.dialects import arith, func
+from xdsl.dialects.builtin import Float16Type, IntegerAttr, ModuleOp, StringAttr, i64
+from xdsl.ir import SSAValue
+
+from stepwell.dialects import plan, tile
+from stepwell.passes import StepwellPass, inherit_location, names_of, remarks_of
+from stepwell.passes.remarks import Remark
+from stepwell.passes.target import target_of
+from stepwell.transforms.kernel_to_llvm.conversion import error_at
+from stepwell.transforms.tile_to_cpu.body import build_function, is_product, tile_counts
+from stepwell.transforms.tile_to_cpu.cost import grain_of, group_rows
+from stepwell.transforms.tile_to_cpu.nest import build_nest_function, nest_tiles
+from stepwell.types.targets import Target
+
+
+class _Launches:
+    """Rewrites the launches of one program. Constants are made once, at its top."""
+
+    def __init__(self, program: plan.ProgramOp) -> None:
+        self.program = program
+        self._numbers: dict[int, SSAValue] = {}
+
+    def number(self, value: int, launch: plan.LaunchOp) -> SSAValue:
+        """An i64 constant of the program, named after the launch that first needs it."""
+        if value not in self._numbers:
+            op = arith.ConstantOp(IntegerAttr(value, i64))
+            first = self.program.block.first_op
+            assert first is not None
+            inherit_location(op, launch)
+            self.program.block.insert_op_before(op, first)
+            self._numbers[value] = op.result
+        return self._numbers[value]
+
+    def rewrite(self, launch: plan.LaunchOp, kernel: tile.KernelOp) -> None:
+        """Replace the launch of `kernel` by one with its record."""
+        values, refs = [*launch.args, *launch.outs], list(kernel.body.block.args)
+        extents: dict[SSAValue, tuple[int, ...]] = {
+            ref: _logical_extents(ref, value) for ref, value in zip(refs, values, strict=True)
+        }
+        args: list[SSAValue] = []
+        reads, writes = list[int](), list[int]()
+        for position, (ref, value) in enumerate(zip(refs, values, strict=True)):
+            (reads if position < len(launch.args) else writes).append(len(args))
+            assert isinstance(ref.type, tile.RefType)
+            if ref.type.access.kind == "window":
+                table = plan.PointerTableOp(value, kernel.config.data.block[0])
+                inherit_location(table, launch)
+                self.program.block.insert_op_before(table, launch)
+                value = table.table
+            args.append(value)
+            args += [self.number(extent, launch) for extent in extents[ref]]
+            if ref.type.access.kind == "plain":
+                args += [self.number(stride, launch) for stride in _strides(launch, value)]
+        args.append(self.number(group_rows(kernel, extents), launch))
+        tiles = prod(tile_counts(extents[kernel.grid.output], kernel.config.data.block))
+        grain = grain_of(kernel, extents)
+        new = plan.LaunchOp(launch.kernel, args, tiles=tiles, grain=grain, reads=reads, writes=writes)
+        inherit_location(new, launch)
+        new.attributes |= launch.attributes
+        self.program.block.insert_op_before(new, launch)
+        launch.detach()
+        launch.erase()
+
+    def rewrite_nest(self, launch: plan.LaunchOp, nest: tile.NestOp) -> None:
+        """Replace the launch of `nest` by one with its addresses."""
+        args, inputs = [*launch.args, *launch.outs], len(launch.args)
+        for value in args:
+            if not isinstance(value.type, plan.BufferType) or not value.type.contiguous:
+                raise error_at(
+                    launch, f"{value.type} has strides: a nest reads and writes whole buffers", "copy it first"
+                )
+        reads, writes = list(range(inputs)), list(range(inputs, len(args)))
+        new = plan.LaunchOp(launch.kernel, args, tiles=nest_tiles(nest), reads=reads, writes=writes)
+        self._replace(launch, new)
+
+    def _replace(self, launch: plan.LaunchOp, new: plan.LaunchOp) -> None:
+        inherit_location(new, launch)
+        new.attributes |= launch.attributes
+        self.program.block.insert_op_before(new, launch)
+        launch.detach()
+        launch.erase()
+
+
+def _logical_extents(ref: SSAValue, value: SSAValue) -> tuple[int, ...]:
+    """Extents of the ref's dims: of panels [N/P, T, K, P] they are [N, T, K] with N rounded up."""
+    assert isinstance(ref.type, tile.RefType) and isinstance(value.type, plan.BufferType | plan.WindowType)
+    shape = value.type.get_shape()
+    return (shape[0] * shape[3], shape[1], shape[2]) if ref.type.access.panel else shape
+
+
+def _strides(launch: plan.LaunchOp, value: SSAValue) -> tuple[int, ...]:
+    """Element strides of all dims but the last."""
+    assert isinstance(value.type, plan.BufferType)
+    strides = value.type.get_strides()
+    if strides and strides[-1] != 1 and value.type.get_shape()[-1] != 1:
+        raise error_at(launch, f"the last dim of {value.type} is not dense", "copy it first")
+    return strides[:-1]
+
+
+def _function_of(kernel: tile.KernelOp | tile.NestOp, target: Target) -> func.FuncOp:
+    if isinstance(kernel, tile.NestOp):
+        return build_nest_function(kernel, target)
+    return build_function(kernel, target)
+
+
+@dataclass(frozen=True)
+class ConvertTileToCPU(StepwellPass):
+    """Lower every tile.kernel and tile.nest to a function over its tiles, and every launch to the record that it takes. Refuses, naming the op, what has no
+    form by rows of vectors."""
+
+    name = "stepwell-convert-tile-to-cpu"
+    level: ClassVar[str] = "plan"
+    meaning = "reassociates"
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        target = target_of(op)
+        if target is None or target.family != "cpu":
+            raise error_at(op, "the module is not for a CPU", 'stepwell.target = "cpu", stepwell.cpu = "x86-64-v4"')
+        kernels = {k.sym_name.data: k for k in op.body.block.ops if isinstance(k, tile.KernelOp | tile.NestOp)}
+        functions = {name: _function_of(kernel, target) for name, kernel in kernels.items()}
+        for program in [p for p in op.body.block.ops if isinstance(p, plan.ProgramOp)]:
+            launches = _Launches(program)
+            for launch in [s for _, s in program.steps() if isinstance(s, plan.LaunchOp) and s.kernel_name in kernels]:
+                kernel = kernels[launch.kernel_name]
+                if isinstance(kernel, tile.NestOp):
+                    launches.rewrite_nest(launch, kernel)
+                else:
+                    launches.rewrite(launch, kernel)
+        for name, kernel in kernels.items():
+            self._remark(ctx, kernel)
+            op.body.block.insert_op_before(functions[name], kernel)
+            kernel.detach()
+            kernel.erase()
+        op.attributes["stepwell.level"] = StringAttr("kernel")
+
+    def _remark(self, ctx: Context, kernel: tile.KernelOp | tile.NestOp) -> None:
+        remarks, names, name = remarks_of(ctx), names_of(kernel), f"@{kernel.sym_name.data}"
+        if isinstance(kernel, tile.NestOp):
+            remarks.add(Remark("analysis", self.name, names, f"{name}: loops over elements"))
+            return
+        refs = [arg.type for arg in kernel.body.block.args if isinstance(arg.type, tile.RefType)]
+        narrow = sum(isinstance(ref.element_type, Float16Type) for ref in refs)
+        shape = "x".join(str(extent) for extent in kernel.config.data.block)
+        products = any(is_product(op) for op in kernel.body.walk())
+        what = f"{shape} register block" if products else f"rows of {kernel.config.data.block[-1]}"
+        remarks.add(Remark("analysis", self.name, names, f"{name}: {what}"))
+        if narrow:
+            message = f"{name}: {narrow} operands are stored as f16 and converted at every load and store"
+            hint = "the CPU computes in f32: precision=fp32 is faster"
+            remarks.add(Remark("missed", self.name, names, message, hint))
+
+
+PASS = ConvertTileToCPU

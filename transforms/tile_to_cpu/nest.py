@@ -1,0 +1,50 @@
+"""A `tile.nest` as a function over a range of its tiles.
+
+Record of a launch: the addresses of the inputs, then those of the outputs. Extents are constants of the code."""
+
+from __future__ import annotations
+
+from math import prod
+
+from xdsl.dialects import func
+from xdsl.ir import BlockArgument, SSAValue
+
+from stepwell.dialects import tile
+from stepwell.transforms.emit.nest import Nest, element_of, shape_of
+from stepwell.transforms.tile_to_cpu.emitter import POINTER, Emitter, byte_size, kernel_function
+from stepwell.types.targets import Target
+
+
+def nest_tiles(kernel: tile.NestOp) -> int:
+    """Tiles of a launch: enough for the largest result."""
+    (elements,) = kernel.config.data.block
+    return max(-(-prod(shape_of(value)) // elements) for value in kernel.results_of_body.arguments)
+
+
+def build_nest_function(kernel: tile.NestOp, target: Target) -> func.FuncOp:
+    """The function of `kernel`: (record, first tile, last tile)."""
+    return kernel_function(kernel, target, lambda emit, first, last: walk(emit, kernel, first, last))
+
+
+def walk(emit: Emitter, kernel: tile.NestOp, first: SSAValue, last: SSAValue) -> None:
+    """The elements of the tiles from `first` below `last`, of one result after the other."""
+    (elements,) = kernel.config.data.block
+
+    def load(value: BlockArgument, number: SSAValue) -> SSAValue:
+        element = element_of(value)
+        return emit.load(emit.address(emit.slot(value.index, POINTER), number, element), element, byte_size(element))
+
+    nest = Nest(emit, kernel, load)
+    for position, value in enumerate(kernel.results_of_body.arguments):
+        count = emit.integer(prod(shape_of(value)))
+        begin, end = (emit.minimum(emit.mul(tile, emit.integer(elements)), count) for tile in (first, last))
+
+        def body(number: SSAValue, _: list[SSAValue], value: SSAValue = value, position: int = position) -> list[SSAValue]:  # fmt: skip
+            with nest.scope():
+                element = element_of(value)
+                target = emit.slot(len(kernel.inputs) + position, POINTER)
+                result = nest.numbered(value, number)
+                emit.store(result, emit.address(target, number, element), byte_size(element))
+            return []
+
+        emit.loop(begin, end, [], body)

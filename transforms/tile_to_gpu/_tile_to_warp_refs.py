@@ -1,0 +1,237 @@
+"""Refs of a kernel without matrix product: parameters made when they are first needed, and element offsets of tiles.
+
+A dense ref contributes its pointer, strides and extents; a window contributes its image's extents and geometry. Everything is per launch: the kernel
+sees numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from math import ceil, prod
+
+from xdsl.dialects.builtin import i32
+from xdsl.ir import Block, BlockArgument, SSAValue
+
+from stepwell.dialects import plan, tile, warp
+from stepwell.dialects.tile import RefType, TileType
+from stepwell.transforms.tile_to_gpu.emitter import Emitter
+from stepwell.transforms.tile_to_gpu.launch import LaunchSite, Parameter, common_access, divisor, number, pointer
+
+ACCESS_BYTES = 16
+"""The widest access of one thread."""
+
+
+@dataclass
+class Parameters:
+    """The kernel's parameters in the order of their first use."""
+
+    entry: Block
+    kernel: tile.KernelOp
+    listed: list[Parameter] = field(default_factory=list)
+    _values: dict[str, SSAValue] = field(default_factory=dict)
+
+    def get(self, parameter: Parameter) -> SSAValue:
+        """The kernel's argument for `parameter`; made when the name is new."""
+        if parameter.name not in self._values:
+            argument = self.entry.insert_arg(parameter.type, len(self.entry.args))
+            argument.name_hint = parameter.name
+            self._values[parameter.name] = argument
+            self.listed.append(parameter)
+        return self._values[parameter.name]
+
+    def number(self, name: str, host: Callable[[LaunchSite], int]) -> SSAValue:
+        """An i32."""
+        return self.get(number(name, host))
+
+    def divisor(self, name: str, host: Callable[[LaunchSite], int]) -> tuple[SSAValue, SSAValue, SSAValue]:
+        """A number, and its magic pair."""
+        value, mul, shift = (self.get(parameter) for parameter in divisor(name, host))
+        return value, mul, shift
+
+    def pointer(self, ref: BlockArgument) -> SSAValue:
+        """Where a ref's memory begins; of a window: its image."""
+        assert isinstance(ref.type, RefType)
+        effect = "w" if ref in self.kernel.outputs else "r"
+        if ref.type.access.kind != "window":
+            return self.get(pointer(f"p{ref.index}", ref.index, ref.type.element_type, effect))
+        host = _image(ref.index)
+        return self.get(Parameter(f"p{ref.index}", warp.GlobalType(ref.type.element_type), host, effect))
+
+    def extent(self, ref: BlockArgument, dim: int) -> SSAValue:
+        """The extent of a dim."""
+        return self.number(f"n{ref.index}_{dim}", lambda site: site.shape(ref.index)[dim])
+
+    def stride(self, ref: BlockArgument, dim: int) -> SSAValue:
+        """Elements between neighbours along a dim of a dense ref."""
+        return self.number(f"s{ref.index}_{dim}", lambda site: strides_of(site, ref.index)[dim])
+
+
+def _image(position: int) -> Callable[[LaunchSite], SSAValue]:
+    return lambda site: site.window(position).source
+
+
+def strides_of(site: LaunchSite, position: int) -> tuple[int, ...]:
+    """Element strides of a dense operand, whose last one must be 1."""
+    kind = site.operands[position].type
+    if not isinstance(kind, plan.BufferType) or kind.get_strides()[-1] != 1:
+        raise site.refuse(f"operand {position} is {kind}: its rows must be contiguous")
+    return kind.get_strides()
+
+
+def vector_width(kernel: tile.KernelOp, sites: Sequence[LaunchSite]) -> int:
+    """Contiguous columns per thread: what every operand that runs along the columns allows in one access."""
+    refs = [r for r in (*kernel.inputs, *kernel.outputs) if isinstance(r.type, RefType)]
+    size = max(warp.element_bytes(ref.type.element_type) for ref in refs if isinstance(ref.type, RefType))
+    width = min(ACCESS_BYTES // size, kernel.config.data.block[-1] & -kernel.config.data.block[-1])
+    for ref in refs:
+        uses = [use.operation for use in ref.uses if isinstance(use.operation, tile.LoadOp | tile.StoreOp)]
+        if any(_along_columns(kernel, op) for op in uses):
+            width = _window_access(sites, ref, width) if _is_window(ref) else common_access(sites, ref.index, width)
+    return width
+
+
+def _is_window(ref: BlockArgument) -> bool:
+    return isinstance(ref.type, RefType) and ref.type.access.kind == "window"
+
+
+def _window_access(sites: Sequence[LaunchSite], ref: BlockArgument, width: int) -> int:
+    for site in sites:
+        channels = site.shape(ref.index)[-1]
+        width = min(width, channels & -channels)
+    return width
+
+
+def _along_columns(kernel: tile.KernelOp, op: tile.LoadOp | tile.StoreOp) -> bool:
+    """Whether the accessed tile's last dim is contiguous and runs along the output's columns."""
+    last = op.get_dims()[-1]
+    return last == len(op.indices) - 1 and op.indices[last] is kernel.grid.body.block.args[-1]
+
+
+def choose_layout(kernel: tile.KernelOp, sites: Sequence[LaunchSite]) -> warp.FragmentAttr:
+    """Blocked: as many threads as the config's warps have, fewer for small blocks, so that each has at least two elements."""
+    rows, columns = kernel.config.data.block[-2:]
+    width = vector_width(kernel, sites)
+    threads = 32 * kernel.config.data.warps
+    while threads > 1 and (rows * columns // width < threads or rows % max(1, threads * width // columns)):
+        threads //= 2
+    if rows * columns // threads < 2 and threads > 1:
+        threads //= 2
+    return warp.FragmentAttr.blocked(rows, columns, max(threads, columns // width), width)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a block lies: its number of leading indices flattened (None for matrices), each of them, and its first row and column."""
+
+    lead: SSAValue | None
+    leading: tuple[SSAValue, ...]
+    row: SSAValue
+    column: SSAValue
+
+
+def block_counts(site: LaunchSite, kernel: tile.KernelOp) -> tuple[int, int, int]:
+    """Blocks over the leading dims, the rows and the columns of the output."""
+    *leading, m, n = site.shape(len(kernel.inputs))
+    rows, columns = kernel.config.data.block[-2:]
+    return prod(leading), ceil(m / rows), ceil(n / columns)
+
+
+def block_place(e: Emitter, parameters: Parameters, kernel: tile.KernelOp) -> Place:
+    """From the block's number: columns fastest, then rows, then leading dims."""
+    block = e.insert(warp.BlockIdOp()).result
+    rows, columns = kernel.config.data.block[-2:]
+    rest, j = _split(e, block, parameters.divisor("across", lambda site: block_counts(site, kernel)[2]))
+    output = kernel.outputs[0]
+    lead: SSAValue | None = None
+    leading: list[SSAValue] = []
+    rank = len(kernel.config.data.block)
+    i = rest
+    if rank > 2:
+        lead, i = _split(e, rest, parameters.divisor("down", lambda site: block_counts(site, kernel)[1]))
+        left = lead
+        for dim in range(rank - 3, 0, -1):
+            left, index = _split(e, left, parameters.divisor(f"lead{dim}", _extent_host(output.index, dim)))
+            leading.insert(0, index)
+        leading.insert(0, left)
+    return Place(lead, tuple(leading), e.mul(i, e.i32(rows), "i"), e.mul(j, e.i32(columns), "j"))
+
+
+def _extent_host(position: int, dim: int) -> Callable[[LaunchSite], int]:
+    return lambda site: site.shape(position)[dim]
+
+
+def _split(e: Emitter, n: SSAValue, by: tuple[SSAValue, SSAValue, SSAValue]) -> tuple[SSAValue, SSAValue]:
+    """Quotient and remainder."""
+    value, mul, shift = by
+    quotient = e.insert(warp.DivideOp(n, mul, shift)).result
+    factor = value if n.type == i32 else e.repeat(value, n.type)
+    return quotient, e.sub(n, e.mul(quotient, factor))
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """A window's rows in this thread: corner pixel (h, w), element offset of the corner, and which rows exist; vectors over rows."""
+
+    h: SSAValue
+    w: SSAValue
+    offset: SSAValue
+    exists: SSAValue
+
+
+def window_pixels(e: Emitter, p: Parameters, ref: BlockArgument, rows: SSAValue) -> Pixels:
+    """Decompose row numbers (n, oh, ow) and find the upper left input pixel of each."""
+    a, kind = ref.index, rows.type
+
+    def geometry(entry: int, index: int) -> Callable[[LaunchSite], int]:
+        return lambda site: site.window(a).parameters()[entry][index]
+
+    image, inside = _split(e, rows, p.divisor(f"image{a}", lambda site: prod(site.window_shapes(a)[1])))
+    line, column = _split(e, inside, p.divisor(f"row{a}", lambda site: site.window_shapes(a)[1][1]))
+    number_of = {
+        name: e.repeat(p.number(f"{name}{a}", geometry(entry, index)), kind)
+        for name, entry, index in (("stride_h", 1, 0), ("stride_w", 1, 1), ("pad_h", 2, 0), ("pad_w", 2, 1))
+    }
+    h = e.sub(e.mul(line, number_of["stride_h"]), number_of["pad_h"], "h")
+    w = e.sub(e.mul(column, number_of["stride_w"]), number_of["pad_w"], "w")
+    height, width, channels = (e.repeat(value, kind) for value in image_extents(p, ref))
+    pixel = e.add(e.mul(e.add(e.mul(image, height), h), width), w)
+    exists = e.within(rows, p.extent(ref, 0), "exists")
+    return Pixels(h, w, e.mul(pixel, channels, "corner"), exists)
+
+
+def image_extents(p: Parameters, ref: BlockArgument) -> tuple[SSAValue, SSAValue, SSAValue]:
+    """H, W and C of a window's image."""
+    a = ref.index
+    h, w, c = (
+        p.number(f"{name}{a}", _image_extent(a, dim)) for dim, name in ((1, "height"), (2, "width"), (3, "channels"))
+    )
+    return h, w, c
+
+
+def _image_extent(position: int, dim: int) -> Callable[[LaunchSite], int]:
+    return lambda site: site.window_shapes(position)[0][dim]
+
+
+def tap_access(
+    e: Emitter, p: Parameters, ref: BlockArgument, pixels: Pixels, tap: SSAValue
+) -> tuple[SSAValue, SSAValue]:
+    """Element offsets of the pixels under filter tap `tap`, and which of them lie in the image."""
+    a, kind = ref.index, pixels.h.type
+    line, column = _split(e, tap, p.divisor(f"taps{a}", lambda site: site.window(a).parameters()[0][1]))
+    down = e.mul(line, p.number(f"dilation_h{a}", lambda site: site.window(a).parameters()[3][0]))
+    right = e.mul(column, p.number(f"dilation_w{a}", lambda site: site.window(a).parameters()[3][1]))
+    height, width, channels = image_extents(p, ref)
+    h = e.add(pixels.h, e.repeat(down, kind))
+    w = e.add(pixels.w, e.repeat(right, kind))
+    inside = e.bit_and(e.within(h, height), e.within(w, width))
+    moved = e.mul(e.add(e.mul(down, width), right), channels)
+    return e.add(pixels.offset, e.repeat(moved, kind)), e.bit_and(inside, pixels.exists, "inside")
+
+
+def tile_axes(kernel: tile.KernelOp, op: tile.LoadOp) -> tuple[int | None, int | None]:
+    """The ref's dims that the tile runs along: (along the output's rows, along its columns)."""
+    assert isinstance(op.result.type, TileType)
+    *_, i, j = kernel.grid.body.block.args
+    along = {op.indices[dim]: dim for dim in op.get_dims()}
+    return along.get(i), along.get(j)

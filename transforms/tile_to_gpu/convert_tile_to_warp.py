@@ -1,0 +1,75 @@
+"""stepwell-convert-tile-to-warp: kernels without matrix product (mma = none) become plain CUDA kernels (meaning: exact).
+
+Before:                                                            After:
+  tile.kernel @pool(%x: !tile.ref<3xf32, window>) -> (%y)            warp.kernel @pool(%across: i32, .., %p0: !warp.global<f32>, ..) threads 128 shared 0 {
+    tile.for_tiles (%i, %j) of %y block [64, 32] {                     warp.launch_dependents; warp.wait_predecessor
+      %z = tile.fill -inf                                              %rows = warp.fragment_index "rows" ..  // n, oh, ow by magic division
+      %m = tile.for (%t) of %x dims [1] step [1] iter (%c = %z) {      %m = scf.for %t = .. iter_args(%c = %z) -> (vector<16xf32>) {
+        %v = tile.load %x[%i, %t, %j] dims = [0, 2]            ->        %v = warp.gather %p0[%offsets] if %inside else %fill width 4
+        %n = tile.map (%a = %v, %b = %c) { max }                         %n = arith.maximumf %v, %c : vector<16xf32>
+      }                                                                }
+      tile.store %m, %y[%i, %j]                                        warp.fragment_store %m, %p1[..]
+    }                                                                }
+
+Stems (few input channels), pooling, elementwise work; a `tile.nest` becomes one thread for each element. One block of threads computes one block of the output; a thread holds 16 bytes of columns in
+each of several rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import ClassVar
+
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import Block, Region
+
+from stepwell.dialects import tile, warp
+from stepwell.passes import Meaning, PassFailure, StepwellPass, names_of, remarks_of
+from stepwell.passes.remarks import Remark
+from stepwell.transforms.tile_to_gpu._tile_to_warp_body import WarpBody
+from stepwell.transforms.tile_to_gpu._tile_to_warp_refs import Parameters, block_counts, choose_layout
+from stepwell.transforms.tile_to_gpu.emitter import Emitter
+from stepwell.transforms.tile_to_gpu.launch import GpuKernel, LaunchSite, finish_level, launches_of, replace_kernel
+from stepwell.transforms.tile_to_gpu.nest import build_nest_kernel
+
+NAME = "stepwell-convert-tile-to-warp"
+
+
+def lower_kernel(kernel: tile.KernelOp | tile.NestOp, sites: list[LaunchSite]) -> GpuKernel:
+    """The kernel that does what `kernel` does; refuses with a reason what it cannot."""
+    if isinstance(kernel, tile.NestOp):
+        return build_nest_kernel(kernel, sites)
+    if kernel.config.data.mma != "none":
+        names = " + ".join(names_of(kernel))
+        hint = "run stepwell-convert-tile-to-hopper first; mma = fma is for the CPU"
+        raise PassFailure(f"@{kernel.sym_name.data} has mma = {kernel.config.data.mma}", where=names, hint=hint)
+    region = Region(Block())
+    parameters = Parameters(region.block, kernel)
+    body = WarpBody(Emitter(region.block, kernel.location), kernel, choose_layout(kernel, sites), parameters)
+    body.write()
+    made = warp.KernelOp(kernel.sym_name.data, region, body.threads)
+    return GpuKernel(made, parameters.listed, lambda site: prod(block_counts(site, kernel)))
+
+
+@dataclass(frozen=True)
+class ConvertTileToWarp(StepwellPass):
+    """Lower every remaining `tile.kernel` and every `tile.nest`, with their launches; the module is at the kernel level afterwards."""
+
+    name = NAME
+    level: ClassVar[str] = "plan"
+    also: ClassVar[tuple[str, ...]] = ("kernel",)
+    meaning: ClassVar[Meaning] = "exact"
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        kernels = [k for k in op.ops if isinstance(k, tile.KernelOp | tile.NestOp)]
+        lowered = [(kernel, lower_kernel(kernel, launches_of(op, kernel))) for kernel in kernels]
+        for kernel, made in lowered:
+            replace_kernel(op, kernel, made)
+            message = f"{made.kernel.threads.value.data} threads, {len(made.parameters)} parameters"
+            remarks_of(ctx).add(Remark("analysis", NAME, names_of(made.kernel), message))
+        finish_level(op)
+
+
+PASS = ConvertTileToWarp

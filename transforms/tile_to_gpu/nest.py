@@ -1,0 +1,88 @@
+"""A `tile.nest` as a CUDA kernel: one thread computes one element of each result, with everything that it depends on. It is the slow road: it
+takes every element type, rank, window and extent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from math import ceil, prod
+
+from xdsl.ir import Attribute, Block, BlockArgument, Operation, Region, SSAValue
+
+from stepwell.dialects import plan, tile, warp
+from stepwell.transforms.emit.nest import LoopBody, Nest, element_of, shape_of
+from stepwell.transforms.tile_to_gpu.emitter import Emitter
+from stepwell.transforms.tile_to_gpu.launch import GpuKernel, LaunchSite, pointer
+
+
+class _Elements:
+    """The vocabulary of a nest in i32, written through the emitter of kernels."""
+
+    def __init__(self, e: Emitter) -> None:
+        self.e = e
+        self.insert, self.add, self.mul = e.insert, e.add, e.mul
+        self.compare, self.select, self.integer = e.compare, e.select, e.i32
+
+    @contextmanager
+    def at(self, op: Operation) -> Iterator[None]:
+        """What is inserted meanwhile has the location of `op`."""
+        with self.e.at(op.location):
+            yield
+
+    def constant(self, attr: Attribute, of: Attribute) -> SSAValue:
+        """A scalar constant."""
+        return self.e.constant(attr, of)
+
+    def binary(self, op: Callable[..., Operation], a: SSAValue, b: SSAValue) -> SSAValue:
+        """`op` of two values."""
+        return self.e.insert(op(a, b)).results[0]
+
+    def loop(self, start: SSAValue, end: SSAValue, inits: Sequence[SSAValue], body: LoopBody) -> list[SSAValue]:
+        """Count from `start` below `end` with carried values."""
+        names = [f"c{position}" for position in range(len(inits))]
+        with self.e.loop((start, end, self.e.i32(1)), dict(zip(names, inits, strict=True))) as loop:
+            results = body(loop.index, list(loop.carried.values()))
+            loop.next.update(zip(names, results, strict=True))
+        return list(loop.results.values())
+
+
+def build_nest_kernel(kernel: tile.NestOp, sites: Sequence[LaunchSite]) -> GpuKernel:
+    """The kernel that does what `kernel` does."""
+    _check_dense(sites)
+    values = kernel.results_of_body.arguments
+    tensors = [*((v, "r") for v in kernel.inputs), *((v, "w") for v in values)]
+    parameters = [pointer(f"p{i}", i, element_of(v), effect) for i, (v, effect) in enumerate(tensors)]
+    block = Block(arg_types=[parameter.type for parameter in parameters])
+    for argument, parameter in zip(block.args, parameters, strict=True):
+        argument.name_hint = parameter.name
+    (threads,) = kernel.config.data.block
+    _write(Emitter(block, kernel.location), kernel, block, threads)
+    made = warp.KernelOp(kernel.sym_name.data, Region(block), threads)
+    most = max(prod(shape_of(value)) for value in values)
+    return GpuKernel(made, parameters, lambda site: max(1, ceil(most / threads)))
+
+
+def _write(e: Emitter, kernel: tile.NestOp, block: Block, threads: int) -> None:
+    e.insert(warp.LaunchDependentsOp())
+    e.insert(warp.WaitPredecessorOp())
+    first = e.mul(e.insert(warp.BlockIdOp()).result, e.i32(threads))
+    number = e.add(first, e.insert(warp.ThreadIdOp()).result, "element")
+
+    def load(value: BlockArgument, at: SSAValue) -> SSAValue:
+        return e.insert(warp.LoadOp(block.args[value.index], at)).result
+
+    nest = Nest(_Elements(e), kernel, load)
+    for position, value in enumerate(kernel.results_of_body.arguments):
+        with e.when(e.compare("ult", number, e.i32(prod(shape_of(value))))), nest.scope():
+            result = nest.numbered(value, number)
+            e.insert(warp.StoreOp(result, block.args[len(kernel.inputs) + position], number))
+    e.insert(warp.ReturnOp())
+
+
+def _check_dense(sites: Sequence[LaunchSite]) -> None:
+    for site in sites:
+        for position, value in enumerate(site.operands):
+            if not isinstance(value.type, plan.BufferType) or not value.type.contiguous:
+                raise site.refuse(
+                    f"operand {position} is {value.type}: a nest reads and writes whole buffers", "copy it first"
+                )

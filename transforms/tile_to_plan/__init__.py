@@ -1,0 +1,1 @@
+"""From `tile` to `plan`: values become memory, kernels become launches."""
