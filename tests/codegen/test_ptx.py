@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import cache
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +15,16 @@ from xdsl.parser import Parser
 
 from stepwell.codegen import ptx
 from stepwell.codegen.llvm_text import translate
+from stepwell.driver.driver import passes_of
 from stepwell.driver.modules import make_context
-from stepwell.passes import StepwellPass
 from stepwell.testing import gpu_kernels
 from stepwell.testing.gpu_contractions import Ending, Schedule, gemm
 from stepwell.types.targets import SM_90A
 
 LOWERING = (
-    "lower.convert_tile_to_plan", "plan.assign_offsets", "lower.convert_tile_to_hopper", "lower.convert_tile_to_warp",
-    "lower.convert_hopper_roles_to_scf", "lower.convert_scf_to_cf", "lower.convert_kernel_to_llvm",
-)  # fmt: skip
+    "stepwell-convert-tile-to-plan,plan-assign-offsets,stepwell-convert-tile-to-hopper,stepwell-convert-tile-to-warp,"
+    "stepwell-convert-hopper-roles-to-scf,stepwell-convert-scf-to-cf,stepwell-convert-kernel-to-llvm"
+)
 MOST_OPS = 450
 """llvm-level ops of a kernel, constants and addresses of globals apart: compile time grows with them."""
 
@@ -36,9 +35,8 @@ def lowered(name: str) -> tuple[ModuleOp, str]:
     case = next(c for c in [*gpu_kernels.small_cases(), *wide_cases()] if c.name == name)
     ctx = make_context(case.weights)
     module = Parser(ctx, case.text).parse_module()
-    for step in LOWERING:
-        made: StepwellPass = import_module(f"stepwell.transforms.{step}").PASS()
-        made.apply(ctx, module)
+    for step in passes_of(LOWERING):
+        step.apply(ctx, module)
     module.verify()
     return module, translate(module, SM_90A)
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib import import_module
+from types import ModuleType
 from typing import ClassVar
 
 from xdsl.context import Context
@@ -22,20 +22,20 @@ from xdsl.ir import Attribute, Operation
 
 from stepwell.passes import StepwellPass, names_of, remarks_of
 from stepwell.passes.remarks import Remark
+from stepwell.transforms.kernel_to_llvm import arith, base, hopper, warp
 from stepwell.transforms.kernel_to_llvm.conversion import Converter, LLVMConversion, TypeConverter
 
-TABLE_MODULES = ("_arith_to_llvm", "_base_to_llvm", "_warp_to_llvm", "_hopper_to_llvm")
+TABLES = (arith, base, warp, hopper)
 HOST_DIALECTS = ("plan", "llvm", "llvm_extra")
 
 
 def merged_tables(
-    names: Iterable[str] = TABLE_MODULES,
+    modules: Iterable[ModuleType] = TABLES,
 ) -> tuple[dict[type[Operation], Converter], dict[type[Attribute], TypeConverter]]:
     """All CONVERSIONS and TYPES of the modules beside this one."""
     converters: dict[type[Operation], Converter] = {}
     types: dict[type[Attribute], TypeConverter] = {}
-    for name in names:
-        module = import_module(f"{__package__}.{name}")
+    for module in modules:
         converters |= module.CONVERSIONS
         types |= getattr(module, "TYPES", {})
     return converters, types

@@ -18,6 +18,8 @@ from stepwell.dialects.evaluate import evaluate
 from stepwell.passes import PassFailure, names_of
 from stepwell.plugins.universe import make_context
 from stepwell.runtime.elf import Image
+from stepwell.transforms.kernel_to_llvm import arith as arith_table
+from stepwell.transforms.kernel_to_llvm import base as base_table
 from stepwell.transforms.kernel_to_llvm.convert_kernel_to_llvm import PASS as TO_LLVM
 from stepwell.transforms.kernel_to_llvm.convert_kernel_to_llvm import merged_tables
 from stepwell.transforms.kernel_to_llvm.convert_scf_to_cf import PASS as TO_CF
@@ -268,5 +270,5 @@ def test_refusals_name_the_op_and_leave_the_module(body: str, message: str) -> N
 
 
 def test_every_table_entry_is_a_function_of_its_own_op() -> None:
-    converters, _ = merged_tables(["_arith_to_llvm", "_base_to_llvm"])
+    converters, _ = merged_tables([arith_table, base_table])
     assert len(converters) > 60 and all(callable(convert) for convert in converters.values())
