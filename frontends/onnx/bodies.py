@@ -15,7 +15,7 @@ from stepwell.dialects.graph.checks import Tensor
 from stepwell.frontends.emitter import Unsupported
 from stepwell.frontends.onnx.builder import GraphBuilder, Item, shape_of
 from stepwell.frontends.onnx.model_file import declared_shapes
-from stepwell.passes import location_of
+from stepwell.ir.locations import location_of
 
 
 def call(build: GraphBuilder, body: onnx.GraphProto, arguments: Iterable[Item]) -> list[Item]:

@@ -27,6 +27,7 @@ from xdsl.dialects.builtin import ModuleOp
 from stepwell.dialects import tile, warp
 from stepwell.passes import Meaning, StepwellPass, names_of, remarks_of
 from stepwell.passes.remarks import Remark
+from stepwell.transforms.tile_to_gpu import hopper_roles
 from stepwell.transforms.tile_to_gpu._tile_to_hopper_abi import grid_of, parameters_of, tiles_of
 from stepwell.transforms.tile_to_gpu._tile_to_hopper_epilogue import FragmentEpilogue, operand_registers
 from stepwell.transforms.tile_to_gpu._tile_to_hopper_match import Contraction, match_contraction
@@ -40,7 +41,6 @@ from stepwell.transforms.tile_to_gpu.launch import (
     launches_of,
     replace_kernel,
 )
-from stepwell.transforms.tile_to_gpu import hopper_roles
 
 NAME = "stepwell-convert-tile-to-hopper"
 PRODUCER_REGISTERS = 40

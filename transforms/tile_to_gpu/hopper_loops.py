@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from xdsl.ir import BlockArgument, Operation, SSAValue
 
 from stepwell.dialects import tile, warp
-from stepwell.transforms.lower._gpu_emitter import Loop
+from stepwell.transforms.tile_to_gpu.emitter import Loop
 from stepwell.transforms.tile_to_gpu.hopper_lowering import Cursor, Lowering
 from stepwell.transforms.tile_to_gpu.hopper_products import begin
 from stepwell.transforms.tile_to_gpu.hopper_rings import advance

@@ -13,7 +13,7 @@ from stepwell.dialects import tile, warp
 from stepwell.dialects.tile import TileType
 from stepwell.dialects.warp import element_bytes
 from stepwell.passes import PassFailure, names_of
-from stepwell.transforms.lower._gpu_emitter import Emitter
+from stepwell.transforms.tile_to_gpu.emitter import Emitter
 from stepwell.transforms.tile_to_gpu.hopper_parameters import Signature
 
 BARRIER_BYTES = 8

@@ -12,7 +12,7 @@ from stepwell.dialects import hopper, plan, tile
 from stepwell.dialects.tile import RefType, TileType
 from stepwell.dialects.warp import element_bytes
 from stepwell.passes import PassFailure
-from stepwell.transforms.lower._gpu_launch import (
+from stepwell.transforms.tile_to_gpu.launch import (
     MULTIPROCESSORS,
     LaunchSite,
     Parameter,

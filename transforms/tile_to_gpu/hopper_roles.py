@@ -14,8 +14,7 @@ from xdsl.ir import Operation, SSAValue
 from stepwell.dialects import hopper, tile, warp
 from stepwell.dialects.tile import TileType
 from stepwell.passes import PassFailure
-from stepwell.transforms.lower._gpu_emitter import Emitter
-from stepwell.transforms.lower._gpu_launch import GpuKernel
+from stepwell.transforms.tile_to_gpu.emitter import Emitter
 from stepwell.transforms.tile_to_gpu.hopper_loops import lower_for, lower_for_tiles
 from stepwell.transforms.tile_to_gpu.hopper_lowering import (
     BARRIER_BYTES,
@@ -37,6 +36,7 @@ from stepwell.transforms.tile_to_gpu.hopper_tiles import (
     lower_map,
     lower_store,
 )
+from stepwell.transforms.tile_to_gpu.launch import GpuKernel
 
 
 def in_role_form(kernel: tile.KernelOp) -> bool:
