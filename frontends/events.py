@@ -8,12 +8,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
-from xdsl.ir import SSAValue
+from xdsl.ir import Block, Operation, SSAValue
 
+from stepwell.dialects.graph import WeightOp
 from stepwell.frontends.emitter import tensor_type
 
 Kind = Literal["network-input", "tensor", "initializer", "node", "search", "inputs", "layer", "outputs", "output"]
@@ -21,7 +22,7 @@ Kind = Literal["network-input", "tensor", "initializer", "node", "search", "inpu
 
 @dataclass(frozen=True)
 class ImportEvent:
-    """One thing that happened. `name` is the node or tensor it is about, `operator` the node's, `tensors` are name and type of each; `text` says it in words."""
+    """One thing that happened. `name` is the node or tensor it is about, `operator` the node's, `tensors` are name and type of each, `where` the file; `text` says it in words."""
 
     kind: Kind
     name: str
@@ -29,15 +30,30 @@ class ImportEvent:
     operator: str = ""
     tensors: tuple[tuple[str, str], ...] = ()
 
+    where: str = ""
+
     def __str__(self) -> str:
         return self.text
+
+    def as_dict(self) -> dict[str, Any]:
+        """The record as JSON can hold it; tensors are objects with name and type."""
+        tensors = [{"name": name, "type": type} for name, type in self.tensors]
+        return {
+            "kind": self.kind,
+            "name": self.name,
+            "operator": self.operator,
+            "tensors": tensors,
+            "where": self.where,
+            "text": self.text,
+        }
 
 
 @dataclass
 class ImportEvents:
-    """Collects the events of one import; `source` is the framework whose names they quote."""
+    """Collects the events of one import; `source` is the framework whose names they quote (an importer puts its own where there is none), `where` the file."""
 
-    source: str
+    source: str = ""
+    where: str = ""
     records: list[ImportEvent] = field(default_factory=list)
 
     def network_input(self, name: str, value: SSAValue) -> None:
@@ -84,7 +100,23 @@ class ImportEvents:
         self, kind: Kind, name: str, text: str, operator: str = "", tensors: Sequence[tuple[str, SSAValue]] = ()
     ) -> None:
         typed = tuple((tensor, str(value.type)) for tensor, value in tensors)
-        self.records.append(ImportEvent(kind, name, text, operator, typed))
+        self.records.append(ImportEvent(kind, name, text, operator, typed, self.where))
+
+
+def events_of(given: ImportEvents | None, source: str, where: str = "") -> ImportEvents:
+    """The events that a user gave, or new ones, with what is not said of framework and file."""
+    events = given if given is not None else ImportEvents()
+    events.source, events.where = events.source or source, events.where or where
+    return events
+
+
+def weights_after(block: Block, op: Operation | None) -> Iterator[str]:
+    """The names of the weights that stand in `block` behind `op`, or in all of it."""
+    found = block.first_op if op is None else op.next_op
+    while found is not None:
+        if isinstance(found, WeightOp):
+            yield found.ref.source.data
+        found = found.next_op
 
 
 def _dims(value: SSAValue) -> str:

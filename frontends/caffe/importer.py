@@ -22,7 +22,7 @@ from stepwell.frontends.caffe.prune import NetworkInput, Pruned, needed_for, pru
 from stepwell.frontends.caffe.upgrade import upgraded_layers
 from stepwell.frontends.caffe.weights_file import read_caffemodel
 from stepwell.frontends.emitter import Unsupported, not_imported, set_name_hint
-from stepwell.frontends.events import ImportEvents
+from stepwell.frontends.events import ImportEvents, events_of, weights_after
 from stepwell.frontends.shapes import Shapes, parse_shape
 from stepwell.ir.locations import location_of
 from stepwell.runtime.errors import ModelError, UsageError
@@ -58,7 +58,7 @@ def import_caffe(
     if outputs is not None:
         _check_outputs(outputs, pruned)
         pruned = needed_for(outputs, pruned)
-    importer = _Importer(network, pruned, held, shapes or {}, events or ImportEvents("Caffe"))
+    importer = _Importer(network, pruned, held, shapes or {}, events_of(events, "Caffe", where))
     importer.run(outputs)
     reasons += importer.reasons
     if reasons:
@@ -162,6 +162,7 @@ class _Importer:
         bottoms = [(bottom, self.values[bottom]) for bottom in layer.bottom]
         self.events.node(name, layer.type)
         self.events.inputs(name, layer.type, bottoms)
+        before = self.block.last_op
         try:
             convert = CONVERTERS.get(layer.type, convert_plugin)
             results = convert(self.build, layer, [value for _, value in bottoms])
@@ -174,6 +175,8 @@ class _Importer:
             self.values[top] = value
             if value.name_hint is None:
                 set_name_hint(value, top)
+        for weight in weights_after(self.block, before):
+            self.events.initializer(weight)
         self.events.outputs(name, layer.type, list(zip(tops, results, strict=False)))
         return ""
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from xdsl.dialects.builtin import ModuleOp
 
 from stepwell.dialects.weights import WeightStore
-from stepwell.frontends.events import ImportEvents
+from stepwell.frontends.events import ImportEvents, events_of
 from stepwell.frontends.network.layers_elementwise import ElementwiseLayers
 from stepwell.frontends.network.layers_movement import MovementLayers
 from stepwell.frontends.network.layers_plugin import PluginLayers
@@ -32,8 +32,11 @@ def import_network(
     found = network.module_and_weights(outputs)
     if events is None:
         return found
+    events_of(events, "network", network.name)
     for tensor in network.inputs:
         events.network_input(tensor.name, tensor.value)
+    for name in found[1]:
+        events.initializer(name)
     for layer in network:
         events.node(layer.name, layer.kind)
         events.inputs(layer.name, layer.kind, [(tensor.name, tensor.value) for tensor in layer.inputs])

@@ -20,7 +20,7 @@ from stepwell.dialects.numpy_types import Array, element_type_of
 from stepwell.dialects.weights import WeightStore
 from stepwell.frontends.builder import module_of
 from stepwell.frontends.emitter import Unsupported, not_imported
-from stepwell.frontends.events import ImportEvents
+from stepwell.frontends.events import ImportEvents, events_of
 from stepwell.frontends.onnx.builder import GraphBuilder, Item, set_name_hint, shape_of, tensor_type
 from stepwell.frontends.onnx.convert_movement import constant_of
 from stepwell.frontends.onnx.converters import CONVERTERS
@@ -74,7 +74,7 @@ def import_onnx(
     model, where, files = load_model(source, name)
     complaint = checker_complaint(model)
     try:
-        importer = _Importer(model, shapes or {}, outputs, events or ImportEvents("ONNX"))
+        importer = _Importer(model, shapes or {}, outputs, events_of(events, "ONNX", where))
         importer.run()
     except (KeyError, ValueError, TypeError, AttributeError, IndexError, OverflowError) as error:
         if complaint:
@@ -118,6 +118,8 @@ class _Importer:
             argument.location = location_of([entry.name])
             self.build.values[entry.name] = argument
             events.network_input(entry.name, argument)
+        for stored in constants:
+            events.initializer(stored)
 
     def _check_names(self, shapes: Shapes) -> None:
         names = [entry.name for entry in self.inputs]

@@ -15,7 +15,7 @@ from stepwell.dialects.numpy_types import element_type_of
 from stepwell.dialects.weights import WeightStore
 from stepwell.frontends.builder import GraphBuilder, module_of
 from stepwell.frontends.emitter import Unsupported, not_imported, set_name_hint
-from stepwell.frontends.events import ImportEvents
+from stepwell.frontends.events import ImportEvents, events_of
 from stepwell.frontends.shapes import Shapes, parse_shape
 from stepwell.frontends.tensorflow.control_flow import CONTROL, NodeUnsupported, Unroller
 from stepwell.frontends.tensorflow.converters import CONVERTERS, REFUSED
@@ -49,7 +49,7 @@ def import_tensorflow(
     `source`: a `.pb` or `.pbtxt` path, a SavedModel's folder, or binary bytes; `outputs`: tensors by name (`node` or `node:1`), without which a graph is refused with the candidates;
     `shapes`: of inputs whose placeholder does not say them, or where another is wanted. Raises ModelError with every reason at once, UsageError for a name that is none."""
     where = name or (str(source) if not isinstance(source, bytes) else "the graph")
-    told = events or ImportEvents("TensorFlow")
+    told = events_of(events, "TensorFlow", where)
     if not isinstance(source, bytes) and Path(source).is_dir():
         signature = read_saved_model(Path(source), outputs)
         importer = _Importer(signature.graph, where, shapes or {}, told, signature.inputs, signature.lost)
@@ -142,7 +142,8 @@ class _Importer:
             self.values[node.name, number] = value
         if results and results[0].name_hint is None:
             set_name_hint(results[0], node.name)
-        self.events.outputs(node.name, node.op, [(_tensor(node.name, n), v) for n, v in enumerate(results)])
+        if not self._is_input(node):
+            self._tell(node, [(_tensor(*port), self.values[port]) for port in node.inputs], results)
 
     def _converted(self, node: Node, blocked: bool) -> list[SSAValue]:
         if self._is_input(node):
@@ -155,12 +156,7 @@ class _Importer:
         if missing:
             raise Unsupported(f"input {_tensor(*missing[0])!r} is no output of its node")
         self.build.node_name = node.name
-        tensors = [(_tensor(*port), self.values[port]) for port in node.inputs]
-        self.events.node(node.name, node.op)
-        self.events.inputs(node.name, node.op, tensors)
-        if node.op == "Const":
-            self.events.initializer(node.name)
-        return self._results(node, [value for _, value in tensors])
+        return self._results(node, [self.values[port] for port in node.inputs])
 
     def _results(self, node: Node, values: Sequence[SSAValue]) -> list[SSAValue]:
         convert = CONVERTERS.get(node.op)
@@ -192,11 +188,22 @@ class _Importer:
             return ARRAYS[node.op][1](self.build, node, items)
         if node.op in ("Identity", "IdentityN"):
             return items
-        self.events.node(node.name, node.op)
         try:
-            return self._results(node, [tensor(item) for item in items])
+            tensors = [tensor(item) for item in items]
+            results = self._results(node, tensors)
         except VerifyException as error:
             raise Unsupported(str(error)) from None
+        named = [(_tensor(*port), value) for port, value in zip(node.inputs, tensors, strict=False)]
+        self._tell(node, named, results)
+        return results
+
+    def _tell(self, node: Node, inputs: Sequence[tuple[str, SSAValue]], results: Sequence[SSAValue]) -> None:
+        """The events of a node that was converted."""
+        self.events.node(node.name, node.op)
+        self.events.inputs(node.name, node.op, inputs)
+        if node.op == "Const":
+            self.events.initializer(node.name)
+        self.events.outputs(node.name, node.op, [(_tensor(node.name, n), v) for n, v in enumerate(results)])
 
     def _truth(self, item: Item) -> bool | None:
         array = self.build.array(tensor(item))

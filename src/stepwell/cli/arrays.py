@@ -1,4 +1,4 @@
-"""Files on the command line. Arrays: `name=file.npy`, or a `.npz` whose members are named as the bindings."""
+"""Files on the command line. Arrays: `name=file.npy`, a `.npz` whose members are named as the bindings, a TensorProto (`.pb`) or raw bytes (`.bin`)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from typing import IO
 
 import numpy as np
 
+from stepwell.cli.tensor_files import Port, read_raw, read_tensor_proto
 from stepwell.runtime.errors import UsageError
+
+READERS = {".pb": read_tensor_proto, ".bin": read_raw, ".raw": read_raw}
+"""Files that are neither .npy nor .npz, by their endings."""
 
 LONGEST_NAME = 65_000
 """Bytes of a member's name in a zip archive (its length is 16 bits), less the ending."""
@@ -46,18 +50,21 @@ def _split(item: str, known: list[str]) -> tuple[str, str]:
     return (before, after) if sign else ("", item)
 
 
-def read_inputs(items: Iterable[str], names: Iterable[str] = ()) -> dict[str, np.ndarray]:
-    """The arrays that the `--input` words name."""
+def read_inputs(
+    items: Iterable[str], ports: Mapping[str, Port] | None = None, what: str = "input"
+) -> dict[str, np.ndarray]:
+    """The arrays that the `--input` words name; `ports` are shapes and element types by name, which raw files need."""
     arrays: dict[str, np.ndarray] = {}
-    for item, (name, path) in zip(items, input_files(items, names)):
+    for item, (name, path) in zip(items, input_files(items, ports or ())):
         named = item != path
-        found = _read(path, item)
+        reader = READERS.get(Path(path).suffix)
+        found = _read(path, item) if reader is None else reader(path, name, ports or {}, what)
         if isinstance(found, dict):
             arrays.update({name: found[name]} if named and name in found else found)
         elif named:
             arrays[name] = found
         else:
-            raise UsageError("a .npy file needs a name", where=item, hint=f"write NAME={item}")
+            raise UsageError("this file needs a name", where=item, hint=f"write NAME={item}")
     return arrays
 
 

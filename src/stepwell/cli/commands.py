@@ -10,7 +10,8 @@ from types import MappingProxyType
 COMMANDS = MappingProxyType(
     {
         "compile": "compile a model to a plan file",
-        "run": "run a plan on arrays",
+        "import": "import a model and say what was done",
+        "run": "run a plan or a model on arrays",
         "inspect": "show what a plan or a model holds",
         "bench": "measure a plan",
     }

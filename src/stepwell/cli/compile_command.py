@@ -1,4 +1,4 @@
-"""Compile a model (.onnx, .mlir) to a plan file. Building needs no device."""
+"""Compile a model to a plan file. Building needs no device."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import sys
 import time
 from pathlib import Path
 
+from stepwell.cli.model_arguments import MODELS, add_model_arguments
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `stepwell compile`."""
-    parser.add_argument(
-        "model", type=Path, help=".onnx, .prototxt, .pb, .pbtxt, a SavedModel's folder, or .mlir with its .safetensors"
-    )
+    parser.add_argument("model", type=Path, help=MODELS)
     parser.add_argument("-o", "--output", type=Path, help="the plan file (default: the model's name with .plan)")
     parser.add_argument(
         "--target",
@@ -22,19 +22,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="auto, cpu, cuda, sm_90a, x86-64-v3, x86-64-v4; repeat it, or separate by commas, for several sections",
     )
     parser.add_argument("--precision", default="model", help="model, fp32, tf32, fp16 (default: as the model says)")
-    parser.add_argument("--shape", action="append", default=[], metavar="NAME:1x2x3", help="shape of a network input")
-    parser.add_argument("--outputs", metavar="NAME,..", help="tensors to compute, in place of the model's outputs")
-    parser.add_argument("--weights", metavar="FILE|random:SEED", help="weights, where the model does not hold them")
+    add_model_arguments(parser)
     parser.add_argument("--remarks", metavar="REGEX", help="print the remarks of the passes that match")
 
 
 def run(args: argparse.Namespace) -> int:
     """Compile and write."""
     from stepwell.api.compile import compile_plan
-    from stepwell.cli.arrays import existing, writable
+    from stepwell.cli.arrays import writable
+    from stepwell.cli.model_arguments import read
     from stepwell.driver.files import refuse_overwriting
-    from stepwell.driver.modules import parse_shape_options, read_model
-    from stepwell.frontends.doors import Request
     from stepwell.passes.remarks import check_pattern
     from stepwell.runtime.plan_file import write_plan
 
@@ -43,8 +40,7 @@ def run(args: argparse.Namespace) -> int:
     output = writable(args.output or args.model.with_suffix(".plan"))
     refuse_overwriting([("-o", output)], [args.model, args.weights])
     targets = [name for word in args.target or ["auto"] for name in word.split(",")]
-    outputs = args.outputs.split(",") if args.outputs else None
-    loaded = read_model(existing(args.model), Request(args.weights, outputs, parse_shape_options(args.shape) or None))
+    loaded = read(args)
     refuse_overwriting([("-o", output)], loaded.files)
     plan = compile_plan(loaded.module, loaded.ctx.weights, target=targets, precision=args.precision)
     write_plan(plan, output)
