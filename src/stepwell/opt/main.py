@@ -30,7 +30,7 @@ from stepwell.driver.modules import (
 )
 from stepwell.driver.observers import PrintAfterChange, Timing, TreeWriter
 from stepwell.driver.pipeline import pipeline
-from stepwell.frontends.doors import DOORS, Request
+from stepwell.frontends.doors import DOORS, Request, model_file
 from stepwell.ir.source import SourceMap, parse_text, verify_text
 from stepwell.opt.arguments import add_arguments
 from stepwell.opt.diagnostics import Diagnostic, diagnostics_of, expectations, mismatches, named_diagnostic
@@ -108,6 +108,8 @@ class StepwellOpt(xDSLOptMain):
         check_pattern(self.args.remarks_filter or "", "--remarks-filter")
         if self.args.input_file == "-":
             self.args.input_file = None
+        if self.args.input_file:
+            self.args.input_file = str(model_file(Path(self.args.input_file)))
         refuse_overwriting(self.output_files(), self.input_files())
 
     def check_target(self) -> str:
