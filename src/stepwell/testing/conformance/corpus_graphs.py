@@ -1,9 +1,8 @@
-"""What the corpora hold besides trained networks: graphs that TensorFlow computed references for, and definitions of Caffe networks."""
+"""The graphs of the corpora that TensorFlow computed references for."""
 
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 
 from stepwell.testing.conformance.case import Check, Outcome
 from stepwell.testing.conformance.run import Make
@@ -34,21 +33,3 @@ def graphs_without_inputs() -> dict[str, str]:
     """Those graphs that compute a constant, which are counted for themselves."""
     entries = {} if absent() else manifest("tf_graphs")
     return {flat(name): "without inputs" for name, entry in entries.items() if not entry["inputs"]}
-
-
-def caffe_definitions() -> dict[str, Make]:
-    """Path below the corpus -> check."""
-    if absent():
-        return {}
-    folder = corpora() / "caffe_definitions"
-    names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*.prototxt"))
-    return {flat(name): partial(Check, flat(name), partial(_import_definition, name)) for name in names}
-
-
-def _import_definition(name: str) -> Outcome:
-    """It imports and every shape is inferred."""
-    from stepwell.frontends.caffe import import_caffe
-
-    path: Path = corpora() / "caffe_definitions" / name
-    import_caffe(path)[0].verify()
-    return Outcome("right")

@@ -13,10 +13,10 @@ from functools import partial
 from pathlib import Path
 
 from stepwell.testing import corpora
-from stepwell.testing.conformance import record
+from stepwell.testing.conformance import corpus_definitions, record
 from stepwell.testing.conformance.backend_models import light_tests, stored_tests
 from stepwell.testing.conformance.case import Outcome
-from stepwell.testing.conformance.corpus_graphs import caffe_definitions, graphs_without_inputs, tensorflow_graphs
+from stepwell.testing.conformance.corpus_graphs import graphs_without_inputs, tensorflow_graphs
 from stepwell.testing.conformance.corpus_models import corpus_models
 from stepwell.testing.conformance.node_tests import node_tests, without_tensors
 from stepwell.testing.conformance.run import Make
@@ -77,7 +77,9 @@ SUITES: Mapping[str, Suite] = {
     "tf_graphs": Suite(
         "TensorFlow graphs", _of_any(tensorflow_graphs), apart=graphs_without_inputs, absent=corpora.absent
     ),
-    "caffe_definitions": Suite("Caffe definitions", _of_any(caffe_definitions), absent=corpora.absent),
+    "caffe_definitions": Suite(
+        "Caffe definitions", _of_any(corpus_definitions.caffe_definitions), absent=corpus_definitions.absent
+    ),
     "sweep": Suite("operator sweep", sweep_cases, ("x86-64-v4", "x86-64-v3", "sm_90a", "graph"), kin, together=24),
 }
 """In the order in which they run."""
