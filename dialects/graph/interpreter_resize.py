@@ -171,7 +171,7 @@ def _roi_pool(op: RoiPoolOp, operands: Sequence[Array], settings: Settings) -> R
 
 
 def _roi_max(op: RoiPoolOp, x: Array, box: Array) -> Array:
-    left, top, right, bottom = (int(np.floor(v * op.scale + 0.5)) for v in box)
+    left, top, right, bottom = (int(np.copysign(np.floor(abs(v * op.scale) + 0.5), v)) for v in box)
     made = np.zeros((x.shape[0], *op.extents))
     sizes = (max(bottom - top + 1, 1), max(right - left + 1, 1))
     for bin in product(range(op.extents[0]), range(op.extents[1])):

@@ -39,7 +39,8 @@ def opencv_outputs(
         net.enableFusion(False)
         for name, array in inputs.items():
             net.setInput(array, name)
-        results = net.forwardAndRetrieve([last[top][0] for top in tops])
+        known = set(net.getLayerNames())
+        results = net.forwardAndRetrieve([last[top][0] if last[top][0] in known else top for top in tops])
     except cv2.error as error:
         raise RuntimeError(f"OpenCV: {error}") from None
     return [result[last[top][1]] for top, result in zip(tops, results, strict=True)]
