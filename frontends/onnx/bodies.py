@@ -14,7 +14,7 @@ from stepwell.dialects import graph
 from stepwell.dialects.graph.checks import Tensor
 from stepwell.frontends.emitter import Unsupported
 from stepwell.frontends.onnx.builder import GraphBuilder, Item, shape_of
-from stepwell.frontends.onnx.model_file import declared_shapes
+from stepwell.frontends.onnx.declared import declared_shapes
 from stepwell.ir.locations import location_of
 
 

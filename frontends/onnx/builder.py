@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import numpy as np
 import onnx
 from xdsl.ir import Attribute, Block, SSAValue
 
-from stepwell.dialects.numpy_types import Array
+from stepwell.dialects.numpy_types import Array, numpy_dtype
 from stepwell.dialects.weights import WeightStore
 from stepwell.frontends import builder
 from stepwell.frontends.emitter import Unsupported, set_name_hint, shape_of, tensor_type
@@ -160,7 +161,12 @@ class GraphBuilder(builder.GraphBuilder):
         if not node.has_input(index):
             return None
         name = node.inputs[index]
-        return self.constants[name] if name in self.constants else self.array(self.value_named(name))
+        if name in self.constants:
+            return self.constants[name]
+        value = self.value_named(name)
+        if 0 in shape_of(value):
+            return np.zeros(shape_of(value), numpy_dtype(self.element(value)))
+        return self.array(value)
 
     def maybe_truth(self, node: Node, index: int) -> bool:
         """True where input `index` is left out or known to be true."""

@@ -10,7 +10,6 @@ from xdsl.ir import SSAValue
 
 from stepwell.dialects import graph
 from stepwell.dialects.graph.extents import Extent
-from stepwell.frontends.builder import EVALUATED_LIMIT
 from stepwell.frontends.emitter import Unsupported
 from stepwell.frontends.onnx.builder import GraphBuilder, shape_of
 from stepwell.frontends.onnx.convert_movement import dim_of
@@ -42,34 +41,6 @@ def split(node: Node, build: GraphBuilder) -> list[SSAValue]:
     if sum(sizes) != extent or min(sizes, default=0) < 0:
         raise Unsupported(f"sizes {sizes} do not divide extent {extent}")
     return [build.cut(x, dim, begin, end) for begin, end in pairwise(accumulate([0, *sizes]))]
-
-
-def slice(node: Node, build: GraphBuilder) -> list[SSAValue]:
-    """Slice: bounds are attributes before opset 10; clamped as Python clamps them; negative steps reverse."""
-    x = build.value(node, 0)
-    shape = shape_of(x)
-    if node.opset < 10:
-        starts, ends = list(node.integers("starts", ())), list(node.integers("ends", ()))
-        axes, steps = list(node.integers("axes", tuple(range(len(starts))))), [1] * len(starts)
-    else:
-        starts, ends = (build.constant(node, k, what).reshape(-1).tolist() for k, what in ((1, "starts"), (2, "ends")))
-        axes = build.constant(node, 3, "axes").reshape(-1).tolist() if node.has_input(3) else list(range(len(starts)))
-        steps = build.constant(node, 4, "steps").reshape(-1).tolist() if node.has_input(4) else [1] * len(starts)
-    begins, extents, strides = [0] * len(shape), list(shape), [1] * len(shape)
-    reversed_dims = []
-    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
-        dim = dim_of(int(axis), len(shape))
-        if step == 0:
-            raise Unsupported("a step is 0")
-        indices = range(shape[dim])[int(start) : int(end) : int(step)]
-        first = min(indices) if len(indices) else 0
-        begins[dim], extents[dim], strides[dim] = first, len(indices), abs(int(step))
-        if step < 0:
-            reversed_dims.append(dim)
-    result = x
-    if (begins, extents, strides) != ([0] * len(shape), list(shape), [1] * len(shape)):
-        result = build.emit(graph.SliceOp(x, begins=begins, extents=extents, strides=strides))
-    return [build.emit(graph.ReverseOp(result, dims=reversed_dims)) if reversed_dims else result]
 
 
 def expand(node: Node, build: GraphBuilder) -> list[SSAValue]:
@@ -155,56 +126,6 @@ def wrapped(build: GraphBuilder, indices: SSAValue, extent: int) -> SSAValue:
     negative = build.emit(graph.CompareOp(indices, build.number(0, indices), kind="lt"))
     shifted = build.binary("add", indices, build.number(extent, indices))
     return build.emit(graph.SelectOp(negative, shifted, indices))
-
-
-def pad(node: Node, build: GraphBuilder) -> list[SSAValue]:
-    """Pad with a constant, or with elements of the operand by position; negative pads cut. Pads are attributes before opset 11."""
-    mode = node.text("mode", "constant")
-    if mode not in ("constant", "edge", "reflect", "wrap"):
-        raise Unsupported(f"mode {mode!r} is unknown: constant, edge, reflect and wrap are supported")
-    x = build.value(node, 0)
-    rank = len(shape_of(x))
-    if node.opset < 11:
-        pads, value = (
-            list(node.integers("pads", ())),
-            build.emit(graph.ConstantOp(node.number("value", 0.0), build.element(x))),
-        )
-    else:
-        pads = [int(width) for width in build.constant(node, 1, "pads").reshape(-1)]
-        value = build.value(node, 2) if node.has_input(2) else build.emit(graph.ConstantOp(0, build.element(x)))
-    axes = list(range(rank))
-    if node.has_input(3):
-        axes = [dim_of(int(axis), rank) for axis in build.constant(node, 3, "axes").reshape(-1)]
-    if len(pads) != 2 * len(axes):
-        raise Unsupported(f"{len(pads)} pads for {len(axes)} dims")
-    low, high = [0] * rank, [0] * rank
-    for position, dim in enumerate(axes):
-        low[dim], high[dim] = pads[position], pads[len(axes) + position]
-    for dim in range(rank):
-        x = build.cut(x, dim, max(0, -low[dim]), shape_of(x)[dim] - max(0, -high[dim]))
-    if mode != "constant":
-        return [_padded_by_position(build, x, low, high, mode)]
-    widths = [max(0, width) for width in low], [max(0, width) for width in high]
-    if not any((*widths[0], *widths[1])):
-        return [x]
-    return [build.emit(graph.PadOp(x, build.reshape(value, []), low=widths[0], high=widths[1]))]
-
-
-def _padded_by_position(build: GraphBuilder, x: SSAValue, low: list[int], high: list[int], mode: str) -> SSAValue:
-    """Each dim gathered by where its positions come from."""
-    for dim, extent in enumerate(shape_of(x)):
-        begin, end = max(0, low[dim]), max(0, high[dim])
-        if not begin and not end:
-            continue
-        if begin + end + extent > EVALUATED_LIMIT:
-            raise Unsupported(
-                f"mode {mode!r} makes dim {dim} {begin + end + extent} long, {EVALUATED_LIMIT} are supported"
-            )
-        if extent == 0:
-            raise Unsupported(f"dim {dim} has no elements that mode {mode!r} could repeat")
-        positions = np.pad(np.arange(extent), (begin, end), mode=mode)  # type: ignore[call-overload]
-        x = _taken(build, x, build.weight(f"{build.node_name}.positions{dim}", positions.astype(np.int64)), dim)
-    return x
 
 
 def gather_elements(node: Node, build: GraphBuilder) -> list[SSAValue]:

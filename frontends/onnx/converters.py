@@ -13,11 +13,13 @@ from stepwell.frontends.onnx import convert_indexing as indexing
 from stepwell.frontends.onnx import convert_matmul as matmul
 from stepwell.frontends.onnx import convert_movement as movement
 from stepwell.frontends.onnx import convert_norm as norm
+from stepwell.frontends.onnx import convert_normalise as normalise
 from stepwell.frontends.onnx import convert_quantise as quantise
 from stepwell.frontends.onnx import convert_recurrent as recurrent
 from stepwell.frontends.onnx import convert_reduction as reduction
 from stepwell.frontends.onnx import convert_resample as resample
 from stepwell.frontends.onnx import convert_scatter as scatter
+from stepwell.frontends.onnx import convert_slice as parts
 from stepwell.frontends.onnx import convert_space as space
 from stepwell.frontends.onnx import convert_window as window
 
@@ -34,7 +36,7 @@ CONVERTERS: dict[str, elementwise.Converter] = {
     "Atan": elementwise.unary("atan"),
     "Atanh": elementwise.unary("atanh"),
     "AveragePool": window.average_pool,
-    "BatchNormalization": reduction.batch_normalization,
+    "BatchNormalization": normalise.batch_normalization,
     "BitCast": norm.bit_cast,
     "BitShift": activation.shift,
     "BitwiseAnd": elementwise.binary("and"),
@@ -42,6 +44,7 @@ CONVERTERS: dict[str, elementwise.Converter] = {
     "BitwiseOr": elementwise.binary("or"),
     "BitwiseXor": elementwise.binary("xor"),
     "Cast": elementwise.cast,
+    "CenterCropPad": parts.center_crop_pad,
     "CastLike": elementwise.cast_like,
     "Ceil": elementwise.unary("ceil"),
     "Celu": activation.celu,
@@ -86,21 +89,21 @@ CONVERTERS: dict[str, elementwise.Converter] = {
     "GridSample": resample.grid_sample,
     "HardSigmoid": activation.hard_sigmoid,
     "HardSwish": activation.hard_swish,
-    "Hardmax": reduction.hardmax,
+    "Hardmax": normalise.hardmax,
     "Identity": movement.identity,
     "If": control.branch,
-    "InstanceNormalization": reduction.instance_normalization,
+    "InstanceNormalization": normalise.instance_normalization,
     "IsInf": activation.is_infinite,
     "IsNaN": activation.is_nan,
-    "LRN": reduction.lrn,
+    "LRN": normalise.lrn,
     "LSTM": recurrent.recurrent,
-    "LayerNormalization": reduction.layer_normalization,
+    "LayerNormalization": normalise.layer_normalization,
     "LeakyRelu": activation.leaky_relu,
     "Less": activation.compare("lt"),
     "LessOrEqual": activation.compare("le"),
     "LinearAttention": attention.linear_attention,
     "Log": elementwise.unary("log"),
-    "LogSoftmax": reduction.softmax(True),
+    "LogSoftmax": normalise.softmax(True),
     "Loop": control.loop,
     "LpNormalization": norm.lp_normalization,
     "LpPool": norm.lp_pool,
@@ -110,7 +113,7 @@ CONVERTERS: dict[str, elementwise.Converter] = {
     "MaxPool": window.max_pool,
     "MaxUnpool": scatter.max_unpool,
     "Mean": activation.mean,
-    "MeanVarianceNormalization": reduction.mean_variance_normalization,
+    "MeanVarianceNormalization": normalise.mean_variance_normalization,
     "Min": elementwise.variadic("min"),
     "Mish": activation.mish,
     "Mod": activation.modulo,
@@ -121,7 +124,7 @@ CONVERTERS: dict[str, elementwise.Converter] = {
     "OneHot": generate.one_hot,
     "Or": elementwise.binary("or"),
     "PRelu": activation.prelu,
-    "Pad": indexing.pad,
+    "Pad": parts.pad,
     "Pow": activation.power,
     "QLinearConv": quantise.qlinear_conv,
     "QLinearMatMul": quantise.qlinear_matmul,
@@ -157,8 +160,8 @@ CONVERTERS: dict[str, elementwise.Converter] = {
     "Sin": elementwise.unary("sin"),
     "Sinh": elementwise.unary("sinh"),
     "Size": indexing.size,
-    "Slice": indexing.slice,
-    "Softmax": reduction.softmax(False),
+    "Slice": parts.slice,
+    "Softmax": normalise.softmax(False),
     "Softplus": elementwise.unary("softplus"),
     "Softsign": activation.softsign,
     "SpaceToDepth": space.space_to_depth,

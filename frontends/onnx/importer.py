@@ -24,12 +24,12 @@ from stepwell.frontends.events import ImportEvents, events_of
 from stepwell.frontends.onnx.builder import GraphBuilder, Item, set_name_hint, shape_of, tensor_type
 from stepwell.frontends.onnx.convert_movement import constant_of
 from stepwell.frontends.onnx.converters import CONVERTERS
+from stepwell.frontends.onnx.declared import declared_shapes
 from stepwell.frontends.onnx.function_bodies import body_of, has_body
 from stepwell.frontends.onnx.model_file import (
     DEFAULT_DOMAINS,
     ModelSource,
     checker_complaint,
-    declared_shapes,
     first_line,
     load_model,
     opset_of,

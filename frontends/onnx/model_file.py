@@ -113,17 +113,6 @@ def _inline(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
         raise ModelError(f"cannot inline the model's functions: {first_line(error)}", where=where) from None
 
 
-def declared_shapes(graph: onnx.GraphProto) -> dict[str, tuple[int, ...]]:
-    """Tensor name -> the shape that the file gives it, where all its extents are numbers."""
-    found = {}
-    for entry in (*graph.value_info, *graph.output):
-        tensor = entry.type.tensor_type
-        extents = [dim.dim_value for dim in tensor.shape.dim if dim.HasField("dim_value")]
-        if tensor.HasField("shape") and len(extents) == len(tensor.shape.dim):
-            found[entry.name] = tuple(extents)
-    return found
-
-
 def checker_complaint(model: onnx.ModelProto) -> str:
     """What ONNX's own checker says against the model, in one line; empty when it accepts it."""
     if model.ByteSize() > 2**31 - 1:
