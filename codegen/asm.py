@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from stepwell.types.elements import K_BYTES, operands_of
 from stepwell.types.layouts import Fragment
 
 
@@ -75,7 +76,11 @@ def wgmma(registers: int, element: str, instructions: int) -> Asm:
 
     Descriptors count 16 bytes, so each product moves them by 2 (inside one swizzle row; the hardware swizzles by address)."""
     columns = 2 * registers
-    k, tail = {"f16": (16, "1, 1, 1, 0, 0"), "tf32": (8, "1, 1, 1")}[element]
+    bits = operands_of("wgmma")[element].bits
+    k, tail = (
+        8 * K_BYTES // bits,
+        "1, 1, 1, 0, 0" if bits == 16 else "1, 1, 1",
+    )  # only 16-bit operands may be transposed
     a, b = 2 * registers, 2 * registers + 1
     lines = ["{ .reg .b64 a, b;", "wgmma.fence.sync.aligned;", f"mov.b64 a, ${a}; mov.b64 b, ${b};"]
     for step in range(instructions):

@@ -13,7 +13,6 @@ from xdsl.dialects.builtin import (
     DenseIntOrFPElementsAttr,
     Float16Type,
     Float32Type,
-    Float64Type,
     FloatAttr,
     IntAttr,
     IntegerAttr,
@@ -24,14 +23,8 @@ from xdsl.dialects.builtin import (
 )
 from xdsl.ir import Attribute
 
+from stepwell.dialects.numpy_types import row_of
 from stepwell.runtime.errors import InternalError
-
-_FLOATS: dict[type[Attribute], tuple[str, str, int]] = {
-    Float16Type: ("half", "f16", 16),
-    BFloat16Type: ("bfloat", "bf16", 16),
-    Float32Type: ("float", "f32", 32),
-    Float64Type: ("double", "f64", 64),
-}
 
 
 def text_type(of: Attribute) -> str:
@@ -55,8 +48,8 @@ def text_type(of: Attribute) -> str:
             return "void"
         case llvm.LLVMFunctionType():
             return f"{text_type(of.output)} ({', '.join(text_type(t) for t in of.inputs)})"
-    if entry := _FLOATS.get(type(of)):
-        return entry[0]
+    if (row := row_of(of)) and row.llvm:
+        return row.llvm
     raise InternalError(f"type {of} has no LLVM spelling", hint="convert it before translation")
 
 
@@ -69,8 +62,8 @@ def mangled(of: Attribute) -> str:
             return f"v{of.get_shape()[0]}{mangled(of.element_type)}"
         case llvm.LLVMPointerType():
             return f"p{of.addr_space.data if isinstance(of.addr_space, IntAttr) else 0}"
-    if entry := _FLOATS.get(type(of)):
-        return entry[1]
+    if (row := row_of(of)) and row.llvm:
+        return row.name
     raise InternalError(f"type {of} cannot stand in an intrinsic's name")
 
 
@@ -81,8 +74,8 @@ def bit_width(of: Attribute) -> int:
             return of.bitwidth
         case llvm.LLVMPointerType():
             return 32 if isinstance(of.addr_space, IntAttr) and of.addr_space.data in (3, 7) else 64
-    if entry := _FLOATS.get(type(of)):
-        return entry[2]
+    if (row := row_of(of)) and row.llvm:
+        return row.bits
     raise InternalError(f"type {of} has no bit width")
 
 

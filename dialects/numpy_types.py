@@ -1,4 +1,4 @@
-"""Builtin element types and their NumPy equivalents: the one table that importers, recipes and interpreters share.
+"""Builtin element types and their NumPy equivalents, joined by the names in `stepwell.types.elements`: what importers, recipes and interpreters share.
 
 The types that NumPy lacks (bf16, 8-bit floats, what is narrower than a byte) are ml_dtypes' extensions of it; an element narrower than a
 byte takes a whole one in an array.
@@ -34,6 +34,8 @@ from xdsl.dialects.builtin import (
 )
 from xdsl.ir import Attribute
 
+from stepwell.types.elements import ELEMENTS, ElementType
+
 Array = NDArray[Any]
 """A NumPy array of any element type; interpreters carry every value as one."""
 
@@ -62,17 +64,17 @@ STORAGE: tuple[Attribute, ...] = (
 )
 """Element types that values are stored in: moved, cast, quantised and dequantised."""
 
-_NUMPY_NAMES = (
-    *("float16", "bfloat16", "float32", "float64", "bool", "int8", "int16", "int32", "int64"),
-    *("uint8", "uint16", "uint32", "uint64", "float8_e4m3fn", "float8_e5m2", "int4", "uint4", "int2", "uint2"),
-    *("float4_e2m1fn", "float6_e2m3fn", "float6_e3m2fn", "float8_e8m0fnu", "float8_e4m3fnuz", "float8_e5m2fnuz"),
-)
-_ELEMENT_TYPES = tuple(zip(_NUMPY_NAMES, (*FLOATS, i1, *INTEGERS, *FLOATS8, *STORAGE), strict=True))
-_DTYPE_OF = {element: np.dtype(getattr(ml_dtypes, name, name)) for name, element in _ELEMENT_TYPES}
+_BY_NAME = {str(element): element for element in (*FLOATS, i1, *INTEGERS, *FLOATS8, *STORAGE)}
+_ROW_OF = {element: ELEMENTS[name] for name, element in _BY_NAME.items()}
+_DTYPE_OF = {element: np.dtype(getattr(ml_dtypes, row.numpy, row.numpy)) for element, row in _ROW_OF.items()}
 _ELEMENT_OF = {dtype: element for element, dtype in _DTYPE_OF.items()}
-_BY_NAME = {str(element): element for _, element in _ELEMENT_TYPES}
 ELEMENT_TYPE_NAMES = tuple(_BY_NAME)
 """The element types that have a NumPy equivalent, as MLIR spells them."""
+
+
+def row_of(element: Attribute) -> ElementType | None:
+    """The row of an element type in the table, if it has one."""
+    return _ROW_OF.get(element)
 
 
 def numpy_dtype(type: Attribute) -> np.dtype[np.generic]:

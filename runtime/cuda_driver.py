@@ -10,22 +10,16 @@ from typing import Any
 
 from stepwell.runtime.errors import InternalError, MemoryLimitError, PlanError, StepwellError
 from stepwell.runtime.program import TensorMap, dtype_of
+from stepwell.types.elements import ELEMENTS
 
 TENSOR_MAP_BYTES = 128
 _MAP_TYPES = {
-    "f64": "FLOAT64",
-    "f32": "FLOAT32",
+    **{row.name: row.tensor_map for row in ELEMENTS.values() if row.tensor_map},
     "f32_ftz": "FLOAT32_FTZ",
     "tf32": "TFLOAT32",
     "tf32_ftz": "TFLOAT32_FTZ",
-    "f16": "FLOAT16",
-    "i64": "INT64",
-    "i32": "INT32",
-    "i16": "UINT16",
-    "i8": "UINT8",
-    "i1": "UINT8",
 }
-"""Names of CUtensorMapDataType; integers are only moved, so their sign does not matter."""
+"""Names of CUtensorMapDataType: those of the elements, and the ways to read f32."""
 
 
 @cache

@@ -27,20 +27,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from stepwell.types.elements import ELEMENTS
+
 SCHEMA = 2
 MAX_BYTES = 1 << 42
 """The largest tensor, arena and offset of a plan, in bytes: four tebibytes."""
 VALUE_KINDS = ("i1", "i8", "i16", "i32", "i64", "f32", "f64")
-DTYPES = {
-    "f64": "float64",
-    "f32": "float32",
-    "f16": "float16",
-    "i64": "int64",
-    "i32": "int32",
-    "i16": "int16",
-    "i8": "int8",
-    "i1": "bool",
-}
+DTYPES = {name: ELEMENTS[name].numpy for name in ("f64", "f32", "f16", "i64", "i32", "i16", "i8", "i1")}
+"""What a program's tensors hold, with NumPy's names: elements that NumPy has without ml_dtypes."""
 
 
 def dtype_of(name: str) -> np.dtype:

@@ -24,6 +24,7 @@ from xdsl.utils.exceptions import VerifyException
 from stepwell.dialects.hopper.attributes import PendingType
 from stepwell.dialects.hopper.ops_memory import constant_value
 from stepwell.dialects.warp import REGISTER_FILE, KernelOp
+from stepwell.types.elements import operands_of
 from stepwell.types.layouts import Swizzle
 
 WARPGROUP = 128
@@ -202,7 +203,7 @@ class WgmmaBeginOp(IRDLOperation):
 @irdl_op_definition
 class WgmmaOp(IRDLOperation):
     """One k-tile on the tensor cores: acc[64, n] += A[64, k] * B[n, k]^T per warpgroup, asynchronously, in one committed group of
-    `instructions` wgmma (each takes 32 bytes of k: 16 f16, or 8 tf32 = f32 with the low 13 mantissa bits ignored).
+    `instructions` wgmma (each takes 32 bytes of k: 16 f16 or bf16, 32 of 8 bits, or 8 tf32 = f32 with the low 13 mantissa bits ignored).
 
     A and B are K-major tiles behind descriptors; instruction i reads them 32 * i bytes further along k (rows of swizzle =
     32 * instructions bytes, so a k-tile is one swizzle row). n = 2 * length of the accumulator vector. Products are exact, sums f32
@@ -233,8 +234,13 @@ class WgmmaOp(IRDLOperation):
         _check_linear(self, self.accumulator, self.result)
         if self.accumulator.type != self.result.type:
             raise VerifyException(f"{self.name}: the accumulator changes its type to {self.result.type}")
-        if self.element.data not in ("f16", "tf32"):
-            raise VerifyException(f'{self.name}: operands are "f16" or "tf32", not {self.element}')
+        total = str(self.accumulator.type.vector.element_type)
+        rows = operands_of("wgmma")
+        fitting = [name for name, row in rows.items() if (way := row.product("wgmma")) and total in way.accumulators]
+        if self.element.data not in fitting:
+            raise VerifyException(
+                f"{self.name}: operands that are added in {total} are {', '.join(fitting) or 'none'}, not {self.element.data}"
+            )
         if self.columns % 8 or not 8 <= self.columns <= 256:
             raise VerifyException(f"{self.name}: n = {self.columns}; wgmma takes multiples of 8 up to 256")
         if self.instructions.value.data not in (1, 2, 4):

@@ -120,7 +120,7 @@ warp.kernel @k() threads 256 shared 100000 {
   %z = arith.constant 0 : i32
   %d = hopper.descriptor %z swizzle 128
   %p = hopper.wgmma_begin %c : vector<32xf32> -> !hopper.pending<vector<32xf32>>
-  // expected-error@+1 {{hopper.wgmma: operands are "f16" or "tf32", not "f8"}}
+  // expected-error@+1 {{hopper.wgmma: operands that are added in f32 are f16, bf16, tf32, e4m3, e5m2, not f8}}
   %1 = hopper.wgmma %p, %d, %d "f8" instructions 4 : !hopper.pending<vector<32xf32>> -> !hopper.pending<vector<32xf32>>
   warp.return
 }
