@@ -50,4 +50,5 @@ def test_a_name_that_is_none() -> None:
 
 def test_the_table_is_light() -> None:
     code = "import sys, stepwell.types.elements; print(any(n in sys.modules for n in ('xdsl', 'ml_dtypes')))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
+    ran = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert ran.stdout == "False\n"
