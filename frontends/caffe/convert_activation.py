@@ -16,15 +16,8 @@ from stepwell.frontends.emitter import Unsupported, shape_of
 Converter = Callable[[CaffeBuilder, Message, Sequence[SSAValue]], list[SSAValue]]
 
 
-def one_bottom(bottoms: Sequence[SSAValue]) -> SSAValue:
-    """The only bottom; Unsupported when there is none or several."""
-    if len(bottoms) != 1:
-        raise Unsupported(f"it has {len(bottoms)} bottoms, one is needed")
-    return bottoms[0]
-
-
 def _unary(kind: str, build: CaffeBuilder, layer: Message, bottoms: Sequence[SSAValue]) -> list[SSAValue]:
-    return [build.unary(kind, one_bottom(bottoms))]
+    return [build.unary(kind, bottoms[0])]
 
 
 def unary(kind: str) -> Converter:
@@ -34,7 +27,7 @@ def unary(kind: str) -> Converter:
 
 def identity(build: CaffeBuilder, layer: Message, bottoms: Sequence[SSAValue]) -> list[SSAValue]:
     """Dropout and Split when a network is run: every top is the bottom."""
-    return [one_bottom(bottoms)] * max(1, len(layer.top))
+    return [bottoms[0]] * max(1, len(layer.top))
 
 
 def _leaky(build: CaffeBuilder, x: SSAValue, slope: SSAValue) -> SSAValue:
@@ -45,19 +38,19 @@ def _leaky(build: CaffeBuilder, x: SSAValue, slope: SSAValue) -> SSAValue:
 
 def relu(build: CaffeBuilder, layer: Message, bottoms: Sequence[SSAValue]) -> list[SSAValue]:
     """ReLU: max(x, 0) + negative_slope * min(x, 0)."""
-    x, slope = one_bottom(bottoms), layer.relu_param.negative_slope
+    x, slope = bottoms[0], layer.relu_param.negative_slope
     return [build.unary("relu", x) if slope == 0 else _leaky(build, x, build.number(slope, x))]
 
 
 def relu6(build: CaffeBuilder, layer: Message, bottoms: Sequence[SSAValue]) -> list[SSAValue]:
     """ReLU6: min(max(x, 0), 6)."""
-    x = one_bottom(bottoms)
+    x = bottoms[0]
     return [build.binary("min", build.unary("relu", x), build.number(6, x))]
 
 
 def prelu(build: CaffeBuilder, layer: Message, bottoms: Sequence[SSAValue]) -> list[SSAValue]:
     """PReLU: a slope for each channel, or one for all."""
-    x = one_bottom(bottoms)
+    x = bottoms[0]
     if len(shape_of(x)) < 2:
         raise Unsupported(f"the bottom has shape {list(shape_of(x))}: a channel dim is needed")
     shared = layer.prelu_param.channel_shared
@@ -67,7 +60,7 @@ def prelu(build: CaffeBuilder, layer: Message, bottoms: Sequence[SSAValue]) -> l
 
 def elu(build: CaffeBuilder, layer: Message, bottoms: Sequence[SSAValue]) -> list[SSAValue]:
     """ELU: x where positive, alpha * (exp(x) - 1) elsewhere."""
-    x = one_bottom(bottoms)
+    x = bottoms[0]
     positive = build.emit(graph.CompareOp(x, build.number(0, x), kind="gt"))
     negative = build.binary("mul", build.unary("expm1", x), build.number(layer.elu_param.alpha, x))
     return [build.emit(graph.SelectOp(positive, x, negative))]
@@ -76,7 +69,7 @@ def elu(build: CaffeBuilder, layer: Message, bottoms: Sequence[SSAValue]) -> lis
 def power(build: CaffeBuilder, layer: Message, bottoms: Sequence[SSAValue]) -> list[SSAValue]:
     """Power: (shift + scale * x) ** power."""
     parameters = layer.power_param
-    inner = affine(build, one_bottom(bottoms), parameters.scale, parameters.shift)
+    inner = affine(build, bottoms[0], parameters.scale, parameters.shift)
     return [_raised(build, inner, parameters.power)]
 
 
@@ -98,14 +91,14 @@ def exp(build: CaffeBuilder, layer: Message, bottoms: Sequence[SSAValue]) -> lis
     """Exp: base ** (shift + scale * x); a base of -1 is e."""
     parameters = layer.exp_param
     factor = 1.0 if parameters.base == -1 else log(_positive(parameters.base))
-    inner = affine(build, one_bottom(bottoms), parameters.scale * factor, parameters.shift * factor)
+    inner = affine(build, bottoms[0], parameters.scale * factor, parameters.shift * factor)
     return [build.unary("exp", inner)]
 
 
 def logarithm(build: CaffeBuilder, layer: Message, bottoms: Sequence[SSAValue]) -> list[SSAValue]:
     """Log: log(shift + scale * x) to the base; a base of -1 is e."""
     parameters = layer.log_param
-    value = build.unary("log", affine(build, one_bottom(bottoms), parameters.scale, parameters.shift))
+    value = build.unary("log", affine(build, bottoms[0], parameters.scale, parameters.shift))
     if parameters.base == -1:
         return [value]
     return [build.binary("mul", value, build.number(1 / log(_positive(parameters.base)), value))]
@@ -119,14 +112,14 @@ def _positive(base: float) -> float:
 
 def threshold(build: CaffeBuilder, layer: Message, bottoms: Sequence[SSAValue]) -> list[SSAValue]:
     """Threshold: 1 where x > threshold, else 0."""
-    x = one_bottom(bottoms)
+    x = bottoms[0]
     above = build.emit(graph.CompareOp(x, build.number(layer.threshold_param.threshold, x), kind="gt"))
     return [build.emit(graph.SelectOp(above, build.number(1, x), build.number(0, x)))]
 
 
 def clip(build: CaffeBuilder, layer: Message, bottoms: Sequence[SSAValue]) -> list[SSAValue]:
     """Clip: min(max(x, min), max)."""
-    x, bounds = one_bottom(bottoms), layer.clip_param
+    x, bounds = bottoms[0], layer.clip_param
     if not (bounds.HasField("min") and bounds.HasField("max")):
         raise Unsupported("clip_param needs min and max")
     return [build.binary("min", build.binary("max", x, build.number(bounds.min, x)), build.number(bounds.max, x))]
@@ -134,5 +127,5 @@ def clip(build: CaffeBuilder, layer: Message, bottoms: Sequence[SSAValue]) -> li
 
 def swish(build: CaffeBuilder, layer: Message, bottoms: Sequence[SSAValue]) -> list[SSAValue]:
     """Swish: x * sigmoid(beta * x)."""
-    x = one_bottom(bottoms)
+    x = bottoms[0]
     return [build.binary("mul", x, build.unary("sigmoid", affine(build, x, layer.swish_param.beta, 0)))]

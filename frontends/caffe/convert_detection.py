@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import sqrt
+from math import inf, sqrt
 
 import numpy as np
 from google.protobuf.message import Message
@@ -17,6 +17,8 @@ from stepwell.frontends.emitter import Unsupported, shape_of
 
 SAME_RATIO = 1e-6
 """Aspect ratios this near to each other are one."""
+MOST_BOXES = 1 << 22
+"""Most prior boxes of a layer: they are computed while importing."""
 
 
 def prior_box(build: CaffeBuilder, layer: Message, bottoms: Sequence[SSAValue]) -> list[SSAValue]:
@@ -27,6 +29,11 @@ def prior_box(build: CaffeBuilder, layer: Message, bottoms: Sequence[SSAValue]) 
         raise Unsupported("prior_box_param needs min_size, and max_size for none or all of them")
     rows, columns = shape_of(bottoms[0])[2:]
     height, width = _image(parameters, bottoms)
+    boxes = rows * columns * len(parameters.min_size) * (2 + 2 * len(parameters.aspect_ratio))
+    if not 0 < boxes <= MOST_BOXES:
+        raise Unsupported(f"{rows} by {columns} cells have {boxes} boxes: 1 to {MOST_BOXES} are supported")
+    if not all(0 < size < inf for size in (*parameters.min_size, *parameters.max_size, *parameters.aspect_ratio)):
+        raise Unsupported("min_size, max_size and aspect_ratio must be positive")
     steps = _steps(parameters, (height / rows, width / columns))
     sizes = np.asarray(_sizes(parameters), np.float32)
     y, x = (

@@ -55,8 +55,6 @@ def detection_output(build: CaffeBuilder, layer: Message, bottoms: Sequence[SSAV
 
 
 def _check(parameters: Message, bottoms: Sequence[SSAValue]) -> None:
-    if len(bottoms) != 3:
-        raise Unsupported(f"it has {len(bottoms)} bottoms, three are needed: offsets, scores, prior boxes")
     offsets, scores, priors = map(shape_of, bottoms)
     classes, located = parameters.num_classes, 1 if parameters.share_location else parameters.num_classes
     boxes = priors[2] // 4 if len(priors) == 3 else 0

@@ -11,7 +11,6 @@ from xdsl.dialects.builtin import i64
 from xdsl.ir import SSAValue
 
 from stepwell.dialects import graph
-from stepwell.frontends.caffe.convert_activation import one_bottom
 from stepwell.frontends.caffe.layer import CaffeBuilder, axis_of
 from stepwell.frontends.emitter import Unsupported, shape_of
 
@@ -23,15 +22,13 @@ def _axis(parameters: Message, old: str, rank: int) -> int:
 
 def concat(build: CaffeBuilder, layer: Message, bottoms: Sequence[SSAValue]) -> list[SSAValue]:
     """Concat along one dim."""
-    if not bottoms:
-        raise Unsupported("it has no bottom")
     dim = _axis(layer.concat_param, "concat_dim", len(shape_of(bottoms[0])))
     return [build.joined(bottoms, dim)]
 
 
 def slice(build: CaffeBuilder, layer: Message, bottoms: Sequence[SSAValue]) -> list[SSAValue]:
     """Slice along one dim: at slice_point, or into equal parts."""
-    x, parameters, parts = one_bottom(bottoms), layer.slice_param, len(layer.top)
+    x, parameters, parts = bottoms[0], layer.slice_param, len(layer.top)
     dim = _axis(parameters, "slice_dim", len(shape_of(x)))
     extent = shape_of(x)[dim]
     points = list(parameters.slice_point)
@@ -47,7 +44,7 @@ def slice(build: CaffeBuilder, layer: Message, bottoms: Sequence[SSAValue]) -> l
 
 def flatten(build: CaffeBuilder, layer: Message, bottoms: Sequence[SSAValue]) -> list[SSAValue]:
     """Flatten: the dims from `axis` to `end_axis` become one."""
-    x, parameters = one_bottom(bottoms), layer.flatten_param
+    x, parameters = bottoms[0], layer.flatten_param
     shape = shape_of(x)
     first, last = axis_of(parameters.axis, len(shape)), axis_of(parameters.end_axis, len(shape))
     if last < first:
@@ -57,14 +54,15 @@ def flatten(build: CaffeBuilder, layer: Message, bottoms: Sequence[SSAValue]) ->
 
 def reshape(build: CaffeBuilder, layer: Message, bottoms: Sequence[SSAValue]) -> list[SSAValue]:
     """Reshape of `num_axes` dims from `axis` on: 0 keeps an extent, one -1 is found from the others."""
-    x, parameters = one_bottom(bottoms), layer.reshape_param
+    x, parameters = bottoms[0], layer.reshape_param
     shape, rank = shape_of(x), len(shape_of(x))
     first = parameters.axis if parameters.axis >= 0 else rank + 1 + parameters.axis
     end = rank if parameters.num_axes == -1 else first + parameters.num_axes
     if not 0 <= first <= end <= rank:
         raise Unsupported(f"axis {parameters.axis} and num_axes {parameters.num_axes} are outside {rank} dims")
     wanted = list(parameters.shape.dim)
-    if any(extent == 0 and first + d >= rank for d, extent in enumerate(wanted)) or wanted.count(-1) > 1:
+    lost = any(extent == 0 and first + d >= rank for d, extent in enumerate(wanted))
+    if lost or wanted.count(-1) > 1 or any(extent < -1 for extent in wanted):
         raise Unsupported(f"shape {wanted} is no shape for {list(shape)}")
     wanted = [shape[first + d] if extent == 0 else extent for d, extent in enumerate(wanted)]
     if -1 in wanted:
@@ -78,7 +76,7 @@ def reshape(build: CaffeBuilder, layer: Message, bottoms: Sequence[SSAValue]) ->
 
 def permute(build: CaffeBuilder, layer: Message, bottoms: Sequence[SSAValue]) -> list[SSAValue]:
     """Permute (SSD): dims in this order; those that are left out follow."""
-    x, order = one_bottom(bottoms), list(layer.permute_param.order)
+    x, order = bottoms[0], list(layer.permute_param.order)
     rank = len(shape_of(x))
     if len(set(order)) != len(order) or any(d >= rank for d in order):
         raise Unsupported(f"order {order} is no permutation of {rank} dims")
@@ -87,8 +85,6 @@ def permute(build: CaffeBuilder, layer: Message, bottoms: Sequence[SSAValue]) ->
 
 def crop(build: CaffeBuilder, layer: Message, bottoms: Sequence[SSAValue]) -> list[SSAValue]:
     """Crop: the extents of the second bottom from `axis` on, cut out of the first at `offset`."""
-    if len(bottoms) != 2:
-        raise Unsupported(f"it has {len(bottoms)} bottoms, two are needed")
     x, like = bottoms
     shape, parameters = shape_of(x), layer.crop_param
     axis = axis_of(parameters.axis, len(shape))
@@ -105,16 +101,20 @@ def crop(build: CaffeBuilder, layer: Message, bottoms: Sequence[SSAValue]) -> li
 
 def tile(build: CaffeBuilder, layer: Message, bottoms: Sequence[SSAValue]) -> list[SSAValue]:
     """Tile: copies along one dim."""
-    x, parameters = one_bottom(bottoms), layer.tile_param
+    x, parameters = bottoms[0], layer.tile_param
     dim = axis_of(parameters.axis, len(shape_of(x)))
     if parameters.tiles < 1:
         raise Unsupported(f"tiles is {parameters.tiles}: it must be positive")
-    return [x if parameters.tiles == 1 else build.emit(graph.ConcatOp([x] * parameters.tiles, dim=dim))]
+    shape = shape_of(x)
+    stretched = [*shape[:dim], parameters.tiles, *shape[dim:]]
+    kept = [d if d < dim else d + 1 for d in range(len(shape))]
+    copies = build.emit(graph.BroadcastOp(x, dims=kept, shape=stretched))
+    return [build.reshape(copies, [*shape[:dim], parameters.tiles * shape[dim], *shape[dim + 1 :]])]
 
 
 def shuffle_channel(build: CaffeBuilder, layer: Message, bottoms: Sequence[SSAValue]) -> list[SSAValue]:
     """ShuffleChannel: channels [groups, n] become [n, groups]."""
-    x, groups = one_bottom(bottoms), layer.shuffle_channel_param.group
+    x, groups = bottoms[0], layer.shuffle_channel_param.group
     shape = shape_of(x)
     if len(shape) < 2 or not groups or shape[1] % groups:
         raise Unsupported(f"{list(shape)} is not divided into {groups} groups of channels")
@@ -152,10 +152,8 @@ def batch_reindex(build: CaffeBuilder, layer: Message, bottoms: Sequence[SSAValu
 
 def filter(build: CaffeBuilder, layer: Message, bottoms: Sequence[SSAValue]) -> list[SSAValue]:
     """Filter: of every bottom but the last the images for which the last, one number each, is not 0; all tops have one counted extent."""
-    if len(bottoms) < 2 or len(layer.top) != len(bottoms) - 1:
-        raise Unsupported(
-            f"it has {len(bottoms)} bottoms and {len(layer.top)} tops: a selector stands behind the bottoms"
-        )
+    if len(layer.top) != len(bottoms) - 1:
+        raise Unsupported(f"it has {len(bottoms)} bottoms and {len(layer.top)} tops: a selector stands behind the rest")
     *kept, selector = bottoms
     if any(shape_of(x)[:1] != shape_of(selector)[:1] for x in kept) or prod(shape_of(selector)[1:]) != 1:
         raise Unsupported(f"the selector has shape {list(shape_of(selector))}: one number for each image is needed")

@@ -11,14 +11,13 @@ from xdsl.dialects.builtin import i64
 from xdsl.ir import SSAValue
 
 from stepwell.dialects import graph
-from stepwell.frontends.caffe.convert_activation import one_bottom
 from stepwell.frontends.caffe.layer import CaffeBuilder, axis_of, enum_name
 from stepwell.frontends.emitter import Unsupported, shape_of
 
 
 def inner_product(build: CaffeBuilder, layer: Message, bottoms: Sequence[SSAValue]) -> list[SSAValue]:
     """InnerProduct: the dims from `axis` on are one row; blob [outputs, row], or [row, outputs] with `transpose`."""
-    x, parameters = one_bottom(bottoms), layer.inner_product_param
+    x, parameters = bottoms[0], layer.inner_product_param
     axis = axis_of(parameters.axis, len(shape_of(x)))
     lead, row, outputs = shape_of(x)[:axis], prod(shape_of(x)[axis:]), parameters.num_output
     weights = build.blob(layer, 0, [row, outputs] if parameters.transpose else [outputs, row])
@@ -65,7 +64,7 @@ def bias(build: CaffeBuilder, layer: Message, bottoms: Sequence[SSAValue]) -> li
 def batch_norm(build: CaffeBuilder, layer: Message, bottoms: Sequence[SSAValue]) -> list[SSAValue]:
     """BatchNorm with stored statistics: (x - mean / f) / sqrt(variance / f + eps); the third blob is f, 0 stands for infinity. NVIDIA's branch may
     keep the scale and the bias that a Scale layer has elsewhere as blobs 3 and 4."""
-    x, parameters = one_bottom(bottoms), layer.batch_norm_param
+    x, parameters = bottoms[0], layer.batch_norm_param
     if parameters.HasField("use_global_stats") and not parameters.use_global_stats:
         raise Unsupported("use_global_stats is false: statistics of the batch at hand are for training")
     channels = [shape_of(x)[1]] if len(shape_of(x)) > 1 else [1]
@@ -90,10 +89,8 @@ def _statistic(build: CaffeBuilder, layer: Message, index: int, shape: Sequence[
 def eltwise(build: CaffeBuilder, layer: Message, bottoms: Sequence[SSAValue]) -> list[SSAValue]:
     """Eltwise: product, sum with coefficients, or maximum of all bottoms, which have one shape."""
     parameters = layer.eltwise_param
-    if len(bottoms) < 2 or len({shape_of(x) for x in bottoms}) > 1:
-        raise Unsupported(
-            f"bottoms have shapes {[list(shape_of(x)) for x in bottoms]}: two or more of one shape are needed"
-        )
+    if len({shape_of(x) for x in bottoms}) > 1:
+        raise Unsupported(f"bottoms have shapes {[list(shape_of(x)) for x in bottoms]}: they must be one")
     kind = {"PROD": "mul", "SUM": "add", "MAX": "max"}[enum_name(parameters, "operation")]
     coefficients = list(parameters.coeff) or [1.0] * len(bottoms)
     if len(coefficients) != len(bottoms):
@@ -109,13 +106,13 @@ def eltwise(build: CaffeBuilder, layer: Message, bottoms: Sequence[SSAValue]) ->
 
 def softmax(build: CaffeBuilder, layer: Message, bottoms: Sequence[SSAValue]) -> list[SSAValue]:
     """Softmax over one dim."""
-    x = one_bottom(bottoms)
+    x = bottoms[0]
     return [build.emit(graph.SoftmaxOp(x, dims=[axis_of(layer.softmax_param.axis, len(shape_of(x)))]))]
 
 
 def lrn(build: CaffeBuilder, layer: Message, bottoms: Sequence[SSAValue]) -> list[SSAValue]:
     """LRN across channels, or within each: there x * (1 + alpha * mean of squares over a window) ** -beta, and k plays no part."""
-    x, parameters = one_bottom(bottoms), layer.lrn_param
+    x, parameters = bottoms[0], layer.lrn_param
     size = parameters.local_size
     if size % 2 == 0:
         raise Unsupported(f"local_size {size} is even: windows have a centre")
@@ -136,7 +133,7 @@ def lrn(build: CaffeBuilder, layer: Message, bottoms: Sequence[SSAValue]) -> lis
 
 def mvn(build: CaffeBuilder, layer: Message, bottoms: Sequence[SSAValue]) -> list[SSAValue]:
     """MVN: less the mean of each channel (or image), divided by deviation + eps."""
-    x, parameters = one_bottom(bottoms), layer.mvn_param
+    x, parameters = bottoms[0], layer.mvn_param
     dims = list(range(1 if parameters.across_channels else 2, len(shape_of(x))))
     centred = build.binary("sub", x, _mean(build, x, dims))
     if not parameters.normalize_variance:
@@ -156,7 +153,7 @@ def _mean(build: CaffeBuilder, x: SSAValue, dims: Sequence[int]) -> SSAValue:
 
 def normalize(build: CaffeBuilder, layer: Message, bottoms: Sequence[SSAValue]) -> list[SSAValue]:
     """Normalize (SSD): x over its L2 norm, of the whole image or across channels, times a scale for each channel."""
-    x, parameters = one_bottom(bottoms), layer.norm_param
+    x, parameters = bottoms[0], layer.norm_param
     shape = shape_of(x)
     dims = list(range(1, len(shape))) if parameters.across_spatial else [1]
     total = build.emit(graph.ReduceOp(build.binary("mul", x, x), kind="sum", dims=dims))
@@ -169,7 +166,7 @@ def normalize(build: CaffeBuilder, layer: Message, bottoms: Sequence[SSAValue]) 
 
 def reduction(build: CaffeBuilder, layer: Message, bottoms: Sequence[SSAValue]) -> list[SSAValue]:
     """Reduction of the dims from `axis` on: sum, sum of magnitudes or squares, mean, times coeff."""
-    x, parameters = one_bottom(bottoms), layer.reduction_param
+    x, parameters = bottoms[0], layer.reduction_param
     dims = list(range(axis_of(parameters.axis, max(1, len(shape_of(x)))), len(shape_of(x))))
     kind = enum_name(parameters, "operation")
     term = {"ASUM": lambda: build.unary("abs", x), "SUMSQ": lambda: build.binary("mul", x, x)}.get(kind, lambda: x)()
@@ -180,7 +177,7 @@ def reduction(build: CaffeBuilder, layer: Message, bottoms: Sequence[SSAValue]) 
 
 def arg_max(build: CaffeBuilder, layer: Message, bottoms: Sequence[SSAValue]) -> list[SSAValue]:
     """ArgMax: positions of the top_k largest, with an axis along it (values, if out_max_val), else [N, 1 or 2, top_k] over all but the batch."""
-    x, parameters = one_bottom(bottoms), layer.argmax_param
+    x, parameters = bottoms[0], layer.argmax_param
     shape, k = shape_of(x), parameters.top_k
     whole = not parameters.HasField("axis")
     if whole:
@@ -198,7 +195,7 @@ def arg_max(build: CaffeBuilder, layer: Message, bottoms: Sequence[SSAValue]) ->
 
 def embed(build: CaffeBuilder, layer: Message, bottoms: Sequence[SSAValue]) -> list[SSAValue]:
     """Embed: rows of a table by whole numbers."""
-    x, parameters = one_bottom(bottoms), layer.embed_param
+    x, parameters = bottoms[0], layer.embed_param
     table = build.blob(layer, 0, [parameters.input_dim, parameters.num_output])
     indices = build.reshape(build.cast(x, i64), [*shape_of(x), 1])
     result = build.emit(graph.GatherOp(table, indices, dims=[0]))
@@ -215,8 +212,6 @@ def parameter(build: CaffeBuilder, layer: Message, bottoms: Sequence[SSAValue]) 
 
 def axpy(build: CaffeBuilder, layer: Message, bottoms: Sequence[SSAValue]) -> list[SSAValue]:
     """Axpy: a * x + y with a number a for each channel of each image."""
-    if len(bottoms) != 3:
-        raise Unsupported(f"it has {len(bottoms)} bottoms: a, x and y are needed")
     a, x, y = bottoms
     if int(np.prod(shape_of(a))) != prod(shape_of(x)[:2]):
         raise Unsupported(

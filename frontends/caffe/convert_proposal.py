@@ -19,6 +19,8 @@ from stepwell.frontends.emitter import Unsupported, shape_of
 
 LONGEST = 4096
 """Most characters of a Python layer's param_str."""
+MOST_ANCHORS = 1 << 22
+"""Most anchors of a layer: they are computed while importing."""
 
 
 @dataclass(frozen=True)
@@ -131,8 +133,6 @@ def _proposed(build: CaffeBuilder, layer: Message, bottoms: Sequence[SSAValue], 
 
 def _check(bottoms: Sequence[SSAValue], settings: _Settings) -> int:
     """The number of cells."""
-    if len(bottoms) != 3:
-        raise Unsupported(f"it has {len(bottoms)} bottoms, three are needed: scores, offsets, the image's extents")
     scores, offsets, image = map(shape_of, bottoms)
     count = len(settings.ratios) * len(settings.scales)
     fits = len(scores) == len(offsets) == 4 and scores[:2] == (1, 2 * count) and offsets == (1, 4 * count, *scores[2:])
@@ -144,6 +144,8 @@ def _check(bottoms: Sequence[SSAValue], settings: _Settings) -> int:
     numbers = (*settings.ratios, *settings.scales, settings.base_size, settings.pre_nms_topn, settings.post_nms_topn)
     if not all(0 < number < np.inf for number in numbers):
         raise Unsupported("ratios, scales, base_size, pre_nms_topn and post_nms_topn must be positive")
+    if scores[2] * scores[3] * count > MOST_ANCHORS:
+        raise Unsupported(f"{scores[2]} by {scores[3]} cells have more than {MOST_ANCHORS} anchors")
     return scores[2] * scores[3]
 
 

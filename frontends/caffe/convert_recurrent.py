@@ -18,10 +18,8 @@ MOST_STEPS = 1024
 
 def _inputs(build: CaffeBuilder, layer: Message, bottoms: Sequence[SSAValue]) -> tuple[SSAValue, SSAValue]:
     """x as [T, N, I] and cont as [T, N]."""
-    if len(bottoms) != 2 or layer.recurrent_param.expose_hidden:
-        raise Unsupported(
-            "x and cont are needed as bottoms; a static input and exposed hidden states are not supported"
-        )
+    if layer.recurrent_param.expose_hidden:
+        raise Unsupported("expose_hidden is set: hidden states as bottoms and tops are not supported")
     x, cont = bottoms
     steps, rows = shape_of(x)[:2]
     if shape_of(cont) != (steps, rows) or not 0 < steps <= MOST_STEPS:

@@ -10,11 +10,14 @@ from google.protobuf.message import Message
 from xdsl.ir import SSAValue
 
 from stepwell.dialects import graph
-from stepwell.frontends.caffe.convert_activation import one_bottom
 from stepwell.frontends.caffe.layer import CaffeBuilder, enum_name
 from stepwell.frontends.emitter import Unsupported, shape_of
 
 Ints = list[int]
+LARGEST = 1 << 20
+"""Largest kernel, stride, dilation or pad."""
+MOST_PICKS = 1 << 22
+"""Most elements of the filters of Im2col: they are made while importing."""
 
 
 def _per_dim(parameters: Message, name: str, rank: int, default: int | None) -> Ints:
@@ -47,9 +50,10 @@ def _geometry(layer: Message, x: SSAValue) -> tuple[Ints, Ints, Ints, Ints]:
     strides, pads = _per_dim(parameters, "stride", rank, 1), _per_dim(parameters, "pad", rank, 0)
     dilations = [*parameters.dilation] or [1]
     dilations = dilations * (rank if len(dilations) == 1 else 1)
-    if any(extent < 1 for extent in (*kernel, *strides, *dilations)) or len(dilations) != rank:
+    sizes = (*kernel, *strides, *dilations)
+    if not all(1 <= extent <= LARGEST for extent in sizes) or max(pads) > LARGEST or len(dilations) != rank:
         raise Unsupported(
-            f"kernel {kernel}, strides {strides}, dilations {dilations} must be positive, one for each dim"
+            f"kernel {kernel}, strides {strides}, dilations {dilations} must be positive, one for each dim, and with pads {pads} at most {LARGEST}"
         )
     return kernel, strides, pads, dilations
 
@@ -63,7 +67,7 @@ def depthwise(build: CaffeBuilder, layer: Message, bottoms: Sequence[SSAValue]) 
     """DepthwiseConvolution: one group for each channel, whatever `group` says."""
     own = type(layer)()
     own.CopyFrom(layer)
-    own.convolution_param.group = shape_of(one_bottom(bottoms))[1]
+    own.convolution_param.group = shape_of(bottoms[0])[1]
     return convolution(build, own, bottoms)
 
 
@@ -115,7 +119,7 @@ def _biased(build: CaffeBuilder, layer: Message, result: SSAValue) -> SSAValue:
 
 def pooling(build: CaffeBuilder, layer: Message, bottoms: Sequence[SSAValue]) -> list[SSAValue]:
     """Pooling: extents round up unless round_mode says FLOOR; a second top of a maximum is the position of the winner in its plane."""
-    x, parameters = one_bottom(bottoms), layer.pooling_param
+    x, parameters = bottoms[0], layer.pooling_param
     spatial = shape_of(x)[2:]
     if len(spatial) != 2:
         raise Unsupported(f"the bottom has shape {list(shape_of(x))}: pools take two spatial dims")
@@ -126,8 +130,10 @@ def pooling(build: CaffeBuilder, layer: Message, bottoms: Sequence[SSAValue]) ->
     if not parameters.global_pooling:
         kernel, strides, pads = (_pool_dims(parameters, name) for name in ("kernel", "stride", "pad"))
     ceil = enum_name(parameters, "round_mode") == "CEIL" and parameters.ceil_mode
-    if min(kernel) < 1 or min(strides) < 1:
-        raise Unsupported(f"kernel {kernel} and strides {strides} must be positive")
+    if min(kernel) < 1 or min(strides) < 1 or max(*kernel, *strides, *pads) > LARGEST:
+        raise Unsupported(
+            f"kernel {kernel} and strides {strides} must be positive, and with pads {pads} at most {LARGEST}"
+        )
     if ceil and not any(pads) and any(s > k and (e - k) % s for e, k, s in zip(spatial, kernel, strides)):
         raise Unsupported(f"strides {strides} are larger than the kernel {kernel}: the last window would lie outside")
     sides = [*pads, *pads]
@@ -151,12 +157,14 @@ def _pool_dims(parameters: Message, name: str) -> Ints:
 
 def im2col(build: CaffeBuilder, layer: Message, bottoms: Sequence[SSAValue]) -> list[SSAValue]:
     """Im2col: each window as channels: a convolution by filters that pick one element each."""
-    x = one_bottom(bottoms)
+    x = bottoms[0]
     parameters = type(layer)()
     parameters.CopyFrom(layer)
     parameters.convolution_param.num_output = 1
     kernel, strides, pads, dilations = _geometry(parameters, x)
     taps, channels = prod(kernel), shape_of(x)[1]
+    if taps * taps * channels > MOST_PICKS:
+        raise Unsupported(f"a kernel of {kernel} over {channels} channels is too large")
     picks = np.tile(np.eye(taps, dtype=np.float32).reshape(taps, 1, *kernel), (channels, *[1] * (1 + len(kernel))))
     filter = build.weight(f"{build.node_name}.picks", picks)
     op = graph.ConvOp(x, filter, strides=strides, pads=[*pads, *pads], dilations=dilations, groups=channels)
@@ -165,7 +173,7 @@ def im2col(build: CaffeBuilder, layer: Message, bottoms: Sequence[SSAValue]) -> 
 
 def pyramid(build: CaffeBuilder, layer: Message, bottoms: Sequence[SSAValue]) -> list[SSAValue]:
     """SPP: pools into 1, 2 x 2, 4 x 4, ... bins, flattened and concatenated."""
-    x, parameters = one_bottom(bottoms), layer.spp_param
+    x, parameters = bottoms[0], layer.spp_param
     if len(shape_of(x)) != 4 or not 0 < parameters.pyramid_height < 16:
         raise Unsupported(f"the bottom has shape {list(shape_of(x))}, pyramid_height is {parameters.pyramid_height}")
     rows = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import prod
 from pathlib import Path
 
 from google.protobuf.message import Message
@@ -14,21 +15,24 @@ from stepwell.dialects.numpy_types import Array
 from stepwell.dialects.weights import WeightStore
 from stepwell.frontends.builder import module_of
 from stepwell.frontends.caffe.convert_proposal import foreign_code
-from stepwell.frontends.caffe.converters import CONVERTERS
+from stepwell.frontends.caffe.converters import LAYERS, MANY, Kind
 from stepwell.frontends.caffe.layer import CaffeBuilder
 from stepwell.frontends.caffe.plugins import convert_plugin, plugin_of
 from stepwell.frontends.caffe.prototxt import parse_prototxt
 from stepwell.frontends.caffe.prune import NetworkInput, Pruned, needed_for, prune
 from stepwell.frontends.caffe.upgrade import upgraded_layers
 from stepwell.frontends.caffe.weights_file import read_caffemodel
-from stepwell.frontends.emitter import Unsupported, not_imported, set_name_hint
+from stepwell.frontends.emitter import Unsupported, not_imported, set_name_hint, shape_of
 from stepwell.frontends.events import ImportEvents, events_of, weights_after
 from stepwell.frontends.shapes import Shapes, parse_shape
 from stepwell.ir.locations import location_of
 from stepwell.runtime.errors import ModelError, UsageError
 
+PLUGIN = Kind(convert_plugin, bottoms=(0, MANY))
 LARGEST = 2**31 - 1
 """Largest extent of an input."""
+MOST = 1 << 40
+"""Most elements of a tensor: so many bytes no machine has."""
 
 
 def import_caffe(
@@ -71,6 +75,12 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise ModelError(f"cannot read the network: {error.strerror or error}", where=str(path)) from None
+
+
+def _kind_of(layer: Message) -> Kind | None:
+    """How a layer is converted: as what Caffe calls so, or as a plugin's op; None for what is neither. Unsupported where several plugins have that name."""
+    known = LAYERS.get(layer.type)
+    return known if known or plugin_of(layer) is None else PLUGIN
 
 
 def _check_outputs(outputs: Sequence[str], pruned: Pruned) -> None:
@@ -125,8 +135,10 @@ class _Importer:
             self.reasons.append(
                 f'input {entry.name!r} has no shape: give it one, --shape {entry.name}:1x3x224x224 or shapes={{"{entry.name}": "1x3x224x224"}}'
             )
-        elif any(not 0 <= extent <= LARGEST for extent in shape):
-            self.reasons.append(f"input {entry.name!r} has shape {list(shape)}: extents are 0 to {LARGEST}")
+        elif any(not 0 <= extent <= LARGEST for extent in shape) or prod(shape) > MOST:
+            self.reasons.append(
+                f"input {entry.name!r} has shape {list(shape)}: extents are 0 to {LARGEST}, at most {MOST} elements together"
+            )
         else:
             return TensorType(f32, list(shape))
         self.failed.add(entry.name)
@@ -148,29 +160,41 @@ class _Importer:
 
     def _defects(self, layer: Message) -> str:
         try:
-            if layer.type not in CONVERTERS and plugin_of(layer) is None:
-                return "this layer is not supported" if layer.type else "the layer has no type"
+            kind = _kind_of(layer)
         except Unsupported as error:
             return str(error)
+        if kind is None:
+            return "this layer is not supported" if layer.type else "the layer has no type"
         if layer.type == "Python" and (reason := foreign_code(layer)):
             return reason
+        least, most = kind.bottoms
+        if not least <= len(layer.bottom) <= most:
+            wanted = f"{least} or more" if most > least + 1 else " or ".join(map(str, range(least, most + 1)))
+            return f"it has {len(layer.bottom)} bottoms, {wanted} are needed"
         missing = [name for name in layer.bottom if name not in self.values and name not in self.failed]
         return f"bottom {missing[0]!r} is made by no earlier layer" if missing else ""
 
     def _convert(self, layer: Message) -> str:
         name = self.build.node_name = layer.name or layer.type
+        self.build.layer_number += 1
         bottoms = [(bottom, self.values[bottom]) for bottom in layer.bottom]
         self.events.node(name, layer.type)
         self.events.inputs(name, layer.type, bottoms)
-        before = self.block.last_op
+        before, kind = self.block.last_op, _kind_of(layer)
+        assert kind is not None
+        for (bottom, value), rank in zip(bottoms, kind.ranks, strict=False):
+            if len(shape_of(value)) < rank:
+                return f"bottom {bottom!r} has shape {list(shape_of(value))}: {rank} dims are needed"
         try:
-            convert = CONVERTERS.get(layer.type, convert_plugin)
-            results = convert(self.build, layer, [value for _, value in bottoms])
+            results = kind.convert(self.build, layer, [value for _, value in bottoms])
         except (Unsupported, VerifyException) as error:
             return str(error)
         tops = list(layer.top)
         if len(results) < len(tops):
             return f"it has {len(tops)} tops, {len(results)} can be computed"
+        for top, value in zip(tops, results, strict=False):
+            if int(prod(shape_of(value))) > MOST:
+                return f"top {top!r} has shape {list(shape_of(value))}: at most {MOST} elements are supported"
         for top, value in zip(tops, results, strict=False):
             self.values[top] = value
             if value.name_hint is None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import prod
 from typing import Any
 
-import numpy as np
 from google.protobuf.message import Message
 from xdsl.dialects.builtin import TensorType, f32, i1
 from xdsl.ir import Block, SSAValue
@@ -29,7 +29,9 @@ class CaffeBuilder(GraphBuilder):
         super().__init__(block, weights)
         self.blobs = blobs
         self.owners: dict[str, Owner] = {}
+        self.layer_number = 0
         self._made: dict[tuple[Owner, tuple[int, ...]], SSAValue] = {}
+        self._holders: dict[Owner, int] = {}
 
     def blob(self, layer: Message, index: int, shape: Shape) -> SSAValue:
         """Blob `index` of a layer as a weight `<layer>.<index>` of this shape. Caffe's old files keep matrices and vectors with four extents: the
@@ -37,6 +39,10 @@ class CaffeBuilder(GraphBuilder):
         owner = layer.name, index
         if index < len(layer.param) and layer.param[index].name:
             owner = self.owners.setdefault(layer.param[index].name, owner)
+        elif self._holders.setdefault(owner, self.layer_number) != self.layer_number:
+            raise Unsupported(
+                f"another layer is called {layer.name!r} too: which one the weights are for cannot be told"
+            )
         name, key = f"{owner[0]}.{owner[1]}", (owner, tuple(shape))
         if key not in self._made:
             self._made[key] = (
@@ -47,7 +53,7 @@ class CaffeBuilder(GraphBuilder):
     def _weight(self, layer: Message, index: int, owner: Owner, shape: Shape) -> SSAValue:
         assert self.blobs is not None
         array = self._stored(owner) if owner[0] in self.blobs else self._stored((layer.name, index))
-        if array.size != int(np.prod(shape, dtype=np.int64)):
+        if array.size != prod(shape):
             raise Unsupported(f"blob {index} has shape {list(array.shape)}, the layer needs {list(shape)}")
         return self.weight(f"{owner[0]}.{owner[1]}", array.reshape(shape))
 

@@ -19,6 +19,7 @@ message BlobProto {
   repeated bytes data = 5; repeated bytes double_data = 8; optional BlobShape shape = 7;
   optional int32 raw_data_type = 10; optional bytes raw_data = 12;
 }
+message UnpackedBlobProto { repeated float data = 5; repeated double double_data = 8; }
 enum Phase { TRAIN = 0; TEST = 1; }
 message NetState { optional Phase phase = 1 [default = TEST]; optional int32 level = 2; repeated string stage = 3; }
 message NetStateRule {

@@ -44,22 +44,20 @@ V0_FIELDS = {
 
 
 def upgraded_layers(network: Message, where: str) -> list[Message]:
-    """The layers of a network of any syntax as LayerParameters, in order. ModelError for a file that mixes syntaxes or names unknown types."""
+    """The layers of a network of any syntax as LayerParameters, in order. ModelError for a file that mixes syntaxes."""
     if network.layer and network.layers:
         raise ModelError("the network mixes `layer` and `layers`", where=where, hint="write all layers in one syntax")
     if network.layer:
         return list(network.layer)
     if any(layer.HasField("layer") for layer in network.layers):
-        return _from_v0(network.layers, where)
-    return [_from_v1(layer, where) for layer in network.layers]
+        return _from_v0(network.layers)
+    return [_from_v1(layer) for layer in network.layers]
 
 
-def _from_v1(old: Message, where: str) -> Message:
+def _from_v1(old: Message) -> Message:
     new = messages()["LayerParameter"]()
     numbers = old.DESCRIPTOR.fields_by_name["type"].enum_type.values_by_number
     new.type = V1_TYPES[numbers[old.type].name]
-    if not new.type:
-        raise ModelError("the layer has no type, or one that Caffe does not know", where=f"{where}: layer {old.name!r}")
     for name in old.param:
         new.param.add(name=name)
     for field, value in old.ListFields():
@@ -77,18 +75,16 @@ def _set(message: Message, name: str, value: object) -> None:
         setattr(message, name, value)
 
 
-def _from_v0(layers: list[Message], where: str) -> list[Message]:
-    """V0 layers; a padding layer goes into the convolution or pool that reads its top."""
+def _from_v0(layers: list[Message]) -> list[Message]:
+    """V0 layers; a padding layer goes into the convolution or pool that reads its top. A type that V0 does not have stays as it is."""
     padded: dict[str, tuple[str, int]] = {}
     made = []
     for outer in layers:
         old = outer.layer
-        if old.type == "padding":
+        if old.type == "padding" and outer.top and outer.bottom:
             padded[outer.top[0]] = (outer.bottom[0], old.pad)
             continue
-        if old.type not in V0_TYPES:
-            raise ModelError(f"unknown layer type {old.type!r}", where=f"{where}: layer {old.name!r}")
-        new = messages()["LayerParameter"](name=old.name, type=V0_TYPES[old.type], top=outer.top)
+        new = messages()["LayerParameter"](name=old.name, type=V0_TYPES.get(old.type, old.type), top=outer.top)
         new.blobs.MergeFrom(old.blobs)
         for parameter, fields in V0_FIELDS.get(new.type, {}).items():
             _copy_flat(old, getattr(new, parameter), fields)
