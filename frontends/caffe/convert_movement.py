@@ -171,6 +171,10 @@ def interp(build: CaffeBuilder, layer: Message, bottoms: Sequence[SSAValue]) -> 
         raise Unsupported("pads must not be positive, and the bottom must have four dims")
     for dim in (2, 3):
         x = build.cut(x, dim, -begin, shape_of(x)[dim] + end)
+    if 0 in shape_of(x)[2:] or min(parameters.shrink_factor, parameters.zoom_factor) < 1:
+        raise Unsupported(
+            f"shape {list(shape_of(x))}, shrink_factor {parameters.shrink_factor} and zoom_factor {parameters.zoom_factor} must be positive"
+        )
     wanted = [parameters.height, parameters.width]
     if len(bottoms) > 1:
         wanted = list(shape_of(bottoms[1])[2:])

@@ -188,6 +188,32 @@ def test_stages_and_levels() -> None:
 
 
 @pytest.mark.parametrize(
+    ("state", "rule", "taken"),
+    [
+        ("", "include { phase: TEST }", True),
+        ("", "include { phase: TRAIN }", False),
+        ("", "exclude { phase: TEST }", False),
+        ("", "phase: TRAIN", False),
+        ("", 'include { not_stage: "x" }', True),
+        ('state { stage: "x" }', 'include { not_stage: "x" }', False),
+        ('state { stage: "x" stage: "y" }', 'include { stage: "x" stage: "y" }', True),
+        ('state { stage: "x" }', 'include { stage: "x" stage: "y" }', False),
+        ('state { stage: "x" }', 'include { stage: "z" } include { stage: "x" }', True),
+        ('state { stage: "x" }', 'exclude { stage: "z" } exclude { stage: "x" }', False),
+        ("state { level: 2 }", "include { min_level: 1 max_level: 2 }", True),
+        ("state { level: 3 }", "include { min_level: 1 max_level: 2 }", False),
+        ("", "include { min_level: 1 }", False),
+        ("state { level: -1 }", "exclude { max_level: -1 }", False),
+    ],
+)
+def test_rules(state: str, rule: str, taken: bool) -> None:
+    """Caffe's NetState meets a layer when it meets one of its include rules, or has none and meets no exclude rule."""
+    text = f'{INPUT} {state} layer {{ name: "a" type: "ReLU" bottom: "data" top: "y" {rule} }} layer {{ name: "b" type: "AbsVal" bottom: "data" top: "z" }}'
+    module, _ = import_caffe(text.encode())
+    assert result_names(main_function(module)) == (["y", "z"] if taken else ["z"])
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ('base_lr: 0.1 net: "x.prototxt"', "this is a solver, not a network; its network is 'x.prototxt'"),
