@@ -29,9 +29,9 @@ def prior_box(build: CaffeBuilder, layer: Message, bottoms: Sequence[SSAValue]) 
         raise Unsupported("prior_box_param needs min_size, and max_size for none or all of them")
     rows, columns = shape_of(bottoms[0])[2:]
     height, width = _image(parameters, bottoms)
-    boxes = rows * columns * len(parameters.min_size) * (2 + 2 * len(parameters.aspect_ratio))
-    if not 0 < boxes <= MOST_BOXES:
-        raise Unsupported(f"{rows} by {columns} cells have {boxes} boxes: 1 to {MOST_BOXES} are supported")
+    total = rows * columns * len(parameters.min_size) * (2 + 2 * len(parameters.aspect_ratio))
+    if not 0 < total <= MOST_BOXES:
+        raise Unsupported(f"{rows} by {columns} cells have {total} boxes: 1 to {MOST_BOXES} are supported")
     if not all(0 < size < inf for size in (*parameters.min_size, *parameters.max_size, *parameters.aspect_ratio)):
         raise Unsupported("min_size, max_size and aspect_ratio must be positive")
     steps = _steps(parameters, (height / rows, width / columns))
