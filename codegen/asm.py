@@ -204,6 +204,18 @@ def _addressed(writer: _Writer, listed: Sequence[Run], first: int, bits: int) ->
             yield run, f"[a+{run.column * bits // 8}]"
 
 
+def store_matrices(columns: int, addresses: int, panel: int) -> Asm:
+    """A warp's 16 rows of `columns` 16-bit elements to shared memory, 16 columns at once; inputs: the registers, two elements each, and this lane's
+    address for each 16 columns of the first panel; panels hold `addresses` times 16 columns and lie `panel` bytes apart."""
+    registers = columns // 4
+    writer = _Writer([], ["r"] * (registers + addresses))
+    for number in range(columns // 16):
+        offset = number // addresses * panel
+        place = f"[${registers + number % addresses}" + (f"+{offset}]" if offset else "]")
+        writer.lines.append(f"stmatrix.sync.aligned.m8n8.x4.shared.b16 {place}, {_list(4 * number, 4)};")
+    return writer.done()
+
+
 def row_columns(fragment: Fragment) -> list[int]:
     """Registers of a fragment's first row: what `fragment_load_row` loads."""
     return [run.register for run in runs(fragment, 1) if run.row == 0]

@@ -25,7 +25,8 @@ _TENSOR = re.compile(
 )
 
 
-def _vector(code: Code, instruction: Instruction, vector: Operand, type: str) -> list[int]:
+def vector_slots(code: Code, instruction: Instruction, vector: Operand, type: str) -> list[int]:
+    """The slots of an operand in braces."""
     if not isinstance(vector, Vector):
         raise instruction.refuse("an operand without braces")
     return [code.read(instruction, item, TYPES[_sized(item, type)]) for item in vector.items]
@@ -48,8 +49,8 @@ def copy_tensor(code: Code, instruction: Instruction) -> Step:
     if not isinstance(source, Address) or not isinstance(source.base, Register) or source.coordinates is None:
         raise instruction.refuse("a tensor copy takes a map and coordinates")
     _, place, place_base = code.address(instruction, source)
-    coordinates = _vector(code, instruction, source.coordinates, "s32")
-    taps = _vector(code, instruction, offsets[0], "u16") if offsets else []
+    coordinates = vector_slots(code, instruction, source.coordinates, "s32")
+    taps = vector_slots(code, instruction, offsets[0], "u16") if offsets else []
     if len(coordinates) != rank:
         raise instruction.refuse(f"{len(coordinates)} coordinates where {rank} are expected")
     what = f"`{instruction.name}` (PTX line {instruction.line})"
@@ -61,7 +62,7 @@ def copy_tensor(code: Code, instruction: Instruction) -> Step:
         maps = bundle.values(place, mask).astype(np.int64) + place_base
         columns = [bundle.values(slot, mask) for slot in (*coordinates, *taps)]
         for lane, number in enumerate(numbers):
-            tensor = _map(bundle, int(maps[lane]), im2col, what)
+            tensor = tensor_map(bundle, int(maps[lane]), im2col, what)
             values = [int(column[lane]) for column in columns]
             named = f"{what} of {tensor.buffer.name} issued by thread {number}"
             threads.block.issue_load(
@@ -71,7 +72,8 @@ def copy_tensor(code: Code, instruction: Instruction) -> Step:
     return Step(instruction, act=run)
 
 
-def _map(bundle: Bundle, address: int, im2col: bool, what: str) -> TensorMap:
+def tensor_map(bundle: Bundle, address: int, im2col: bool, what: str) -> TensorMap:
+    """The map at an address, of the kind that the instruction takes."""
     tensor = bundle.threads.memory.maps.get(address - PARAMETER_WINDOW)
     if tensor is None:
         raise DescriptorFault(f"{what}: there is no tensor map at address {address:#x}")

@@ -123,9 +123,10 @@ def _three(extents: Sequence[int]) -> tuple[int, int, int]:
 
 
 def _buffer(argument: Argument) -> GlobalBuffer:
-    if not isinstance(argument, GlobalBuffer):
+    held = argument.buffer if isinstance(argument, TensorMap) else argument
+    if not isinstance(held, GlobalBuffer):
         raise PlanError("a launch writes an argument that is no buffer")
-    return argument
+    return held
 
 
 class _Run:

@@ -60,12 +60,18 @@ class Threads:
                 continue
             bundle = self._choose(able)
             with _located(self, bundle):
-                if bundle.parked is not None:
-                    parked, bundle.parked = bundle.parked, None
-                    parked.resume()
-                self._advance(bundle)
+                if bundle.parked is None or not self._resume(bundle):
+                    self._advance(bundle)
             if bundle.parked is not None or self._hurried:
                 yield _AWAKE
+
+    def _resume(self, bundle: Bundle) -> bool:
+        """The wait is over; whether the bundle went on to a place where others may stand, so that the next turn should be given anew."""
+        parked, before = bundle.parked, bundle.pc
+        assert parked is not None
+        bundle.parked = None
+        parked.resume()
+        return bundle.pc != before and bundle.pc in self.kernel.leaders and self._meet(bundle)
 
     def _choose(self, able: list[Bundle]) -> Bundle:
         """The one that is furthest back; after a wait that gave up, any."""

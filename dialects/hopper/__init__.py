@@ -29,6 +29,7 @@ from stepwell.dialects.hopper.ops_memory import (
     TmaLoadOp,
     WaitOp,
 )
+from stepwell.dialects.hopper.ops_store import BulkCommitOp, BulkWaitOp, FragmentToSharedOp, TmaStoreOp
 
 __all__ = [
     "DIALECT",
@@ -36,11 +37,14 @@ __all__ = [
     "INSTRUCTION_BYTES",
     "WARPGROUP",
     "ArriveOp",
+    "BulkCommitOp",
+    "BulkWaitOp",
     "DescriptorOp",
     "ElectOp",
     "ExpectBytesOp",
     "ExpectMoreBytesOp",
     "FenceBarrierInitOp",
+    "FragmentToSharedOp",
     "MbarrierInitOp",
     "PendingType",
     "PrefetchTensorMapOp",
@@ -50,6 +54,7 @@ __all__ = [
     "TensorMapType",
     "TmaLoadIm2colOp",
     "TmaLoadOp",
+    "TmaStoreOp",
     "WaitOp",
     "WarpgroupIdOp",
     "WgmmaBeginOp",
@@ -78,6 +83,10 @@ HOPPER = DIALECT = Dialect(
         WgmmaBeginOp,
         WgmmaOp,
         WgmmaWaitOp,
+        FragmentToSharedOp,
+        TmaStoreOp,
+        BulkCommitOp,
+        BulkWaitOp,
     ],
     [TensorMapType, PendingType],
 )

@@ -247,10 +247,10 @@ class WgmmaOp(IRDLOperation):
             raise VerifyException(
                 f"{self.name}: {self.instructions.value.data} instructions; a k-tile is 32, 64 or 128 bytes"
             )
-        _check_warpgroup(self)
+        check_warpgroup(self)
 
 
-def _check_warpgroup(op: Operation) -> None:
+def check_warpgroup(op: Operation) -> None:
     """The op runs in whole warpgroups: not under elect, and in a role or in a block of whole warpgroups."""
     for parent in _ancestors(op):
         if isinstance(parent, ElectOp):
@@ -305,4 +305,4 @@ class WgmmaWaitOp(IRDLOperation):
             raise VerifyException(
                 f"{self.name}: pending {pending} gives {kind.vector if pending == 0 else kind}, not {self.result.type}"
             )
-        _check_warpgroup(self)
+        check_warpgroup(self)

@@ -1,6 +1,6 @@
 """Vector clocks: who knows of whose accesses.
 
-Warps are the agents with a program of their own; async agents act for them: one wgmma agent per warpgroup, one TMA agent per shared-memory destination. `known[w, a]` is the last epoch of agent `a` that happened before what warp `w` does now; an access of epoch `e` by `a` is
+Warps are the agents with a program of their own; async agents act for them: one wgmma agent per warpgroup, one TMA agent per warp that stores and one per shared-memory destination. `known[w, a]` is the last epoch of agent `a` that happened before what warp `w` does now; an access of epoch `e` by `a` is
 ordered before an actor with vector `v` when `e <= v[a]`. A release (arrive, issue) is followed by a new epoch of its warp (FastTrack's rule).
 """
 
@@ -21,12 +21,12 @@ Vector = NDArray[np.int32]
 
 
 class Agents:
-    """The clocks of one block. Columns: warps and wgmma agents (these read shared memory), `predecessor`, TMA destinations, nobody."""
+    """The clocks of one block. Columns: warps, wgmma agents and storing agents (these read shared memory), `predecessor`, TMA destinations, nobody."""
 
     def __init__(self, threads: int) -> None:
         self.warps = -(-threads // WARP)
         self.groups = -(-threads // WARPGROUP)
-        self.readers = self.warps + self.groups
+        self.readers = 2 * self.warps + self.groups
         self.predecessor = self.readers
         columns = self.readers + 1 + DESTINATIONS + 1
         self.known: NDArray[np.int32] = np.zeros((self.warps, columns), np.int32)
@@ -38,6 +38,10 @@ class Agents:
     def wgmma_agent(self, group: int) -> int:
         """The agent that reads the operands of warpgroup `group`'s products."""
         return self.warps + group
+
+    def store_agent(self, warp: int) -> int:
+        """The agent that reads shared memory for the stores of the copy engine that `warp` issued."""
+        return self.warps + self.groups + warp
 
     def destination_agent(self, address: int) -> int:
         """The agent of the TMA loads that land at shared address `address`."""

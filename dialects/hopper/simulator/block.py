@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from stepwell.dialects.hopper.simulator.agents import Agents, Vector
+from stepwell.dialects.hopper.simulator.agents import WARP, Agents, Vector
 from stepwell.dialects.hopper.simulator.barriers import MemoryBarriers, NamedBarriers
 from stepwell.dialects.hopper.simulator.faults import (
     BarrierBytesFault,
@@ -57,6 +57,20 @@ class Group:
     pending: list[int] = field(default_factory=list)
 
 
+@dataclass
+class Stores:
+    """The copy engine's stores that one thread issued: how many of each committed group are still under way, and of the open one; the last epoch of
+    each group."""
+
+    open: list[int] = field(default_factory=list)
+    groups: list[list[int]] = field(default_factory=list)
+    done: set[int] = field(default_factory=set)
+
+    def finished(self, pending: int) -> list[list[int]]:
+        """The groups that a wait for `pending` waits for."""
+        return self.groups[: max(0, len(self.groups) - pending)]
+
+
 class Block:
     """The hardware that the roles of one block share."""
 
@@ -68,6 +82,7 @@ class Block:
         self.named = NamedBarriers(self.agents)
         self.groups = [Group(g) for g in range(self.agents.groups)]
         self.statistics = statistics
+        self.stores: dict[int, Stores] = {}
         self._random = random.Random(seed)
         self._in_flight: list[Callable[[], None]] = []
 
@@ -116,6 +131,49 @@ class Block:
             self.mbarriers.complete_copy(barrier, tensor.load_bytes, vector)
 
         self._in_flight.append(land)
+
+    def issue_store(
+        self, thread: int, tensor: TensorMap, coordinates: tuple[int, ...], address: int, what: str
+    ) -> None:
+        """A thread starts a TMA store of the box at shared `address`; it is read at a later moment."""
+        warp = thread // WARP
+        chunks, units = destination(address, tensor.rows, tensor.row_bytes, tensor.swizzle)
+        index, inside = tensor.elements(coordinates)
+        vector, agent = self.agents.release(warp), self.agents.store_agent(warp)
+        epoch = self.agents.next_epoch(agent)
+        self.shared.check_read(units, agent, epoch, vector, generic=False, what=what)
+        self.shared.check_swizzle(units, tensor.swizzle, what)
+        self.statistics.copies += 1
+        self.statistics.copied_bytes += tensor.load_bytes
+        stores = self.stores.setdefault(thread, Stores())
+        stores.open.append(epoch)
+
+        def land() -> None:
+            held = self.shared.bytes.reshape(-1, GRANULE)[chunks >> 4].reshape(len(index), -1)
+            values = np.ascontiguousarray(held).view(tensor.buffer.dtype)
+            tensor.buffer.store(index[inside], values[inside], self.number, self.has_waited(vector), what)
+            stores.done.add(epoch)
+
+        self._in_flight.append(land)
+
+    def commit_stores(self, thread: int) -> None:
+        """The stores that a thread issued since the last commit become one group (an empty one too)."""
+        stores = self.stores.setdefault(thread, Stores())
+        stores.groups.append(stores.open)
+        stores.open = []
+
+    def stores_done(self, thread: int, pending: int) -> bool:
+        """Whether at most `pending` of a thread's groups still read."""
+        stores = self.stores.setdefault(thread, Stores())
+        return all(epoch in stores.done for group in stores.finished(pending) for epoch in group)
+
+    def pass_stores(self, thread: int, pending: int) -> None:
+        """A thread has waited until at most `pending` of its groups still read."""
+        stores, warp = self.stores.setdefault(thread, Stores()), thread // WARP
+        finished = stores.finished(pending)
+        stores.groups = stores.groups[len(finished) :]
+        for epoch in (epoch for group in finished for epoch in group):
+            self.agents.learn_epoch(warp, self.agents.store_agent(warp), epoch)
 
     # --- products
 
@@ -203,6 +261,11 @@ class Block:
     def _check_end(self) -> None:
         if self._in_flight:
             raise UnfinishedFault(f"the block ends with {len(self._in_flight)} TMA copies in flight")
+        for thread, stores in self.stores.items():
+            if stores.open or any(stores.groups):
+                raise UnfinishedFault(
+                    f"thread {thread} ends with {len(stores.open) + len(stores.groups)} stores or groups of them that it did not wait for"
+                )
         for group in self.groups:
             if group.open:
                 raise UnfinishedFault(f"warpgroup {group.number} ends with products that were not committed")

@@ -111,7 +111,8 @@ class _Run:
                 raise UsageError(f"{op.name} is not part of a CUDA program", hint="lower to sm_90a kernels first")
 
     def _buffer(self, value: SSAValue) -> GlobalBuffer:
-        buffer = self.values[value]
+        held = self.values[value]
+        buffer = held.buffer if isinstance(held, TensorMap) else held
         assert isinstance(buffer, GlobalBuffer)
         return buffer
 

@@ -212,3 +212,55 @@ warp.kernel @k() threads 256 shared 1024 {
   }
   warp.return
 }
+
+// -----
+
+// stmatrix takes f16
+warp.kernel @k() threads 128 shared 16384 {
+  %z = arith.constant 0 : i32
+  %v = arith.constant dense<0.0> : vector<32xf32>
+  // expected-error@+1 {{hopper.fragment_to_shared: vector<32xf32>; stmatrix takes f16 in whole 16 columns, up to 256}}
+  hopper.fragment_to_shared %v to %z swizzle 128 panel 8192 : vector<32xf32>
+  warp.return
+}
+
+// -----
+
+// panels do not overlap
+warp.kernel @k() threads 128 shared 16384 {
+  %z = arith.constant 0 : i32
+  %v = arith.constant dense<0.0> : vector<64xf16>
+  // expected-error@+1 {{hopper.fragment_to_shared: panels 4096 bytes apart; 64 rows take 8192, in whole 1024s}}
+  hopper.fragment_to_shared %v to %z swizzle 128 panel 4096 : vector<64xf16>
+  warp.return
+}
+
+// -----
+
+// rows of a swizzle begin where it repeats
+warp.kernel @k() threads 128 shared 16384 {
+  %z = arith.constant 512 : i32
+  %v = arith.constant dense<0.0> : vector<32xf16>
+  // expected-error@+1 {{hopper.fragment_to_shared: destination 512; swizzle 128 needs a multiple of 1024}}
+  hopper.fragment_to_shared %v to %z swizzle 128 panel 8192 : vector<32xf16>
+  warp.return
+}
+
+// -----
+
+// a store has as many coordinates as its map
+warp.kernel @k(%m: !hopper.tensor_map<tiled f16 [64, 64] swizzle 128>) threads 128 shared 16384 {
+  %z = arith.constant 0 : i32
+  // expected-error@+1 {{hopper.tma_store: 1 coordinates for a tiled map of rank 2; a store takes a tiled map and as many coordinates}}
+  hopper.tma_store %z to %m[%z] : !hopper.tensor_map<tiled f16 [64, 64] swizzle 128>
+  warp.return
+}
+
+// -----
+
+// few groups are counted
+warp.kernel @k() threads 128 shared 0 {
+  // expected-error@+1 {{hopper.bulk_wait: pending 8; give 0 to 7 groups}}
+  hopper.bulk_wait pending 8
+  warp.return
+}

@@ -55,6 +55,17 @@ builtin.module attributes {stepwell.level = "kernel", stepwell.target = "sm_90a"
       hopper.arrive %bar
       // CHECK: hopper.proxy_fence
       hopper.proxy_fence
+      %h = arith.constant dense<0.0> : vector<32xf16>
+      // CHECK: hopper.fragment_to_shared %{{.*}} to %{{.*}} swizzle 128 panel 16384 : vector<32xf16>
+      hopper.fragment_to_shared %h to %z swizzle 128 panel 16384 : vector<32xf16>
+      hopper.elect {
+        // CHECK: hopper.tma_store %{{.*}} to %{{.*}}[%{{.*}}, %{{.*}}, %{{.*}}] : !hopper.tensor_map<tiled
+        hopper.tma_store %z to %a[%z, %z, %z] : !hopper.tensor_map<tiled f16 [64, 1, 64] swizzle 128>
+        // CHECK: hopper.bulk_commit
+        hopper.bulk_commit
+        // CHECK: hopper.bulk_wait pending 0
+        hopper.bulk_wait pending 0
+      }
     }
     // CHECK: hopper.set_max_registers "dec" 40
     hopper.set_max_registers "dec" 40
