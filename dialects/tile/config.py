@@ -38,7 +38,7 @@ class Config:
     """How a kernel is scheduled. `block`: extents of the output tile, one per output dim. `k`: elements of the
     reduction per stage. `stages`: depth of the shared-memory ring. `warps`: per block, the producer's included.
     `order`: how tiles follow each other. `copy`: how operands are fetched. `mma`: the matrix instruction. `swizzle`:
-    bytes of the shared-memory swizzle, 0 without. `form`: nest computes element by element, in blocks of so many (`tile.nest`; on sm_90a a thread for each). `resident`: blocks on one multiprocessor at a time."""
+    bytes of the shared-memory swizzle, 0 without. `epilogue`: results go to memory from registers, or staged in shared memory. `form`: nest computes element by element, in blocks of so many (`tile.nest`; on sm_90a a thread for each). `resident`: blocks on one multiprocessor at a time."""
 
     block: tuple[int, ...]
     k: int = 1
@@ -82,7 +82,7 @@ _CHOICES = {
     "order": ("rows", "columns"),
     "copy": COPY_KINDS,
     "mma": MMA_KINDS,
-    "epilogue": ("direct",),
+    "epilogue": ("direct", "staged"),
     "form": FORMS,
 }
 _LISTS = ("block", "cluster")
@@ -156,6 +156,8 @@ def violations(config: Config, target: str | None, facts: Facts = Facts()) -> It
             yield f"{config.mma} is an instruction of sm_90a and the target is {target}: use mma = fma"
         yield from _wgmma(config, facts)
         return
+    if config.epilogue != "direct":
+        yield f"epilogue = {config.epilogue}: results are staged by kernels with wgmma only"
     if target in X86_VECTORS:
         yield from _x86(config, target, facts)
     if target == "sm_90a":

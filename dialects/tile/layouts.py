@@ -98,7 +98,8 @@ class SliceAttr(ParametrizedAttribute):
 
 @irdl_attr_definition
 class SharedAttr(ParametrizedAttribute):
-    """`#tile.shared<128>`: rows of 128 bytes whose 16-byte chunks are exchanged by the hardware's 128-byte swizzle. `#tile.shared<none, leading
+    """`#tile.shared<128>`: rows of 128 bytes whose 16-byte chunks are exchanged by the hardware's 128-byte swizzle; wider tiles lie as panels of
+    such rows, one panel after the other. `#tile.shared<none, leading
     16, stride 128>`: cores of 8 rows of 16 bytes, `leading` bytes from one to the next along k, `stride` bytes to the next eight rows
     (PTX ISA, matrix descriptor format); `#tile.shared<none>`: dense rows."""
 
@@ -157,5 +158,5 @@ def misfits(layout: Attribute, shape: Sequence[int], element_type: Attribute) ->
         yield f"#{layout.name}: rows of {shape[-1]} elements are not whole groups of {layout.width.data}"
     if isinstance(layout, SliceAttr) and layout.dim.data > len(shape):
         yield f"#{layout.name}: a tile of rank {len(shape)} has not lost dim {layout.dim.data}"
-    if isinstance(layout, SharedAttr) and layout.swizzle.data and shape[-1] * size != layout.swizzle.data:
-        yield f"#{layout.name}: rows of {shape[-1] * size} bytes are not one swizzle of {layout.swizzle.data}: choose k so that they are"
+    if isinstance(layout, SharedAttr) and layout.swizzle.data and shape[-1] * size % layout.swizzle.data:
+        yield f"#{layout.name}: rows of {shape[-1] * size} bytes are not whole swizzles of {layout.swizzle.data}: choose k so that they are"

@@ -18,7 +18,7 @@ class RoleOp(IRDLOperation):
     """Warpgroups of the block that run the region, side by side with the other roles: `tile.role "load" warpgroups 1 registers 40 { .. }`.
     Roles share nothing but rings and turns. `registers`: the budget of each thread, given by all roles or by none. `copies` N: the role is
     played N times by so many warpgroups each; copy c takes every N-th tile of the block from the c-th on, and with `order @turn` the copies
-    pass the named turns from one to the next."""
+    pass the named turns from one to the next. `barrier`: the named barrier, 1 to 15, where its threads meet around a slot that they write."""
 
     name = "tile.role"
 
@@ -27,10 +27,11 @@ class RoleOp(IRDLOperation):
     copies = opt_prop_def(IntegerAttr[I64])
     order = opt_prop_def(FlatSymbolRefAttr)
     registers = opt_prop_def(IntegerAttr[I64])
+    barrier = opt_prop_def(IntegerAttr[I64])
     body = region_def("single_block")
 
     traits = traits_def(StandsIn("tile.kernel"), NoTerminator())
-    assembly_format = "$label `warpgroups` $warpgroups (`copies` $copies^)? (`order` $order^)? (`registers` $registers^)? attr-dict-with-keyword $body"
+    assembly_format = "$label `warpgroups` $warpgroups (`copies` $copies^)? (`order` $order^)? (`registers` $registers^)? (`barrier` $barrier^)? attr-dict-with-keyword $body"
 
     def __init__(
         self,
@@ -69,6 +70,10 @@ class RoleOp(IRDLOperation):
         if self.registers is not None and (self.registers.value.data % 8 or not 24 <= self.registers.value.data <= 240):
             raise VerifyException(
                 f'tile.role "{self.label.data}": {self.registers.value.data} registers; budgets are multiples of 8 in 24 .. 240 (setmaxnreg)'
+            )
+        if self.barrier is not None and not 1 <= self.barrier.value.data <= 15:
+            raise VerifyException(
+                f'tile.role "{self.label.data}": barrier {self.barrier.value.data}; named barriers are 1 to 15, 0 is the block\'s'
             )
 
 

@@ -8,7 +8,7 @@ becomes
 %ab = tile.ring slots 4 (128x64xf16 #tile.shared<128>, 64x64xf16 #tile.shared<128>) at 0 barriers 98304
 ```
 Slots lie at the start, one ring after another, each where the widest swizzle of its tiles repeats; the barriers of all rings lie behind them, 8 bytes for
-"full" and 8 for "empty" of every slot."""
+"full" and 8 for "empty" of every slot. Roles that write slots themselves meet at a named barrier each: `barrier 1` and so on."""
 
 from __future__ import annotations
 
@@ -53,6 +53,8 @@ class AllocateSharedPass(StepwellPass):
         for kernel, (places, end) in placed:
             for ring, (at, barriers) in places.items():
                 ring.at, ring.barriers = IntegerAttr(at, i64), IntegerAttr(barriers, i64)
+            for number, role in enumerate((role for role in kernel.roles if _writes(role)), 1):
+                role.barrier = IntegerAttr(number, i64)
             remarks_of(ctx).add(Remark("analysis", NAME, names_of(kernel), _report(places, end, self._most())))
 
     def _most(self) -> int:
@@ -72,6 +74,11 @@ class AllocateSharedPass(StepwellPass):
         if end > self._most():
             raise _too_much(kernel, end, self._most())
         return places, end
+
+
+def _writes(role: tile.RoleOp) -> bool:
+    """Whether a role's threads fill slots: all must have written before one goes on."""
+    return any(isinstance(op, tile.AcquireOp) for op in role.walk())
 
 
 def _rings(kernel: tile.KernelOp) -> list[tile.RingOp]:

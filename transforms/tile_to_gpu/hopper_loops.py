@@ -15,11 +15,16 @@ from stepwell.transforms.tile_to_gpu.emitter import Loop
 from stepwell.transforms.tile_to_gpu.hopper_lowering import Cursor, Lowering
 from stepwell.transforms.tile_to_gpu.hopper_products import begin
 from stepwell.transforms.tile_to_gpu.hopper_rings import advance
+from stepwell.transforms.tile_to_gpu.hopper_stores import finish_stores
 
 
 def rings_of(op: Operation) -> list[SSAValue]:
     """The rings whose slots the ops inside take, in the order in which they are met."""
-    return list(dict.fromkeys(inner.ring for inner in op.walk() if isinstance(inner, tile.FetchOp | tile.AwaitOp)))
+    return list(
+        dict.fromkeys(
+            inner.ring for inner in op.walk() if isinstance(inner, tile.FetchOp | tile.AwaitOp | tile.AcquireOp)
+        )
+    )
 
 
 def lower_for_tiles(lowering: Lowering, op: tile.ForTilesOp) -> None:
@@ -45,6 +50,8 @@ def lower_for_tiles(lowering: Lowering, op: tile.ForTilesOp) -> None:
         _bind_tile(lowering, op, loop.index)
         lowering.block(op.body.block)
         loop.next.update(_carried(cursors.values()))
+    if any(isinstance(inner, tile.DrainOp) for inner in op.walk()):
+        finish_stores(lowering)
 
 
 def _count_ahead(lowering: Lowering, op: tile.ForTilesOp) -> None:

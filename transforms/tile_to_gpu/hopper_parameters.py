@@ -29,6 +29,7 @@ class Signature:
 
     kernel: tile.KernelOp
     fetches: tuple[tile.FetchOp, ...]
+    drains: tuple[tile.DrainOp, ...]
     loop: tile.ForOp | None
     grid: tile.ForTilesOp
 
@@ -42,11 +43,20 @@ class Signature:
         same = [(op.ring, op.number) for op in self.fetches]
         return f"map_{'abcdefgh'[same.index((fetch.ring, fetch.number))]}"
 
+    def drain_name(self, drain: tile.DrainOp) -> str:
+        """The tensor map that a drain writes through."""
+        return f"map_{position_of(drain.target)}"
+
+    @property
+    def map_names(self) -> tuple[str, ...]:
+        """All tensor maps."""
+        return (*map(self.map_name, self.fetches), *map(self.drain_name, self.drains))
+
     @property
     def pointers(self) -> tuple[BlockArgument, ...]:
-        """The refs that are not fetched."""
-        fetched = {op.source for op in self.fetches}
-        return tuple(ref for ref in (*self.kernel.inputs, *self.kernel.outputs) if ref not in fetched)
+        """The refs that are neither fetched nor drained to."""
+        mapped = {op.source for op in self.fetches} | {op.target for op in self.drains}
+        return tuple(ref for ref in (*self.kernel.inputs, *self.kernel.outputs) if ref not in mapped)
 
     @property
     def output(self) -> int:
@@ -73,12 +83,14 @@ def signature_of(kernel: tile.KernelOp) -> Signature:
         raise PassFailure(
             f"its loops run over {shown}: a kernel of roles has one kind of loop", where=f"@{kernel.sym_name.data}"
         )
-    return Signature(kernel, tuple(found[key] for key in keys), loops[0] if loops else None, kernel.grid)
+    drains = tuple(op for op in ops if isinstance(op, tile.DrainOp))
+    return Signature(kernel, tuple(found[key] for key in keys), drains, loops[0] if loops else None, kernel.grid)
 
 
 def parameters_of(signature: Signature) -> list[Parameter]:
     """All parameters, in order: tensor maps, pointers of the other refs, their pitches, then extents and what follows from them."""
     listed = [_map(signature, fetch) for fetch in signature.fetches]
+    listed += [_output_map(signature, drain) for drain in signature.drains]
     for ref in signature.pointers:
         assert isinstance(ref.type, RefType)
         effect = "w" if ref in signature.kernel.outputs else "r"
@@ -161,6 +173,26 @@ def _map(signature: Signature, fetch: tile.FetchOp) -> Parameter:
     box = box_of(fetch)
     of = hopper.TensorMapType.make("tiled", kind.element_type, box[::-1], swizzle)
     return Parameter(signature.map_name(fetch), of, lambda site: _tiled(fetch, kind, box, site), "r")
+
+
+def _output_map(signature: Signature, drain: tile.DrainOp) -> Parameter:
+    """The map of an output: boxes of its tile's rows, each as wide as the swizzle."""
+    kind = drain.tile.type
+    assert isinstance(kind, TileType)
+    box, swizzle, position = [kind.get_shape()[0], box_columns(kind)], swizzle_of(kind), position_of(drain.target)
+    of = hopper.TensorMapType.make("tiled", kind.element_type, box[::-1], swizzle)
+
+    def host(site: LaunchSite) -> plan.TensorMapOp:
+        _check_rows(kind, site, position, site.shape(position)[-1])
+        return plan.TensorMapOp(site.operands[position], "tiled", box, swizzle=swizzle)
+
+    return Parameter(signature.drain_name(drain), of, host, "w")
+
+
+def box_columns(kind: TileType) -> int:
+    """Columns of one copy of a tile: a row of its swizzle."""
+    swizzle = swizzle_of(kind)
+    return swizzle // element_bytes(kind.element_type) if swizzle else kind.get_shape()[1]
 
 
 def swizzle_of(kind: TileType) -> int:

@@ -10,12 +10,13 @@ from xdsl.ir import Block, SSAValue
 
 from stepwell.dialects import hopper, tile
 from stepwell.transforms.tile_to_gpu.hopper_lowering import BARRIER_BYTES, Cursor, Lowering, Ring
+from stepwell.transforms.tile_to_gpu.hopper_parameters import box_columns
 
 
 def make_barriers(lowering: Lowering) -> None:
     """One thread makes the barriers of every slot: one arrival fills it (the bytes are counted beside), one of each reading warp empties it."""
     emit = lowering.emit
-    for ring in lowering.rings.values():
+    for ring in [ring for ring in lowering.rings.values() if ring.readers]:
         for slot in range(ring.slots):
             emit.insert(hopper.MbarrierInitOp(emit.i32(ring.full + BARRIER_BYTES * slot), 1))
             emit.insert(hopper.MbarrierInitOp(emit.i32(ring.empty + BARRIER_BYTES * slot), ring.readers))
@@ -74,6 +75,8 @@ def _wait_until_empty(lowering: Lowering, ring: Ring, cursor: Cursor) -> None:
 def _issue(lowering: Lowering, op: tile.FetchOp, ring: Ring, slot: SSAValue, *, last: bool) -> None:
     """Expect the bytes of one element of the slot, and tell the copy engine to bring them."""
     emit, element = lowering.emit, op.number
+    if box_columns(op.tile_type) != op.tile_type.get_shape()[-1]:
+        raise lowering.refuse(op, f"brings {op.tile_type}, wider than its swizzle: one copy brings one row of it")
     full = barrier_of(lowering, ring.full, slot, "full")
     expect = hopper.ExpectBytesOp if last else hopper.ExpectMoreBytesOp
     emit.insert(expect(full, ring.bytes[element]))

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from xdsl.dialects import arith
@@ -28,6 +28,7 @@ from stepwell.transforms.tile_to_gpu.hopper_lowering import (
 from stepwell.transforms.tile_to_gpu.hopper_parameters import grid_of, parameters_of, signature_of
 from stepwell.transforms.tile_to_gpu.hopper_products import group_bytes, lower_finish, lower_mma
 from stepwell.transforms.tile_to_gpu.hopper_rings import lower_await, lower_fetch, lower_release, make_barriers
+from stepwell.transforms.tile_to_gpu.hopper_stores import lower_acquire, lower_drain, lower_write, staged_rows
 from stepwell.transforms.tile_to_gpu.hopper_tiles import (
     lower_broadcast,
     lower_constant,
@@ -95,8 +96,8 @@ def _prologue(lowering: Lowering, threads: int) -> None:
     with emit.inside(elect.body.block):
         make_barriers(lowering)
         emit.insert(hopper.FenceBarrierInitOp())
-        for fetch in lowering.signature.fetches:
-            emit.insert(hopper.PrefetchTensorMapOp(lowering.parameters[lowering.signature.map_name(fetch)]))
+        for name in lowering.signature.map_names:
+            emit.insert(hopper.PrefetchTensorMapOp(lowering.parameters[name]))
     emit.insert(warp.BarrierOp(0, threads))
     emit.insert(warp.LaunchDependentsOp())
 
@@ -126,12 +127,18 @@ def _take_rows(lowering: Lowering, op: tile.RoleOp) -> None:
     group = emit.insert(hopper.WarpgroupIdOp()).result
     lane = emit.bit_and(emit.insert(warp.ThreadIdOp()).result, emit.i32(31))
     role.leader = emit.compare("eq", lane, emit.i32(0), "leader")
-    for kind in [inner.a.type for inner in op.walk() if isinstance(inner, tile.MmaOp)]:
-        assert isinstance(kind, TileType)
-        size = group_bytes(kind)
-        if size not in role.operand_rows:
-            role.operand_rows[size] = emit.mul(group, emit.i32(size), "a_base")
+    for size in dict.fromkeys(_row_bytes(op)):
+        role.operand_rows[size] = emit.mul(group, emit.i32(size), "a_base")
     role.group_row = emit.mul(group, emit.i32(WARPGROUP_ROWS), "row")
+
+
+def _row_bytes(op: tile.RoleOp) -> Iterator[int]:
+    """Bytes of 64 rows of what the role's warpgroups share by rows in shared memory."""
+    for inner in op.walk():
+        if isinstance(inner, tile.MmaOp) and isinstance(inner.a.type, TileType):
+            yield group_bytes(inner.a.type)
+        if isinstance(inner, tile.WriteOp):
+            yield staged_rows(inner)
 
 
 def _lower_wait_predecessor(lowering: Lowering, op: tile.WaitPredecessorOp) -> None:
@@ -153,6 +160,9 @@ TABLE: Mapping[type[Operation], Callable[[Lowering, Any], None]] = {
     tile.FetchOp: lower_fetch,
     tile.AwaitOp: lower_await,
     tile.ReleaseOp: lower_release,
+    tile.AcquireOp: lower_acquire,
+    tile.WriteOp: lower_write,
+    tile.DrainOp: lower_drain,
     tile.MmaOp: lower_mma,
     tile.FinishOp: lower_finish,
     tile.FillOp: lower_fill,

@@ -52,7 +52,7 @@ CASES = {
     "one budget": ('"multiply" warpgroups 2', '"multiply" warpgroups 2 registers 232', "give every role one, or none"),
     "one name": ('"multiply"', '"load"', "each has a name of its own"),
     "order of one": ('"load" warpgroups 1', '"load" warpgroups 1 order @turn', "an order is among copies, here is one"),
-    "layout of rows": ("128x64xf16 #tile.shared<128>", "128x64xf16 #tile.shared<64>", "rows of 128 bytes are not one swizzle of 64"),
+    "layout of rows": ("128x64xf16 #tile.shared<128>", "128x32xf16 #tile.shared<128>", "rows of 64 bytes are not whole swizzles of 128"),
     "no such swizzle": ("128x64xf16 #tile.shared<128>", "128x64xf16 #tile.shared<48>", "swizzle 48 is none of the hardware's"),
     "registers in a ring": ("128x64xf16 #tile.shared<128>", "128x64xf16 #tile.wgmma", "is no layout of a ring tile"),
     "slice of shared": ("#tile.slice<0, #tile.wgmma>", "#tile.slice<0, #tile.shared<128>>", "the parent is the layout of register tiles"),

@@ -8,20 +8,23 @@ from functools import cache
 import numpy as np
 import pytest
 from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import Operation
 from xdsl.parser import Parser
 
 from stepwell.api.compile import lower
 from stepwell.codegen.llvm_text import translate
-from stepwell.codegen.ptx import emit_ptx
+from stepwell.codegen.ptx import compile_module, emit_ptx, find_assembler
 from stepwell.dialects import hopper, tile, warp
-from stepwell.dialects.hopper.simulator import simulate_program
+from stepwell.dialects.hopper.simulator import Fault, MissingFenceFault, RaceFault, UnfinishedFault, simulate_program
 from stepwell.driver.driver import passes_of
 from stepwell.driver.modules import keep_weights
+from stepwell.driver.run_ptx import run_plan
 from stepwell.passes import PassFailure, StepwellContext
 from stepwell.plugins.universe import make_context
 from stepwell.runtime.errors import ComparisonError, StepwellError
 from stepwell.testing import gpu_kernels
-from stepwell.testing.gpu_contractions import Case
+from stepwell.testing.gpu_contractions import Case, Ending, Schedule, Window, conv, gemm
+from stepwell.testing.ptx import ptx_plan
 from stepwell.testing.ptx_hashes import ptx_of_case
 from stepwell.types.targets import SM_90A
 
@@ -138,3 +141,78 @@ def test_a_slot_that_nobody_releases_is_seen() -> None:
         step.apply(ctx, module)
     with pytest.raises((ComparisonError, StepwellError), match="deadlock|never|waits"):
         simulate_program(module, case.inputs, case.weights, seed=7)
+
+
+STAGED = {
+    "narrow": gemm("narrow", 200, 72, 200, "f16"),
+    "wide": gemm("wide", 200, 192, 128, "f16", Schedule((128, 192), 3)),
+    "half": conv("half", (2, 9, 7, 64), 40, Window((3, 3), (2, 2)), "f16", Schedule((64, 32), 3)),
+    "quarter": gemm("quarter", 60, 16, 72, "f16", Schedule((64, 16), 2), Ending("none")),
+}
+
+
+def staged(name: str, slots: int) -> tuple[StepwellContext, ModuleOp, Case]:
+    """A product of rows stored through shared memory, on hopper."""
+    case = STAGED[name]
+    ctx, module = planned(in_rings(case.text), case)
+    run(f"tile-stage-stores{{all=true slots={slots}}},{PASSES},stepwell-convert-tile-to-hopper", ctx, module)
+    assert any(isinstance(op, hopper.TmaStoreOp) for op in module.walk())
+    return ctx, module, case
+
+
+@pytest.mark.parametrize("name", STAGED)
+@pytest.mark.parametrize("slots", [1, 2])
+def test_results_leave_through_shared_memory(name: str, slots: int) -> None:
+    _, module, case = staged(name, slots)
+    (found,) = simulate_program(module, case.inputs, case.weights, seed=slots).outputs.values()
+    np.testing.assert_array_equal(found.reshape(case.expected.shape), case.expected)
+
+
+@pytest.mark.parametrize("name, slots", [("wide", 1), ("half", 2)])
+def test_their_ptx_computes_the_same(name: str, slots: int) -> None:
+    _, module, case = staged(name, slots)
+    (found,) = run_plan(ptx_plan(module), case.inputs, seed=slots).outputs.values()
+    np.testing.assert_array_equal(found.reshape(case.expected.shape), case.expected)
+
+
+def test_their_registers_do_not_spill() -> None:
+    assembler = find_assembler()
+    if assembler is None:
+        pytest.skip("there is no ptxas here")
+    _, module, _ = staged("wide", 1)
+    (report,) = compile_module(translate(lower(module, "llvm"), SM_90A), assembler=assembler).kernels
+    assert (report.spill_stores, report.spill_loads) == (0, 0)
+
+
+def without(module: ModuleOp, kind: type[Operation], number: int = 0) -> None:
+    """Take one op away."""
+    op = [op for op in module.walk() if isinstance(op, kind)][number]
+    op.detach()
+    op.erase()
+
+
+@pytest.mark.parametrize(
+    "kind, number, fault",
+    [
+        (hopper.ProxyFenceOp, 0, MissingFenceFault),
+        (warp.BarrierOp, 2, Fault),
+        (hopper.BulkWaitOp, 1, UnfinishedFault),
+        (hopper.BulkCommitOp, 0, UnfinishedFault),
+    ],
+    ids=["fence", "barrier", "last wait", "commit"],
+)
+def test_a_missing_step_of_a_store_is_seen(kind: type[Operation], number: int, fault: type[Fault]) -> None:
+    _, module, case = staged("narrow", 1)
+    without(module, kind, number)
+    with pytest.raises(fault):
+        for seed in range(4):
+            simulate_program(module, case.inputs, case.weights, seed=seed)
+
+
+def test_a_slot_is_not_written_before_its_store_has_read_it() -> None:
+    case = gemm("two", 64 * 133, 64, 64, "f16", Schedule((64, 64), 2))
+    ctx, module = planned(in_rings(case.text), case)
+    run(f"tile-stage-stores{{all=true}},{PASSES},stepwell-convert-tile-to-hopper", ctx, module)
+    without(module, hopper.BulkWaitOp)
+    with pytest.raises(RaceFault, match="overwrites data that may still be read"):
+        simulate_program(module, case.inputs, case.weights, blocks="first", seed=1)

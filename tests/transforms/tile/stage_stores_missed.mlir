@@ -1,0 +1,34 @@
+// RUN: stepwell-opt %s -p tile-stage-stores --remarks-filter '.*' 2>&1 | filecheck %s
+
+// CHECK: remark: [missed] tile-stage-stores: {{.*}}rows of 132 bytes, 132 bytes apart, are not multiples of 16: it is stored directly
+// CHECK: tile.store
+builtin.module attributes {stepwell.level = "plan", stepwell.target = "sm_90a"} {
+  tile.kernel @fc(%x: !tile.ref<3xf16, plain>, %w: !tile.ref<3xf16, packed, constant>) -> (%y: !tile.ref<2xf16, plain>) config #tile.config<block = [128, 64], k = 64, stages = 3, warps = 12, copy = tma, mma = wgmma_f16, epilogue = staged, swizzle = 128> {
+    %ab = tile.ring slots 3 (128x64xf16 #tile.shared<128>, 64x64xf16 #tile.shared<128>)
+    tile.wait_predecessor
+    tile.for_tiles (%i, %j) of %y block [128, 64] {
+      %z = tile.fill 0.0 : f32 -> !tile.tile<128x64xf32, regs, #tile.wgmma>
+      %acc = tile.for (%t, %k) of %x dims [1, 2] step [1, 64] iter (%c = %z) -> !tile.tile<128x64xf32, regs, #tile.wgmma> {
+        tile.fetch %x[%i, %t, %k] dims = [0, 2] to %ab#0 via tma
+        tile.fetch %w[%j, %t, %k] dims = [0, 2] to %ab#1 via tma
+        %a, %b = tile.await %ab
+        %d = tile.mma %a, %b, %c async
+        tile.release %ab behind 1
+        tile.yield %d
+      }
+      %p = tile.finish %acc
+      tile.release %ab
+      %o = tile.map (%1 = %p) {
+        %2 = arith.truncf %1 : f32 to f16
+        tile.yield %2
+      } : !tile.tile<128x64xf16, regs, #tile.wgmma>
+      tile.store %o, %y[%i, %j] access 2
+    }
+  }
+  plan.program @main {
+    %x = plan.binding "x" input : !plan.buffer<512x1x256xf16>
+    %y = plan.binding "y" output : !plan.buffer<512x66xf16>
+    %w = plan.constant dense<0.0> : tensor<66x1x256xf16> : !plan.buffer<66x1x256xf16>
+    plan.launch @fc(%x, %w) outs(%y) : (!plan.buffer<512x1x256xf16>, !plan.buffer<66x1x256xf16>) outs(!plan.buffer<512x66xf16>)
+  }
+}

@@ -1,0 +1,93 @@
+"""The way back to memory through shared memory: a slot is acquired, written by the role's warpgroups, and stored by the copy engine.
+
+The thread that issues a store is the one that waits for it, so a slot is free once that thread has waited and the role's threads have met; what they
+wrote is visible to the copy engine once each has fenced and they have met again.
+"""
+
+from __future__ import annotations
+
+from xdsl.ir import SSAValue
+
+from stepwell.dialects import hopper, tile, warp
+from stepwell.dialects.tile import TileType
+from stepwell.dialects.warp import element_bytes
+from stepwell.transforms.tile_to_gpu.hopper_lowering import WARPGROUP_ROWS, Lowering
+from stepwell.transforms.tile_to_gpu.hopper_parameters import box_columns, swizzle_of
+from stepwell.transforms.tile_to_gpu.hopper_rings import advance
+
+
+def staged_rows(op: tile.WriteOp) -> int:
+    """Bytes between the rows of a written tile that neighbouring warpgroups hold."""
+    assert isinstance(op.target.type, TileType)
+    return WARPGROUP_ROWS * swizzle_of(op.target.type)
+
+
+def lower_acquire(lowering: Lowering, op: tile.AcquireOp) -> None:
+    """Wait until the store that read the slot last is done."""
+    emit, role, ring = lowering.emit, lowering.current, lowering.rings[op.ring]
+    cursor = role.cursors[op.ring]
+    elect = emit.insert(hopper.ElectOp())
+    with emit.inside(elect.body.block):
+        emit.insert(hopper.BulkWaitOp(ring.slots - 1))
+    meet(lowering, op)
+    base = emit.mul(cursor.slot, emit.i32(ring.stage)) if ring.slots > 1 else None
+    for element, result in enumerate(op.tiles):
+        place = emit.i32(ring.place(element))
+        lowering.values[result] = place if base is None else emit.add(base, place)
+
+
+def meet(lowering: Lowering, op: tile.AcquireOp | tile.DrainOp) -> None:
+    """All threads of the role come to its barrier."""
+    role = lowering.current.op
+    if role.barrier is None:
+        raise lowering.refuse(
+            op, f'stands in role "{role.label.data}", which has no barrier', "run tile-allocate-shared"
+        )
+    lowering.emit.insert(warp.BarrierOp(role.barrier.value.data, role.groups * hopper.WARPGROUP))
+
+
+def lower_write(lowering: Lowering, op: tile.WriteOp) -> None:
+    """Each warpgroup writes its 64 rows."""
+    emit, kind = lowering.emit, op.target.type
+    assert isinstance(kind, TileType)
+    swizzle, size = swizzle_of(kind), element_bytes(kind.element_type)
+    if size != 2 or not swizzle:
+        given = f"writes {kind.element_type} with swizzle {swizzle}"
+        raise lowering.refuse(op, f"{given}: stmatrix takes 16-bit elements in swizzled rows", "store it directly")
+    rows = lowering.current.operand_rows[staged_rows(op)]
+    destination = emit.add(lowering.values[op.target], rows, "staged")
+    panel = kind.get_shape()[0] * swizzle
+    emit.insert(hopper.FragmentToSharedOp(lowering.values[op.tile], destination, swizzle, panel))
+
+
+def lower_drain(lowering: Lowering, op: tile.DrainOp) -> None:
+    """One thread stores the tile, panel after panel, once all have written."""
+    if op.via.data != "tma":
+        raise lowering.refuse(op, f"stores via {op.via.data}: rings are drained by the copy engine", "via tma")
+    emit, kind = lowering.emit, op.tile.type
+    assert isinstance(kind, TileType) and isinstance(op.tile.owner, tile.AcquireOp)
+    emit.insert(hopper.ProxyFenceOp())
+    meet(lowering, op)
+    elect = emit.insert(hopper.ElectOp())
+    inner, swizzle = box_columns(kind), swizzle_of(kind)
+    row, column = (lowering.values[index] for index in op.indices)
+    target = lowering.parameters[lowering.signature.drain_name(op)]
+    with emit.inside(elect.body.block):
+        for panel in range(kind.get_shape()[1] // inner):
+            source = _moved(lowering, lowering.values[op.tile], panel * kind.get_shape()[0] * swizzle)
+            emit.insert(hopper.TmaStoreOp(source, target, [_moved(lowering, column, panel * inner), row]))
+        emit.insert(hopper.BulkCommitOp())
+    ring = op.tile.owner.ring
+    if lowering.rings[ring].slots > 1:
+        advance(lowering, lowering.rings[ring], lowering.current.cursors[ring])
+
+
+def _moved(lowering: Lowering, value: SSAValue, by: int) -> SSAValue:
+    return lowering.emit.add(value, lowering.emit.i32(by)) if by else value
+
+
+def finish_stores(lowering: Lowering) -> None:
+    """Before a block ends its stores must have read shared memory."""
+    elect = lowering.emit.insert(hopper.ElectOp())
+    with lowering.emit.inside(elect.body.block):
+        lowering.emit.insert(hopper.BulkWaitOp(0))
