@@ -21,6 +21,26 @@ class Unsupported(Exception):
     """What a converter raises when it cannot express a node; the text says what and, where it can, what to do instead."""
 
 
+@contextmanager
+def converting() -> Iterator[None]:
+    """Around the conversion of one node of a file: what a converter stumbles over where an input is missing or an attribute is of another kind than its operator's
+    becomes the Unsupported that is told with the node's name."""
+    try:
+        yield
+    except MISFITS as error:
+        raise Unsupported(misfit(error)) from error
+
+
+MISFITS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What a converter may stumble over."""
+
+
+def misfit(error: Exception) -> str:
+    """One of these as a reason."""
+    said = str(error).partition("\n")[0]
+    return f"its inputs or attributes do not fit the operator ({type(error).__name__}: {said})"
+
+
 def not_imported(what: str, reasons: Sequence[str], where: str, hint: str = "") -> ModelError:
     """The error of an importer that found `reasons` against `what` (the model, the network, the graph): all of them at once."""
     plural = "s" if len(reasons) > 1 else ""

@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 from stepwell.runtime.errors import UsageError
@@ -16,6 +16,13 @@ from stepwell.runtime.errors import UsageError
 ShapeSpec: TypeAlias = str | Sequence[int]
 Shapes: TypeAlias = Mapping[str, ShapeSpec]
 """Shapes by the name of a network input."""
+
+
+def check_names(given: Iterable[str], inputs: Sequence[str], what: str) -> None:
+    """UsageError for the first of `given` that is none of the `inputs` of `what`: the model, the network, the graph."""
+    unknown = [name for name in given if name not in inputs]
+    if unknown:
+        raise UsageError(f"{unknown[0]!r} is no input of {what}", where="shapes", hint=f"inputs: {list(inputs)}")
 
 
 def parse_shape(name: str, spec: ShapeSpec) -> tuple[int, ...]:

@@ -22,11 +22,12 @@ from stepwell.frontends.caffe.prototxt import parse_prototxt
 from stepwell.frontends.caffe.prune import NetworkInput, Pruned, needed_for, prune
 from stepwell.frontends.caffe.upgrade import upgraded_layers
 from stepwell.frontends.caffe.weights_file import read_caffemodel
-from stepwell.frontends.emitter import Unsupported, not_imported, set_name_hint, shape_of
+from stepwell.frontends.emitter import Unsupported, converting, not_imported, set_name_hint, shape_of
 from stepwell.frontends.events import ImportEvents, events_of, weights_after
-from stepwell.frontends.shapes import Shapes, parse_shape
+from stepwell.frontends.files import read_file
+from stepwell.frontends.shapes import Shapes, check_names, parse_shape
 from stepwell.ir.locations import location_of
-from stepwell.runtime.errors import ModelError, UsageError
+from stepwell.runtime.errors import UsageError
 
 PLUGIN = Kind(convert_plugin, bottoms=(0, MANY))
 LARGEST = 2**31 - 1
@@ -52,7 +53,9 @@ def import_caffe(
     on are converted; without them all that no layer reads. Raises ModelError with
     every reason at once, UsageError for a name that is no input or top."""
     where = name or (str(source) if not isinstance(source, bytes) else "the network")
-    network, unknown = parse_prototxt(source if isinstance(source, bytes) else _read(Path(source)), where)
+    network, unknown = parse_prototxt(
+        source if isinstance(source, bytes) else read_file(Path(source), "the network"), where
+    )
     reasons = [
         f"line {field.line}: {field.message} has no field {field.name!r}" for field in unknown if not field.harmless
     ]
@@ -68,13 +71,6 @@ def import_caffe(
     if reasons:
         raise not_imported("network", reasons, where)
     return importer.module, importer.weights
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"cannot read the network: {error.strerror or error}", where=str(path)) from None
 
 
 def _kind_of(layer: Message) -> Kind | None:
@@ -122,9 +118,7 @@ class _Importer:
 
     def _check_shapes(self, shapes: Shapes) -> None:
         names = [entry.name for entry in self.pruned.inputs]
-        unknown = [name for name in shapes if name not in names]
-        if unknown:
-            raise UsageError(f"{unknown[0]!r} is no input of the network", where="shapes", hint=f"inputs: {names}")
+        check_names(shapes, names, "the network")
         twice = sorted({name for name in names if names.count(name) > 1})
         self.reasons += [f"two inputs are called {name!r}" for name in twice]
         self.failed.update(twice)
@@ -186,7 +180,8 @@ class _Importer:
             if len(shape_of(value)) < rank:
                 return f"bottom {bottom!r} has shape {list(shape_of(value))}: {rank} dims are needed"
         try:
-            results = kind.convert(self.build, layer, [value for _, value in bottoms])
+            with converting():
+                results = kind.convert(self.build, layer, [value for _, value in bottoms])
         except (Unsupported, VerifyException) as error:
             return str(error)
         tops = list(layer.top)

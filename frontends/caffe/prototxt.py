@@ -14,6 +14,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from stepwell.frontends.caffe.schema import messages
+from stepwell.frontends.files import decode_text
 from stepwell.runtime.errors import ModelError
 
 DEEPEST = 64
@@ -55,7 +56,7 @@ class UnknownField:
 
 def parse_prototxt(data: bytes, where: str) -> tuple[Message, list[UnknownField]]:
     """The network and the fields that were skipped. ModelErrors: no text, no prototxt, nested too deeply, a solver or a label map."""
-    text = _text(data, where)
+    text = decode_text(data, "a prototxt", where)
     network = messages()["NetParameter"]()
     unknown = list(_unknown_fields(text, network.DESCRIPTOR, where))
     try:
@@ -65,13 +66,6 @@ def parse_prototxt(data: bytes, where: str) -> tuple[Message, list[UnknownField]
     if not network.layer and not network.layers:
         raise ModelError(_no_layers(text, unknown), where=where, hint="give the prototxt that holds the layers")
     return network, unknown
-
-
-def _text(data: bytes, where: str) -> str:
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ModelError(f"not a prototxt: byte {error.start} is not UTF-8", where=where) from None
 
 
 def _no_layers(text: str, unknown: list[UnknownField]) -> str:

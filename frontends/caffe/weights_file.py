@@ -7,11 +7,12 @@ from math import prod
 from pathlib import Path
 
 import numpy as np
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 
 from stepwell.dialects.numpy_types import Array
 from stepwell.frontends.caffe.schema import messages
 from stepwell.frontends.emitter import Unsupported
+from stepwell.frontends.files import parse_message, read_file
 from stepwell.runtime.errors import ModelError
 
 Blobs = Mapping[str, Sequence[Array]]
@@ -24,15 +25,7 @@ _RAW_TYPES = {0: "<f8", 1: "<f4", 2: "<f2"}
 def read_caffemodel(path: str | Path) -> Blobs:
     """Arrays by layer name, in any of the three syntaxes, f64 as f32. ModelError for a file that is missing, cut off or foreign."""
     where = str(path)
-    network = messages()["NetParameter"]()
-    try:
-        data = Path(path).read_bytes()
-        network.ParseFromString(data)
-    except OSError as error:
-        raise ModelError(f"cannot read the weights: {error.strerror or error}", where=where) from None
-    except DecodeError:
-        raise ModelError("not a caffemodel: the bytes are no NetParameter, or are cut off", where=where) from None
-    del data
+    network = parse_message(messages()["NetParameter"], read_file(Path(path), "the weights"), "a caffemodel", where)
     if not network.layer and not network.layers:
         raise ModelError("not a caffemodel: it holds no layers", where=where)
     found: dict[str, list[Array]] = {}

@@ -19,7 +19,7 @@ from stepwell.dialects.graph.extents import Extent
 from stepwell.dialects.numpy_types import Array, element_type_of
 from stepwell.dialects.weights import WeightStore
 from stepwell.frontends.builder import module_of
-from stepwell.frontends.emitter import Unsupported, not_imported
+from stepwell.frontends.emitter import MISFITS, Unsupported, misfit, not_imported
 from stepwell.frontends.events import ImportEvents, events_of
 from stepwell.frontends.onnx.builder import GraphBuilder, Item, set_name_hint, shape_of, tensor_type
 from stepwell.frontends.onnx.convert_movement import constant_of
@@ -37,9 +37,9 @@ from stepwell.frontends.onnx.model_file import (
 from stepwell.frontends.onnx.node import Node
 from stepwell.frontends.onnx.plugins import convert_plugin, plugin_of
 from stepwell.frontends.plugins.definition import Plugin
-from stepwell.frontends.shapes import Shapes, parse_shape
+from stepwell.frontends.shapes import Shapes, check_names, parse_shape
 from stepwell.ir.locations import location_of
-from stepwell.runtime.errors import ModelError, UsageError
+from stepwell.runtime.errors import ModelError
 
 UNKNOWN = "this operator is not supported"
 SUPPORTED_HINT = f"supported operators: {', '.join(sorted([*CONVERTERS, 'Constant']))}"
@@ -102,7 +102,7 @@ class _Importer:
         self.reasons: list[str] = []
         self.steps = 0
         self.weights = WeightStore(origin=model.graph.name or "the model")
-        constants = {t.name: numpy_helper.to_array(t) for t in self.graph.initializer}
+        constants = {t.name: self._stored(t) for t in self.graph.initializer}
         self.inputs = [entry for entry in self.graph.input if entry.name not in constants]
         types = [self._input_type(entry, shapes) for entry in self.inputs]
         self.block = Block(arg_types=types)
@@ -121,11 +121,17 @@ class _Importer:
         for stored in constants:
             events.initializer(stored)
 
+    def _stored(self, tensor: onnx.TensorProto) -> Array:
+        """An initialiser's array; an empty one stands in where a reason was found."""
+        try:
+            return numpy_helper.to_array(tensor)
+        except (KeyError, TypeError, ValueError) as error:
+            self.reasons.append(f"initialiser {tensor.name!r} cannot be read: {first_line(error)}")
+            return np.empty(0, np.float32)
+
     def _check_names(self, shapes: Shapes) -> None:
         names = [entry.name for entry in self.inputs]
-        unknown = [name for name in shapes if name not in names]
-        if unknown:
-            raise UsageError(f"{unknown[0]!r} is no input of the model", where="shapes", hint=f"inputs: {names}")
+        check_names(shapes, names, "the model")
         for name in sorted({name for name in names if names.count(name) > 1}):
             self.reasons.append(f"two inputs are called {name!r}")
         for sparse in self.graph.sparse_initializer:
@@ -244,6 +250,8 @@ class _Importer:
                 return ""
         except (Unsupported, VerifyException) as error:
             return REPORTED if len(self.reasons) > before else str(error)
+        except MISFITS as error:
+            return misfit(error)
         unread = node.unread()
         return f"attribute {unread[0]!r} is not supported for this operator" if unread else ""
 

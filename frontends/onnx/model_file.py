@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TypeAlias
 
 import onnx
-from google.protobuf.message import DecodeError
-from onnx import checker, external_data_helper, inliner
+from onnx import checker, inliner
 
+from stepwell.frontends.files import parse_message, read_file
+from stepwell.frontends.onnx.external_data import read_external_data
 from stepwell.runtime.errors import ModelError
 
 ModelSource: TypeAlias = str | Path | bytes | onnx.ModelProto
@@ -30,37 +31,17 @@ def load_model(source: ModelSource, name: str = "") -> tuple[onnx.ModelProto, st
         where, folder = name or "model", Path(name).parent if name else None
         model = _parse(source, where)
     else:
-        model, where, folder = _read(Path(source)), str(source), Path(source).parent
+        where, folder = str(source), Path(source).parent
+        model = _parse(read_file(Path(source), "the model"), where)
     _check_versions(model, where)
-    files = _external_files(model, folder)
-    _read_external_data(model, where, folder)
+    files = read_external_data(model, where, folder)
     if model.functions:
         model = _inline(model, where)
     return model, where, files
 
 
-def _external_files(model: onnx.ModelProto, folder: Path | None) -> tuple[Path, ...]:
-    if folder is None:
-        return ()
-    outside = [t for t in model.graph.initializer if external_data_helper.uses_external_data(t)]
-    names = (entry.value for tensor in outside for entry in tensor.external_data if entry.key == "location")
-    return tuple(folder / name for name in dict.fromkeys(names))
-
-
-def _read(path: Path) -> onnx.ModelProto:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"cannot read the model: {error.strerror or error}", where=str(path)) from None
-    return _parse(data, str(path))
-
-
 def _parse(data: bytes, where: str) -> onnx.ModelProto:
-    model = onnx.ModelProto()
-    try:
-        model.ParseFromString(data)
-    except DecodeError:
-        raise ModelError("not an ONNX model: the bytes are no ModelProto, or are cut off", where=where) from None
+    model = parse_message(onnx.ModelProto, data, "an ONNX model", where)
     if not model.HasField("graph"):
         raise ModelError("not an ONNX model: it holds no graph", where=where)
     return model
@@ -88,22 +69,6 @@ def _check_versions(model: onnx.ModelProto, where: str) -> None:
 def opset_of(model: onnx.ModelProto) -> int | None:
     """The version of the default operator set that the model imports."""
     return next((entry.version for entry in model.opset_import if entry.domain in DEFAULT_DOMAINS), None)
-
-
-def _read_external_data(model: onnx.ModelProto, where: str, folder: Path | None) -> None:
-    outside = [t.name for t in model.graph.initializer if external_data_helper.uses_external_data(t)]
-    if not outside:
-        return
-    if folder is None:
-        raise ModelError(
-            f"{len(outside)} initialisers lie in other files, the first is {outside[0]!r}",
-            where=where,
-            hint="import the model by its path, or load it with onnx.load, which reads them",
-        )
-    try:
-        external_data_helper.load_external_data_for_model(model, str(folder))
-    except (OSError, ValueError, checker.ValidationError) as error:
-        raise ModelError(f"cannot read the external data: {first_line(error)}", where=where) from None
 
 
 def _inline(model: onnx.ModelProto, where: str) -> onnx.ModelProto:

@@ -8,10 +8,11 @@ from math import prod
 from pathlib import Path
 
 import numpy as np
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 
 from stepwell.dialects.numpy_types import Array
 from stepwell.frontends.emitter import Unsupported
+from stepwell.frontends.files import parse_message, read_file
 from stepwell.frontends.tensorflow.schema import messages
 from stepwell.frontends.tensorflow.tensor import dtype_of, shape_of_proto
 from stepwell.runtime.errors import ModelError
@@ -29,13 +30,14 @@ class Bundle:
         self._folder = folder
         index = folder / "variables.index"
         try:
-            entries = dict(_table(index.read_bytes()))
-            header = messages()["BundleHeaderProto"].FromString(entries.pop(b"", b""))
-            self._entries = {key.decode(): messages()["BundleEntryProto"].FromString(v) for key, v in entries.items()}
-        except OSError as error:
-            raise ModelError(f"cannot read the variables: {error.strerror or error}", where=str(index)) from None
-        except (ValueError, IndexError, struct.error, DecodeError) as error:
+            entries = {key.decode(): value for key, value in _table(read_file(index, "the variables"))}
+        except (ValueError, IndexError, struct.error) as error:
             raise ModelError(f"the index of the variables is damaged: {error}", where=str(index)) from None
+        header = parse_message(messages()["BundleHeaderProto"], entries.pop("", b""), "a bundle's header", str(index))
+        self._entries = {
+            key: parse_message(messages()["BundleEntryProto"], value, f"an entry ({key!r})", str(index))
+            for key, value in entries.items()
+        }
         self._shards = header.num_shards
         self._keys = self._checkpoint_keys()
 
@@ -71,21 +73,30 @@ class Bundle:
         try:
             data = self._bytes(self._entries[OBJECTS])
             length, at = _varint(data, 0)
-            objects = messages()["TrackableObjectGraph"].FromString(data[at + 4 : at + 4 + length])
+            held, where = data[at + 4 : at + 4 + length], str(self._folder)
+            objects = parse_message(messages()["TrackableObjectGraph"], held, "an object graph", where)
             return {a.full_name: a.checkpoint_key for node in objects.nodes for a in node.attributes}
-        except (Unsupported, IndexError, ValueError, DecodeError) as error:
+        except (Unsupported, IndexError, ValueError) as error:
             raise ModelError(f"the object graph is damaged: {error}", where=str(self._folder)) from None
 
 
 def _table(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Keys and values of a table; ValueError, IndexError or struct.error where it is none."""
     if len(data) < 48 or struct.unpack_from("<Q", data, len(data) - 8)[0] != MAGIC:
-        raise ValueError("it does not end as a table does")
+        raise ValueError(f"it does not end as a table does, at byte {len(data)}")
     _, at = _handle(data, len(data) - 48)
     (offset, size), _ = _handle(data, at)
-    for _, value in _entries(_block(data, offset, size)):
+    for _, value in _block_entries(data, offset, size):
         (start, length), _ = _handle(value, 0)
-        yield from _entries(_block(data, start, length))
+        yield from _block_entries(data, start, length)
+
+
+def _block_entries(data: bytes, offset: int, size: int) -> list[tuple[bytes, bytes]]:
+    """The entries of the block at `offset`, which errors name."""
+    try:
+        return list(_entries(_block(data, offset, size)))
+    except (ValueError, IndexError, struct.error) as error:
+        raise ValueError(f"the block at byte {offset} of {len(data)}: {error}") from None
 
 
 def _handle(data: bytes, at: int) -> tuple[tuple[int, int], int]:

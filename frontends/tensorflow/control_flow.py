@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from stepwell.frontends.emitter import Unsupported
+from stepwell.frontends.emitter import Unsupported, converting
 from stepwell.frontends.tensorflow.node import Node, Port
 from stepwell.frontends.tensorflow.ordered import pivots
 from stepwell.frontends.tensorflow.tensor_array import Item
@@ -74,7 +74,8 @@ class Unroller:
     def _try(self, key: Key) -> list[Key]:
         node = self.nodes[key[0]]
         try:
-            return self._step(node, key[1])
+            with converting():
+                return self._step(node, key[1])
         except NodeUnsupported:
             raise
         except Unsupported as error:

@@ -6,8 +6,9 @@ import re
 from pathlib import Path
 
 from google.protobuf import text_format
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 
+from stepwell.frontends.files import decode_text, parse_message, read_file
 from stepwell.frontends.tensorflow.schema import messages
 from stepwell.runtime.errors import ModelError
 
@@ -20,31 +21,21 @@ def read_graph(source: str | Path | bytes, where: str) -> Message:
     """The GraphDef of a file (text where it ends in .pbtxt) or of binary bytes; ModelError where it is none."""
     if isinstance(source, bytes):
         return parse_binary(source, where)
-    try:
-        data = Path(source).read_bytes()
-    except OSError as error:
-        raise ModelError(f"cannot read the graph: {error.strerror or error}", where=where) from None
+    data = read_file(Path(source), "the graph")
     return parse_text(data, where) if str(source).endswith(".pbtxt") else parse_binary(data, where)
 
 
 def parse_binary(data: bytes, where: str) -> Message:
     """A GraphDef from its binary form."""
-    try:
-        graph = messages()["GraphDef"].FromString(data)
-        names = [(node.name, node.op, *node.input) for node in graph.node]
-    except (DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ModelError(f"not a TensorFlow graph: {str(error).splitlines()[0]}", where=where) from None
-    if not names:
+    graph = parse_message(messages()["GraphDef"], data, "a TensorFlow graph", where)
+    if not graph.node:
         raise ModelError("the graph has no nodes", where=where, hint="give a frozen GraphDef")
     return graph
 
 
 def parse_text(data: bytes, where: str) -> Message:
     """A GraphDef from its text form; fields that its definition does not have are passed over."""
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ModelError(f"not a text graph: byte {error.start} is not UTF-8", where=where) from None
+    text = decode_text(data, "a text graph", where)
     _check_nesting(text, where)
     graph = messages()["GraphDef"]()
     try:

@@ -14,9 +14,9 @@ from xdsl.utils.exceptions import VerifyException
 from stepwell.dialects.numpy_types import element_type_of
 from stepwell.dialects.weights import WeightStore
 from stepwell.frontends.builder import GraphBuilder, module_of
-from stepwell.frontends.emitter import Unsupported, not_imported, set_name_hint
+from stepwell.frontends.emitter import Unsupported, converting, not_imported, set_name_hint
 from stepwell.frontends.events import ImportEvents, events_of
-from stepwell.frontends.shapes import Shapes, parse_shape
+from stepwell.frontends.shapes import Shapes, check_names, parse_shape
 from stepwell.frontends.tensorflow.control_flow import CONTROL, NodeUnsupported, Unroller
 from stepwell.frontends.tensorflow.converters import CONVERTERS, REFUSED
 from stepwell.frontends.tensorflow.graph_file import read_graph
@@ -124,14 +124,13 @@ class _Importer:
 
     def _check_shapes(self, names: Sequence[str]) -> None:
         known = [name for name in names if self.nodes[name].op in (*INPUTS, "PlaceholderWithDefault")]
-        unknown = [name for name in self.shapes if name not in known]
-        if unknown:
-            raise UsageError(f"{unknown[0]!r} is no input of the graph", where="shapes", hint=f"inputs: {known}")
+        check_names(self.shapes, known, "the graph")
 
     def _node(self, node: Node) -> None:
         blocked = any(name in self.failed for name, _ in node.inputs)
         try:
-            results = self._converted(node, blocked)
+            with converting():
+                results = self._converted(node, blocked)
         except (Unsupported, VerifyException) as error:
             self.reasons.append(f"node {node.name!r} ({node.op}): {error}")
             blocked = True

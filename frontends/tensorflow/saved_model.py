@@ -9,6 +9,7 @@ from pathlib import Path
 from google.protobuf.message import DecodeError, Message
 
 from stepwell.frontends.emitter import Unsupported
+from stepwell.frontends.files import parse_message, read_file
 from stepwell.frontends.tensorflow.bundle import Bundle
 from stepwell.frontends.tensorflow.schema import DTYPES, messages
 from stepwell.runtime.errors import ModelError, UsageError
@@ -40,12 +41,7 @@ def read_saved_model(folder: Path, outputs: Sequence[str] | None) -> Signature:
     """The signature that has the outputs asked for, `serving_default` where none are. ModelError where the folder holds no model, UsageError with all signatures where
     no signature fits."""
     path = folder / "saved_model.pb"
-    try:
-        model = messages()["SavedModel"].FromString(path.read_bytes())
-    except OSError as error:
-        raise ModelError(f"cannot read the model: {error.strerror or error}", where=str(path)) from None
-    except (DecodeError, UnicodeDecodeError) as error:
-        raise ModelError(f"not a SavedModel: {error}", where=str(path)) from None
+    model = parse_message(messages()["SavedModel"], read_file(path, "the model"), "a SavedModel", str(path))
     served = [graph for graph in model.meta_graphs if "serve" in graph.meta_info_def.tags] or list(model.meta_graphs)
     if not served:
         raise ModelError("the model has no graph", where=str(path))

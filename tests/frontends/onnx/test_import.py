@@ -210,3 +210,52 @@ def test_import_does_not_change_the_model() -> None:
     import_onnx(proto, shapes={"image": "1x1x8x8"})
     assert proto.SerializeToString(deterministic=True) == before
     assert str(digits(1)[0]) == str(digits(1)[0])
+
+
+def outside(tmp_path: Path, make_model: MakeModel, **said: str) -> Path:
+    """A model whose weight of 12 bytes lies in `w.bin`, as its entries say."""
+    (tmp_path / "models").mkdir(exist_ok=True)
+    path = tmp_path / "models" / "net.onnx"
+    zeros = np.zeros(3, np.float32)
+    model = make_model([helper.make_node("Add", ["x", "w"], ["y"])], {"x": zeros}, weights={"w": zeros})
+    (tensor,) = model.graph.initializer
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    for key, value in {"location": "w.bin", **said}.items():
+        tensor.external_data.add(key=key, value=value)
+    path.write_bytes(model.SerializeToString())
+    (path.parent / "w.bin").write_bytes(np.arange(4, dtype=np.float32).tobytes())
+    (tmp_path / "w.bin").write_bytes(bytes(16))
+    return path
+
+
+def test_external_data_has_a_place_in_its_file(tmp_path: Path, make_model: MakeModel) -> None:
+    _, store = import_onnx(outside(tmp_path, make_model, offset="4", length="12"))
+    np.testing.assert_array_equal(store.array("w"), np.arange(1, 4, dtype=np.float32))
+    assert [Path(file).name for file in store.files] == ["w.bin"]
+
+
+@pytest.mark.parametrize(
+    "said, reason",
+    [
+        ({"location": "../w.bin"}, "'../w.bin' is not in the folder of the model"),
+        ({"location": "/etc/passwd"}, "'/etc/passwd' is not in the folder of the model"),
+        ({"location": "link"}, "'link' is not in the folder of the model"),
+        ({"location": "."}, "there is no file '.' beside the model"),
+        ({"location": ""}, "no file is named for it"),
+        ({"location": "gone"}, "there is no file 'gone' beside the model"),
+        ({"offset": "8"}, "'w.bin' ends at byte 16, before byte 20"),
+        ({"offset": "-4"}, "its offset '-4' is no number of bytes"),
+        ({"offset": "9" * 400}, "is no number of bytes"),
+        ({"length": "16"}, "it has 16 bytes there, its type and shape need 12"),
+    ],
+)
+def test_external_data_that_is_not_there(
+    tmp_path: Path, make_model: MakeModel, said: dict[str, str], reason: str
+) -> None:
+    path = outside(tmp_path, make_model, **said)
+    (path.parent / "link").symlink_to(tmp_path / "w.bin")
+    with pytest.raises(ModelError, match="cannot read the external data") as caught:
+        import_onnx(path)
+    assert [entry for entry in caught.value.reasons if reason in entry], caught.value.reasons
+    assert caught.value.reasons[0].startswith("tensor 'w': ")

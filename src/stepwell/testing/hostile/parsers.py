@@ -28,7 +28,9 @@ Parts = tuple[bytes, ...]
 """The bytes of the files of an input, in the order of `Parser.files`."""
 SECONDS = 10.0
 """Of processor time for one input of some kilobytes."""
-_PLACE = re.compile(r"'[^']*'|\"|\bbyte \d|\bline \d|:\d+:\d+|\bnode\b|[%@]\w|--shape|has no \w+|\bthis is a \w")
+_PLACE = re.compile(
+    r"'[^']*'|\"|\bbyte \d|\bline \d|:\d+:\d+|\bnode\b|[%@]\w|--shape|has no \w+|\bthis is a \w|IR version|operator set"
+)
 
 _CANDIDATES = re.compile(r"candidates are ([^\n(]+)")
 
