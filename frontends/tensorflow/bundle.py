@@ -84,10 +84,13 @@ def _table(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Keys and values of a table; ValueError, IndexError or struct.error where it is none."""
     if len(data) < 48 or struct.unpack_from("<Q", data, len(data) - 8)[0] != MAGIC:
         raise ValueError(f"it does not end as a table does, at byte {len(data)}")
-    _, at = _handle(data, len(data) - 48)
-    (offset, size), _ = _handle(data, at)
-    for _, value in _block_entries(data, offset, size):
-        (start, length), _ = _handle(value, 0)
+    try:
+        _, at = _handle(data, len(data) - 48)
+        (offset, size), _ = _handle(data, at)
+        blocks = [_handle(value, 0)[0] for _, value in _block_entries(data, offset, size)]
+    except IndexError:
+        raise ValueError(f"its footer at byte {len(data) - 48} does not say where blocks are") from None
+    for start, length in blocks:
         yield from _block_entries(data, start, length)
 
 

@@ -70,7 +70,7 @@ def _parts(field: Any, value: Any) -> list[Any]:
     """The messages that a field of messages holds."""
     if _is_map(field):
         of_messages = field.message_type.fields_by_name["value"].type == FieldDescriptor.TYPE_MESSAGE
-        return list(value.values()) if of_messages else []
+        return [value[key] for key in sorted(value, key=str)] if of_messages else []
     return list(value) if hasattr(value, "extend") else [value]
 
 
