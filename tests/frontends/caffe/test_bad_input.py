@@ -107,8 +107,8 @@ def _blob(shape: list[int], **fields: object) -> bytes:
         (_blob([1], raw_data=b"\0\0\0\0", raw_data_type=9), "layer 'b': a blob holds raw data of type 9"),
         (_blob([1] * 40, data=[b"\0\0\0\0"]), "layer 'b': a blob has 40 dims"),
         (b"", "it holds no layers"),
-        (b"\xff" * 100, "the bytes are no NetParameter"),
-        (b"\x0b" * 5000, "the bytes are no NetParameter"),
+        (b"\xff" * 100, "at byte 0 of 100 it is damaged"),
+        (b"\x0b" * 5000, "at byte 0 of 5000 it is damaged"),
     ],
 )
 def test_damaged_weights(tmp_path: Path, data: bytes, message: str) -> None:
