@@ -1,4 +1,4 @@
-"""The PTX of modules under test: `ptx_plan` makes a plan that holds it, `judge_ptx` says what catches a damaged text."""
+"""The PTX of modules under test: `run_plan` executes that of a plan without a GPU, `ptx_plan` makes a plan that holds it, `judge_ptx` says what catches a damaged text."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ from stepwell.driver.build import build_section
 from stepwell.driver.driver import Driver
 from stepwell.driver.modules import weights_of
 from stepwell.driver.pipeline import pipeline
-from stepwell.driver.run_ptx import find_section, launches_of, ptx_of
+from stepwell.driver.run_ptx import find_section, launches_of, ptx_of, run_plan
 from stepwell.plugins.universe import make_context
 from stepwell.runtime.plan_file import Plan
 from stepwell.types.targets import SM_90A
+
+__all__ = ["Damage", "judge_ptx", "llvm_text", "ptx_plan", "run_plan", "substituted"]
 
 Damage = Callable[[str], str]
 
