@@ -60,6 +60,7 @@ def main(words: list[str]) -> None:
         f"-timeout={HANG}",
         f"-max_len={LONGEST}",
         "-rss_limit_mb=0",
+        f"-report_slow_units={HANG}",
         "-print_final_stats=1",
     ]
     words = [sys.argv[0], *options, f"-artifact_prefix={folder}/", str(folder / "corpus")]
