@@ -123,6 +123,17 @@ def test_constants_that_do_not_fit_their_shape() -> None:
     assert f"a constant has shape [{1 << 60}]" in text
 
 
+def test_four_bytes_do_not_ask_for_all_memory() -> None:
+    made = GraphDef()
+    made.node("big", "Const")
+    tensor = made.proto.node[-1].attr["value"].tensor
+    tensor.dtype = 3
+    tensor.int_val.append(1)
+    tensor.tensor_shape.dim.add(size=2**31 - 1)
+    made.node("y", "Neg", "big")
+    assert "node 'big' (Const): a constant of shape [2147483647] has 1 values: at most 67108864" in _refused(made, "y")
+
+
 def test_text_that_is_none(tmp_path: Path) -> None:
     path = tmp_path / "graph.pbtxt"
     for text, reason in (
