@@ -19,14 +19,16 @@ from stepwell.frontends.events import ImportEvents, events_of
 from stepwell.frontends.shapes import Shapes, check_names, parse_shape
 from stepwell.frontends.tensorflow.control_flow import CONTROL, NodeUnsupported, Unroller
 from stepwell.frontends.tensorflow.converters import CONVERTERS, REFUSED
+from stepwell.frontends.tensorflow.frames import Frames
 from stepwell.frontends.tensorflow.graph_file import read_graph
 from stepwell.frontends.tensorflow.node import Node, Port, needs
 from stepwell.frontends.tensorflow.ordered import candidates, nodes_by_name, ordered, port_of
 from stepwell.frontends.tensorflow.plugins import convert_plugin, plugin_of
+from stepwell.frontends.tensorflow.regions import settle
 from stepwell.frontends.tensorflow.saved_model import VARIABLES, read_saved_model
 from stepwell.frontends.tensorflow.tensor import dtype_of, shape_of_proto
-from stepwell.frontends.tensorflow.tensor_array import OPERATORS as ARRAYS
 from stepwell.frontends.tensorflow.tensor_array import Item, tensor
+from stepwell.frontends.tensorflow.tensor_list import OPERATORS as ARRAYS
 from stepwell.ir.locations import location_of
 from stepwell.runtime.errors import ModelError, UsageError
 
@@ -169,7 +171,7 @@ class _Importer:
             elif not any(node.op in table for table in (CONVERTERS, CONTROL, ARRAYS)) and plugin_of(node) is None:
                 self.reasons.append(f"node {node.name!r} ({node.op}): {self._why(node)}")
         self._refuse()
-        unroller = Unroller({node.name: node for node in order}, self._followed, self._truth)
+        unroller = Unroller(Frames({node.name: node for node in order}), self.build, self._followed)
         try:
             for port in ports:
                 self.values[port] = tensor(unroller.port(port))
@@ -183,15 +185,12 @@ class _Importer:
             return [self.values[node.name, 0]]
         self.build.node_name = node.name
         if node.op in ARRAYS:
-            needs(items, ARRAYS[node.op][0])
+            needs(items, *ARRAYS[node.op][0])
             return ARRAYS[node.op][1](self.build, node, items)
         if node.op in ("Identity", "IdentityN"):
             return items
-        try:
-            tensors = [tensor(item) for item in items]
-            results = self._results(node, tensors)
-        except VerifyException as error:
-            raise Unsupported(str(error)) from None
+        tensors = [tensor(item) for item in items]
+        results = self._results(node, tensors)
         named = [(_tensor(*port), value) for port, value in zip(node.inputs, tensors, strict=False)]
         self._tell(node, named, results)
         return results
@@ -203,10 +202,6 @@ class _Importer:
         if node.op == "Const":
             self.events.initializer(node.name)
         self.events.outputs(node.name, node.op, [(_tensor(node.name, n), v) for n, v in enumerate(results)])
-
-    def _truth(self, item: Item) -> bool | None:
-        array = self.build.array(tensor(item))
-        return None if array is None else bool(array.reshape(-1)[0])
 
     def _why(self, node: Node) -> str:
         if node.op in VARIABLES:
@@ -254,6 +249,7 @@ class _Importer:
         for name, value in zip(names, results, strict=True):
             self.events.output(name, value)
         self.module = module_of(self.block, self.inputs, results, names)
+        settle(self.block)
 
 
 def _tensor(name: str, number: int) -> str:

@@ -1,6 +1,8 @@
-"""V1 control flow whose conditions are constants: branches are chosen, loops unrolled; what is not known is refused by name."""
+"""V1 control flow: branches by known conditions are chosen, by others a graph.if; loops are unrolled where they are short, else a graph.loop."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,19 +42,85 @@ def test_branches(taken: bool) -> None:
     np.testing.assert_array_equal(_run(made, "y"), X + 1 if taken else [7, 7, 7])
 
 
-def test_a_condition_of_the_inputs_is_refused() -> None:
+def test_a_condition_of_the_inputs() -> None:
+    """A graph.if, in which the sum stands: only the branch that is taken runs."""
     made = GraphDef()
     made.placeholder("x", [3])
     made.placeholder("condition", [], "bool")
     _branches(made, "condition")
-    with pytest.raises(ModelError, match=r"node '\w+' \(Switch\): its condition is computed from the network's inputs"):
-        _run(made, "y")
+    module, weights = import_tensorflow(made.proto.SerializeToString(), outputs=["y"])
+    text = str(module)
+    assert text.count("graph.if") == 1
+    assert text.index("graph.if") < text.index("graph.binary")
+    for condition, wanted in ((True, X + 1), (False, [7, 7, 7])):
+        got = stepwell.interpret(module, {"x": X, "condition": np.asarray(condition)}, weights=weights)["y"]
+        np.testing.assert_array_equal(got, wanted)
 
 
-def _loop(made: GraphDef, count: int, *, array: bool = False) -> None:
-    """y = x doubled `count` times; with an array each step is written and all are read at the end."""
-    for name, value in (("zero", 0), ("count", count), ("one", 1)):
+def test_branches_in_branches() -> None:
+    """Two values chosen by one condition are one graph.if; a condition in a branch stands in it."""
+    made = GraphDef()
+    made.placeholder("x", [3])
+    made.placeholder("limit", [])
+    made.const("zero", np.array([0], np.int32))
+    made.node("sum", "Sum", "x", "zero")
+    made.node("outer", "Less", "sum", "limit")
+    made.node("in", "Switch", "x", "outer")
+    made.node("sums", "Switch", "sum", "outer")
+    made.const("nothing", np.float32(0))
+    made.node("inner", "Less", "sums:1", "nothing")
+    made.node("deep", "Switch", "in:1", "inner")
+    made.node("negative", "Neg", "deep:1")
+    made.node("positive", "Exp", "deep")
+    made.node("then", "Merge", "positive", "negative")
+    made.node("else", "Abs", "in")
+    made.node("y", "Merge", "else", "then")
+    made.node("sign", "Neg", "sums:1")
+    made.node("z", "Merge", "sums", "sign")
+    module, weights = import_tensorflow(made.proto.SerializeToString(), outputs=["y", "z"])
+    assert str(module).count("graph.if") == 2
+    for limit in (10.0, -10.0):
+        for x in (X, -X):
+            results = stepwell.interpret(module, {"x": x, "limit": np.array(limit, np.float32)}, weights=weights)
+            taken = x.sum() < limit
+            wanted = (-x if x.sum() < 0 else np.exp(x)) if taken else np.abs(x)
+            assert np.allclose(results["y"], wanted, rtol=1e-6)
+            assert results["z"] == (-x.sum() if taken else x.sum())
+
+
+@pytest.mark.parametrize(
+    ("nodes", "reason"),
+    [
+        (
+            [("wide", "Concat", "zero", "switch:1", "switch:1"), ("y", "Merge", "switch", "wide")],
+            "both must have one type",
+        ),
+        ([("y", "Merge", "switch", "x")], "values that may both be there"),
+        ([("y", "Identity", "switch:1")], "in a branch that the network's inputs may not take"),
+        ([("y", "Merge", "switch", "switch:1", "x")], "at most two"),
+        ([("y", "Switch", "x")], "it has 1 inputs, 2 are needed"),
+    ],
+)
+def test_branches_that_are_none(nodes: list[tuple[str, ...]], reason: str) -> None:
+    made = GraphDef()
+    made.placeholder("x", [3])
+    made.placeholder("condition", [], "bool")
+    made.const("zero", np.int32(0))
+    made.node("switch", "Switch", "x", "condition")
+    for name, op, *inputs in nodes:
+        made.node(name, op, *inputs)
+    with pytest.raises(ModelError, match=reason):
+        import_tensorflow(made.proto.SerializeToString(), outputs=["y"])
+
+
+def _loop(made: GraphDef, count: int | None, *, array: int = 0) -> None:
+    """y = x doubled `count` times (None: as an input says); with an array of that size each step is written and all are read at the end."""
+    for name, value in (("zero", 0), ("one", 1), ("size", array)):
         made.const(name, np.int32(value))
+    if count is None:
+        made.placeholder("count", [], "int32")
+    else:
+        made.const("count", np.int32(count))
 
     def variable(name: str, start: str) -> None:
         made.node(f"{name}_in", "Enter", start, frame_name="loop")
@@ -71,38 +139,85 @@ def _loop(made: GraphDef, count: int, *, array: bool = False) -> None:
     made.node("v_more", "Add", "v_switch:1", "v_switch:1")
     made.node("v_next", "NextIteration", "v_more")
     if array:
-        made.node("array", "TensorArrayV3", "count")
+        made.node("array", "TensorArrayV3", "size", dtype=np.dtype(np.float32))
+        made.proto.node[-1].attr["element_shape"].shape.dim.add(size=3)
         variable("flow", "array:1")
         made.node("handle", "Enter", "array", frame_name="loop", is_constant=True)
         made.node("written", "TensorArrayWriteV3", "handle", "i_switch:1", "v_more", "flow_switch:1")
         made.node("flow_next", "NextIteration", "written")
-        made.const("indices", np.arange(count, dtype=np.int32))
+        made.const("indices", np.arange(array, dtype=np.int32))
         made.node("rows", "TensorArrayGatherV3", "array", "indices", "flow_out")
 
 
-@pytest.mark.parametrize("count", [0, 1, 5])
+@pytest.mark.parametrize("count", [0, 1, 5, 32, 33, 100])
 def test_counted_loops(count: int) -> None:
+    """Short ones stand as a chain, longer ones are a graph.loop that runs so often."""
     made = GraphDef()
     made.placeholder("x", [3])
     _loop(made, count)
-    np.testing.assert_array_equal(_run(made, "v_out"), X * 2**count)
+    module, weights = import_tensorflow(made.proto.SerializeToString(), outputs=["v_out"])
+    assert (f"bound {count}" in str(module)) == (count > 32)
+    assert "while" not in str(module)
+    got = stepwell.interpret(module, {"x": X}, weights=weights)["v_out"]
+    np.testing.assert_array_equal(got, X * np.float32(2) ** count)
 
 
-def test_arrays_that_a_loop_writes() -> None:
+def test_loops_that_the_inputs_end() -> None:
     made = GraphDef()
     made.placeholder("x", [3])
-    _loop(made, 4, array=True)
-    np.testing.assert_array_equal(_run(made, "rows"), [X * 2, X * 4, X * 8, X * 16])
+    _loop(made, None)
+    module, weights = import_tensorflow(made.proto.SerializeToString(), outputs=["v_out", "i_out"])
+    assert str(module).count("graph.loop") == 1
+    for count in (0, 1, 7):
+        results = stepwell.interpret(module, {"x": X, "count": np.array(count, np.int32)}, weights=weights)
+        np.testing.assert_array_equal(results["v_out"], X * 2**count)
+        assert results["i_out"] == count
 
 
-def test_loops_that_do_not_end() -> None:
-    """Too many iterations, and nodes of loops outside of one."""
+@pytest.mark.parametrize("count", [3, 40, None])
+def test_arrays_that_a_loop_writes(count: int | None) -> None:
+    """Elements that were not written are zeros; a graph.loop carries the array as one tensor."""
+    made = GraphDef()
+    made.placeholder("x", [3])
+    size = count or 6
+    _loop(made, count, array=size)
+    module, weights = import_tensorflow(made.proto.SerializeToString(), outputs=["rows"])
+    inputs: dict[str, Any] = {"x": X} if count else {"x": X, "count": np.int32(4)}
+    wanted = [X * np.float32(2) ** (step + 1) if step < (count or 4) else 0 * X for step in range(size)]
+    np.testing.assert_array_equal(stepwell.interpret(module, inputs, weights=weights)["rows"], wanted)
+
+
+def test_a_loop_that_no_graph_loop_expresses_is_unrolled() -> None:
+    """Its variable grows by a row in each of 40 iterations."""
+    made = GraphDef()
+    made.placeholder("x", [1, 3])
+    _loop(made, 40)
+    (more,) = (node for node in made.proto.node if node.name == "v_more")
+    more.op = "Concat"
+    more.input[:] = ["zero_in", "v_switch:1", "v_switch:1"]
+    more.input[2] = "x_in"
+    made.node("zero_in", "Enter", "zero", frame_name="loop", is_constant=True)
+    made.node("x_in", "Enter", "x", frame_name="loop", is_constant=True)
+    got = _run(made, "v_out", X[None])
+    np.testing.assert_array_equal(got, np.repeat(X[None], 41, 0))
+
+
+def test_loops_that_are_none() -> None:
+    """A variable that changes its type where the inputs end the loop, nodes of loops outside of one."""
     made = GraphDef()
     made.placeholder("x", [3])
     _loop(made, 1 << 20)
-    with pytest.raises(ModelError, match=r"node 'v_out' \(Exit\): its loop takes more than \d+ iterations"):
-        _run(made, "v_out")
+    assert "graph.loop" in str(import_tensorflow(made.proto.SerializeToString(), outputs=["v_out"])[0])
     with pytest.raises(ModelError, match="a loop merges an Enter and a NextIteration"):
         _run(made, "v")
     with pytest.raises(ModelError, match="enters a loop that nothing leaves"):
         _run(made, "count_in")
+    grown = GraphDef()
+    grown.placeholder("x", [3])
+    _loop(grown, None)
+    (more,) = (node for node in grown.proto.node if node.name == "v_more")
+    more.op = "Concat"
+    more.input[:] = ["zero_in", "v_switch:1", "v_switch:1"]
+    grown.node("zero_in", "Enter", "zero", frame_name="loop", is_constant=True)
+    with pytest.raises(ModelError, match="changes from tensor<3xf32> to tensor<6xf32>"):
+        import_tensorflow(grown.proto.SerializeToString(), outputs=["v_out"])
