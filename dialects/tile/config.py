@@ -12,25 +12,18 @@ from xdsl.irdl import irdl_attr_definition
 from xdsl.parser import AttrParser
 from xdsl.printer import Printer
 
-MMA_KINDS = ("none", "fma", "wgmma_f16", "wgmma_tf32")
+from stepwell.types.elements import operands_of
+from stepwell.types.targets import COMPILED, SM_90A, Target, machine_of
+
+MMA_KINDS = ("none", "fma", "wgmma")
 COPY_KINDS = ("direct", "pointer_table", "tma", "tma_im2col")
 FORMS = ("tiles", "nest")
-TARGETS = ("sm_90a", "x86-64-v4", "x86-64-v3")
 
 WARPGROUP = 4  # warps
-SHARED_BYTES = 227 * 1024
-"""Shared memory that one block may take on sm_90 (CUDA programming guide, table of compute capabilities)."""
 RING_ALIGNMENT = 1024
 """A 128-byte swizzle repeats every 1024 bytes; alignment and barriers take at most this much beside the ring."""
-REGISTER_FILE = 64 * 1024
-"""32-bit registers of a multiprocessor (CUDA programming guide, table of compute capabilities)."""
 REGISTERS_FOR_TILES = 200
 """Of 232 per consumer thread after setmaxnreg: the rest holds addresses, descriptors and loop state."""
-WGMMA_OPERANDS = {"wgmma_f16": "f16", "wgmma_tf32": "f32"}
-"""What the matrix instructions multiply, as it lies in memory."""
-CUDA_ELEMENTS = ("f16", "f32")
-"""Element types that tiles of sm_90a are loaded and stored in."""
-X86_VECTORS = {"x86-64-v4": (32, 64), "x86-64-v3": (16, 32)}  # registers, bytes of one
 
 
 @dataclass(frozen=True)
@@ -66,7 +59,7 @@ class Config:
     @property
     def uses_wgmma(self) -> bool:
         """Whether a matrix product runs on the tensor cores of sm_90a."""
-        return self.mma.startswith("wgmma")
+        return self.mma == "wgmma"
 
     @property
     def threads(self) -> int:
@@ -90,7 +83,7 @@ _LISTS = ("block", "cluster")
 
 @irdl_attr_definition
 class ConfigAttr(Data[Config]):
-    """`#tile.config<block = [128, 64], k = 32, mma = wgmma_tf32>`: a `Config`; keys at their default are not
+    """`#tile.config<block = [128, 64], k = 32, mma = wgmma>`: a `Config`; keys at their default are not
     printed."""
 
     name = "tile.config"
@@ -145,23 +138,24 @@ def violations(config: Config, target: str | None, facts: Facts = Facts()) -> It
     """Why `config` is illegal on `target` (None: not known, only the rules of every target), one sentence per broken
     rule."""
     yield from _general(config)
-    if target is not None and target not in TARGETS:
-        yield f"the target {target} is not one of {', '.join(TARGETS)}"
+    machine = machine_of(target)
+    if target is not None and (machine is None or not machine.family):
+        yield f"the target {target} is not one of {', '.join(COMPILED)}"
         return
     if config.form == "nest":
-        yield from _nest(config, target)
+        yield from _nest(config, machine)
         return
     if config.uses_wgmma:
-        if target in X86_VECTORS:
-            yield f"{config.mma} is an instruction of sm_90a and the target is {target}: use mma = fma"
-        yield from _wgmma(config, facts)
+        if machine is not None and "wgmma" not in machine.products:
+            yield f"{config.mma} is an instruction of sm_90a and the target is {target}: use mma = {' or '.join(machine.products)}"
+        yield from _wgmma(config, facts, SM_90A)
         return
     if config.epilogue != "direct":
         yield f"epilogue = {config.epilogue}: results are staged by kernels with wgmma only"
-    if target in X86_VECTORS:
-        yield from _x86(config, target, facts)
-    if target == "sm_90a":
-        yield from _simt(config, facts)
+    if machine is not None and machine.vector_registers:
+        yield from _vectors(config, machine, facts)
+    elif machine is not None:
+        yield from _simt(config, facts, machine)
 
 
 def _general(config: Config) -> Iterator[str]:
@@ -180,14 +174,15 @@ def _general(config: Config) -> Iterator[str]:
         yield f"split_k = {config.split_k}: no lowering splits the reduction, leave 1"
 
 
-def _nest(config: Config, target: str | None) -> Iterator[str]:
+def _nest(config: Config, machine: Target | None) -> Iterator[str]:
     if config != Config(block=config.block[:1], form="nest"):
         yield "form = nest takes a block of one extent, the elements of a tile, and nothing else"
-    if target == "sm_90a" and config.block and (config.block[0] % 32 or not 32 <= config.block[0] <= 1024):
-        yield f"block = {list(config.block)}: a nest has one thread for each element of a block, 32 to 1024 in whole warps"
+    threads = machine.max_threads if machine is not None else 0
+    if threads and config.block and (config.block[0] % 32 or not 32 <= config.block[0] <= threads):
+        yield f"block = {list(config.block)}: a nest has one thread for each element of a block, 32 to {threads} in whole warps"
 
 
-def _wgmma(config: Config, facts: Facts) -> Iterator[str]:
+def _wgmma(config: Config, facts: Facts, machine: Target) -> Iterator[str]:
     rows, columns = config.block[-2:] if len(config.block) >= 2 else (0, 0)
     if config.warps % WARPGROUP or config.warps < 2 * WARPGROUP:
         yield f"warps = {config.warps}: wgmma needs whole warpgroups of 4, one producer and at least one consumer (8 or 12)"
@@ -203,23 +198,22 @@ def _wgmma(config: Config, facts: Facts) -> Iterator[str]:
         yield f"copy = {config.copy}: the ring of a wgmma kernel is filled by tma or tma_im2col"
     if config.stages < 2:
         yield f"stages = {config.stages}: a ring needs at least 2"
-    if facts.operand_bytes and config.mma != {2: "wgmma_f16", 4: "wgmma_tf32"}.get(facts.operand_bytes):
-        yield f"{config.mma} does not take operands of {8 * facts.operand_bytes} bits"
-    elif facts.operand and facts.operand != WGMMA_OPERANDS[config.mma]:
-        yield f"{config.mma} multiplies {WGMMA_OPERANDS[config.mma]}, not {facts.operand}"
+    if facts.operand and not machine.multiplies(facts.operand, config.mma):
+        taken = (row.name for row in operands_of(config.mma).values())
+        yield f"{config.mma} does not multiply {facts.operand}: it takes {', '.join(taken)}"
     if facts.operand_bytes and config.k * facts.operand_bytes != config.swizzle:
         yield f"k = {config.k} is {config.k * facts.operand_bytes} bytes: a row of a stage is as long as the swizzle ({config.swizzle} bytes)"
     ring = config.stages * facts.stage_bytes + RING_ALIGNMENT
-    if facts.stage_bytes and ring > SHARED_BYTES:
-        yield f"{config.stages} stages of {facts.stage_bytes} bytes and {RING_ALIGNMENT} beside them exceed {SHARED_BYTES} bytes of shared memory"
-    yield from _cuda_elements(facts)
+    if facts.stage_bytes and ring > machine.shared_bytes:
+        yield f"{config.stages} stages of {facts.stage_bytes} bytes and {RING_ALIGNMENT} beside them exceed {machine.shared_bytes} bytes of shared memory"
+    yield from _elements(facts, machine)
     yield from _thread_registers(facts)
 
 
-def _cuda_elements(facts: Facts) -> Iterator[str]:
+def _elements(facts: Facts, machine: Target) -> Iterator[str]:
     for element in facts.elements:
-        if element not in CUDA_ELEMENTS:
-            yield f"tiles of sm_90a hold {' and '.join(CUDA_ELEMENTS)}, not {element}: a tile.nest takes every element type"
+        if element not in machine.tile_elements:
+            yield f"tiles of {machine.processor} hold {' and '.join(machine.tile_elements)}, not {element}: a tile.nest takes every element type"
 
 
 def _thread_registers(facts: Facts) -> Iterator[str]:
@@ -227,25 +221,25 @@ def _thread_registers(facts: Facts) -> Iterator[str]:
         yield f"live register tiles take {facts.registers} registers of each thread, {REGISTERS_FOR_TILES} are left for them: use a smaller block"
 
 
-def _simt(config: Config, facts: Facts) -> Iterator[str]:
+def _simt(config: Config, facts: Facts, machine: Target) -> Iterator[str]:
     if config.mma == "fma":
-        yield "mma = fma is the vector instruction of the CPU: on sm_90a use wgmma_f16, wgmma_tf32 or none"
+        yield f"mma = fma is the vector instruction of the CPU: on {machine.processor} use wgmma or none"
     if config.copy != "direct":
-        yield f"copy = {config.copy}: a kernel without mma reads with copy = direct on sm_90a"
-    if config.warps > 32:
-        yield f"warps = {config.warps}: a block has at most 1024 threads"
+        yield f"copy = {config.copy}: a kernel without mma reads with copy = direct on {machine.processor}"
+    if 32 * config.warps > machine.max_threads:
+        yield f"warps = {config.warps}: a block has at most {machine.max_threads} threads"
     if config.stages != 1 or config.swizzle:
         yield "stages and swizzle describe the ring of a wgmma kernel: leave them out without one"
-    yield from _cuda_elements(facts)
+    yield from _elements(facts, machine)
     yield from _thread_registers(facts)
 
 
-def _x86(config: Config, target: str, facts: Facts) -> Iterator[str]:
-    registers, width = X86_VECTORS[target]
+def _vectors(config: Config, machine: Target, facts: Facts) -> Iterator[str]:
+    target, registers, width = machine.processor, machine.vector_registers, machine.vector_bytes
     if config.warps != 1 or config.stages != 1 or config.swizzle:
         yield f"warps, stages and swizzle are for CUDA and the target is {target}: leave them out"
-    if config.copy not in ("direct", "pointer_table"):
-        yield f"copy = {config.copy}: a CPU kernel reads with copy = direct or pointer_table"
+    if config.copy not in machine.copies:
+        yield f"copy = {config.copy}: a CPU kernel reads with copy = {' or '.join(machine.copies)}"
     lanes = width // 4
     if config.block and config.block[-1] % lanes:
         yield f"{config.block[-1]} columns are not whole vectors of {lanes} floats"

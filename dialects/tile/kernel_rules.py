@@ -11,7 +11,7 @@ from xdsl.ir import BlockArgument, Operation, Region
 from xdsl.utils.exceptions import VerifyException
 
 from stepwell.dialects.tile.attributes import RefType, Residence, TileType
-from stepwell.dialects.tile.config import REGISTER_FILE, WARPGROUP, violations
+from stepwell.dialects.tile.config import WARPGROUP, violations
 from stepwell.dialects.tile.ops_compute import MmaOp
 from stepwell.dialects.tile.ops_copy import DrainOp, FetchOp
 from stepwell.dialects.tile.ops_loop import ForOp, ForTilesOp, WaitPredecessorOp
@@ -21,6 +21,7 @@ from stepwell.dialects.tile.ops_tiles import LoadOp, StoreOp
 from stepwell.dialects.tile.registers import Kernel as KernelBody
 from stepwell.dialects.tile.registers import facts_of
 from stepwell.dialects.tile.ring_rules import ring_reasons
+from stepwell.types.targets import SM_90A
 
 
 class Kernel(KernelBody, Protocol):
@@ -84,8 +85,8 @@ def _roles(kernel: Kernel) -> Iterator[str]:
     if groups * WARPGROUP != warps:
         yield f"its roles take {groups} warpgroups of {WARPGROUP} warps, the config has warps = {warps}"
     budgets = [role.groups * 32 * WARPGROUP * role.registers.value.data for role in roles if role.registers is not None]
-    if sum(budgets) > REGISTER_FILE:
-        yield f"its roles want {sum(budgets)} registers, a multiprocessor has {REGISTER_FILE}: lower a budget"
+    if sum(budgets) > SM_90A.registers:
+        yield f"its roles want {sum(budgets)} registers, a multiprocessor has {SM_90A.registers}: lower a budget"
 
 
 def _scopes(kernel: Kernel) -> tuple[tuple[str, Region], ...]:

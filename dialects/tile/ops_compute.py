@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xdsl.dialects.builtin import BFloat16Type, Float16Type, Float32Type, IntegerType, UnitAttr
+from xdsl.dialects.builtin import UnitAttr
 from xdsl.ir import Attribute, Block, Region, SSAValue
 from xdsl.irdl import (
     IRDLOperation,
@@ -21,17 +21,19 @@ from xdsl.printer import Printer
 from xdsl.traits import Pure, SingleBlockImplicitTerminator
 from xdsl.utils.exceptions import VerifyException
 
+from stepwell.dialects.numpy_types import row_of
 from stepwell.dialects.tile._syntax import parse_named_operands, parse_operands, print_named_operands
 from stepwell.dialects.tile.attributes import Residence, TileType
 from stepwell.dialects.tile.layouts import WgmmaAAttr
 from stepwell.dialects.tile.ops_loop import ForOp, YieldOp
+from stepwell.types.elements import element
 
-_ACCUMULATORS: tuple[tuple[type[Attribute], type[Attribute]], ...] = (
-    (Float16Type, Float32Type),
-    (BFloat16Type, Float32Type),
-    (Float32Type, Float32Type),
-    (IntegerType, IntegerType),
-)
+
+def accumulator_of(operand: Attribute) -> str:
+    """The element type that products of `operand` are added in, the widest that any instruction offers; empty where nothing multiplies it."""
+    row = row_of(operand)
+    ways = row.products if row is not None else ()
+    return max((name for way in ways for name in way.accumulators), key=lambda name: element(name).bits, default="")
 
 
 @irdl_op_definition
@@ -75,10 +77,11 @@ class MmaOp(IRDLOperation):
                 )
         if c.home is not Residence.REGS or self.result.type != c:
             raise VerifyException("tile.mma: the accumulator and the result are the same kind of register tile")
-        pair = (type(a.element_type), type(c.element_type))
-        if a.element_type != b.element_type or pair not in _ACCUMULATORS:
+        total = accumulator_of(a.element_type)
+        if a.element_type != b.element_type or str(c.element_type) != total:
             raise VerifyException(
-                f"tile.mma: {a.element_type} by {b.element_type} into {c.element_type}: operands have one type, floats accumulate in f32"
+                f"tile.mma: {a.element_type} by {b.element_type} into {c.element_type}: operands have one type, "
+                + (f"and {a.element_type} is added in {total}" if total else f"and nothing multiplies {a.element_type}")
             )
 
         _check_flight(self)

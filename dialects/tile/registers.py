@@ -11,11 +11,12 @@ from xdsl.dialects.builtin import FixedBitwidthType
 from xdsl.ir import Operation, Region, SSAValue
 
 from stepwell.dialects.tile.attributes import RefType, Residence, TileType
-from stepwell.dialects.tile.config import X86_VECTORS, Config, ConfigAttr, Facts
+from stepwell.dialects.tile.config import Config, ConfigAttr, Facts
 from stepwell.dialects.tile.ops_compute import FinishOp, MmaOp
 from stepwell.dialects.tile.ops_loop import ForOp, YieldOp
 from stepwell.dialects.tile.ops_role import role_of
 from stepwell.dialects.tile.ops_tiles import BroadcastOp, LoadOp
+from stepwell.types.targets import machine_of
 
 
 class Kernel(Protocol):
@@ -52,8 +53,9 @@ def facts_of(kernel: Kernel, target: str | None) -> Facts:
     refs = [arg.type for arg in kernel.body.block.args if isinstance(arg.type, RefType)]
     elements = tuple(dict.fromkeys(str(ref.element_type) for ref in refs))
     registers = 0
-    if target in X86_VECTORS:
-        registers = vector_registers(kernel, X86_VECTORS[target][1])
+    machine = machine_of(target)
+    if machine is not None and machine.vector_bytes:
+        registers = vector_registers(kernel, machine.vector_bytes)
     elif config.threads > 0:
         registers = thread_registers(kernel, config)
     multipliers = max((role.warpgroups.value.data for role in map(role_of, products) if role is not None), default=0)

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 
 from xdsl.ir import Block, Operation, Region, SSAValue
 
-from stepwell.dialects.tile.config import RING_ALIGNMENT, SHARED_BYTES
+from stepwell.dialects.tile.config import RING_ALIGNMENT
 from stepwell.dialects.tile.ops_compute import FinishOp, MmaOp
 from stepwell.dialects.tile.ops_copy import DrainOp, FetchOp
 from stepwell.dialects.tile.ops_loop import ForOp
 from stepwell.dialects.tile.ops_ring import AcquireOp, AwaitOp, PublishOp, ReleaseOp, RingOp
 from stepwell.dialects.tile.ops_role import role_of
+from stepwell.types.targets import SM_90A
 
 
 def ring_reasons(body: Region) -> Iterator[str]:
@@ -24,8 +25,8 @@ def ring_reasons(body: Region) -> Iterator[str]:
         if block is not None:
             yield from _held(block)
     total = sum(ring.slot_count * ring.slot_bytes for ring in rings)
-    if total + RING_ALIGNMENT > SHARED_BYTES:
-        yield f"its rings take {total} bytes and {RING_ALIGNMENT} beside them, {SHARED_BYTES} bytes of shared memory are there: take fewer slots"
+    if total + RING_ALIGNMENT > SM_90A.shared_bytes:
+        yield f"its rings take {total} bytes and {RING_ALIGNMENT} beside them, {SM_90A.shared_bytes} bytes of shared memory are there: take fewer slots"
 
 
 def _users(ring: RingOp, *kinds: type[Operation]) -> list[Operation]:

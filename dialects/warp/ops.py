@@ -25,10 +25,12 @@ from xdsl.printer import Printer
 from xdsl.traits import HasParent, IsolatedFromAbove, IsTerminator, Pure, SymbolOpInterface
 from xdsl.utils.exceptions import VerifyException
 
-MAX_SHARED = 227 * 1024
+from stepwell.types.targets import SM_90A
+
+MAX_SHARED = SM_90A.shared_bytes
 """Dynamic shared memory that one block may have on sm_90 (CUDA C++ Programming Guide, compute capabilities)."""
-MAX_THREADS = 1024
-REGISTER_FILE = 65536
+MAX_THREADS = SM_90A.max_threads
+REGISTER_FILE = SM_90A.registers
 
 
 @irdl_op_definition

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stepwell.runtime.errors import PlanError, UsageError
-from stepwell.types.targets import CPU_LEVELS, TARGETS, host_cpu, parse_target, supports
+from stepwell.types.targets import COMPILED, CPU_LEVELS, MACHINES, TARGETS, host_cpu, parse_target, supports
 
 V3 = "flags : fpu avx avx2 bmi1 bmi2 f16c fma movbe abm"
 
@@ -27,9 +27,32 @@ def test_unknown_targets_list_what_exists() -> None:
     assert all(name in str(caught.value) for name in TARGETS)
 
 
+def test_a_machine_without_a_code_generator_is_named() -> None:
+    with pytest.raises(UsageError, match="there is no code generator for sm_80 yet"):
+        parse_target("sm_80")
+    assert set(MACHINES) - set(COMPILED) == {"sm_75", "sm_80", "aarch64"}
+
+
+@pytest.mark.parametrize(
+    ("processor", "element", "instruction", "expected"),
+    [
+        ("sm_75", "f16", "mma_sync", True),
+        ("sm_75", "bf16", "mma_sync", False),
+        ("sm_80", "f8E4M3FN", "mma_sync", False),
+        ("sm_80", "f16", "wgmma", False),
+        ("sm_90a", "bf16", "wgmma", True),
+        ("sm_90a", "f64", "wgmma", False),
+        ("aarch64", "f32", "fma", True),
+        ("x86-64-v4", "i8", "fma", False),
+    ],
+)
+def test_what_a_machine_multiplies(processor: str, element: str, instruction: str, expected: bool) -> None:
+    assert MACHINES[processor].multiplies(element, instruction) is expected
+
+
 def test_blocks_fit_the_registers() -> None:
     """Accumulators, one row of the panel and one broadcast element; alignment of a panel's rows."""
-    for target in CPU_LEVELS.values():
+    for target in (machine for machine in MACHINES.values() if machine.vector_registers):
         rows, columns = target.block
         vectors = columns * 4 // target.vector_bytes
         assert columns * 4 % target.vector_bytes == 0

@@ -16,7 +16,7 @@ from stepwell.dialects import graph
 from stepwell.dialects.graph.extents import shape_of as extents_of
 from stepwell.dialects.graph.interpreter import interpret
 from stepwell.dialects.numpy_types import element_type_of
-from stepwell.dialects.tile.config import TARGETS, Config, violations
+from stepwell.dialects.tile.config import Config, violations
 from stepwell.dialects.weights import WeightStore
 from stepwell.driver.signature import signature_of
 from stepwell.ir.printing import module_text
@@ -42,6 +42,7 @@ from stepwell.testing.strategies.patterns import PATTERNS
 from stepwell.transforms.graph_to_linalg.graph_ops import CONVERSIONS
 from stepwell.transforms.plan import _offsets
 from stepwell.types.layouts import Fragment, Layout, Swizzle
+from stepwell.types.targets import COMPILED
 
 STRUCTURE = {"graph.custom", "graph.fusion", "graph.weight", "graph.yield"}
 
@@ -147,7 +148,7 @@ def test_swizzles_undo_themselves_and_keep_chunks(swizzle: Swizzle, offset: int)
 # --- configs
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", COMPILED)
 def test_configs_are_legal(target: str) -> None:
     @given(tile_configs(target))
     def check(config: Config) -> None:

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import ceil, prod
 
-from stepwell.dialects.tile.config import REGISTERS_FOR_TILES, RING_ALIGNMENT, SHARED_BYTES, X86_VECTORS, Config
+from stepwell.dialects.tile.config import REGISTERS_FOR_TILES, RING_ALIGNMENT, Config
+from stepwell.types.targets import MACHINES, SM_90A
 
-MULTIPROCESSORS = 132  # H100 SXM
 L2_BYTES_PER_NS = 56  # of one multiprocessor: 64-channel 3x3 layers reach 320 TFLOP/s at 43 FLOP per byte
 FLOP_PER_NS = {2: 5500, 4: 2800}  # of one multiprocessor: 728 and 372 TFLOP/s, measured GEMM ceilings for f16 and tf32
 ONE_CONSUMER = 0.7  # one warpgroup does not keep the tensor core busy while it waits for its own accumulators
@@ -57,7 +57,7 @@ def wgmma_candidates(extents: Extents) -> Iterator[tuple[float, Config]]:
     for rows in (64, 128):
         for columns in COLUMNS:
             stage = (rows + columns) * swizzle
-            stages = min(MAX_STAGES, (SHARED_BYTES - RING_ALIGNMENT) // stage)
+            stages = min(MAX_STAGES, (SM_90A.shared_bytes - RING_ALIGNMENT) // stage)
             registers = (1 + extents.residuals) * columns / 2 + columns / 4
             if stages < 2 or registers > REGISTERS_FOR_TILES or columns > widest:
                 continue
@@ -66,7 +66,7 @@ def wgmma_candidates(extents: Extents) -> Iterator[tuple[float, Config]]:
                 k=k,
                 stages=stages,
                 warps=12 if rows == 128 else 8,
-                mma="wgmma_f16" if extents.element_size == 2 else "wgmma_tf32",
+                mma="wgmma",
                 swizzle=swizzle,
             )
             yield wgmma_nanoseconds(extents, config), config
@@ -82,9 +82,9 @@ def wgmma_nanoseconds(extents: Extents, config: Config) -> float:
     compute = 2 * rows * columns * config.k / rate
     traffic = (rows + columns) * config.swizzle / L2_BYTES_PER_NS
     step = max(compute, traffic, LOAD_NS / config.stages)
-    rate = min(L2_BYTES_PER_NS, MEMORY_BYTES_PER_NS / min(tiles, MULTIPROCESSORS))
+    rate = min(L2_BYTES_PER_NS, MEMORY_BYTES_PER_NS / min(tiles, SM_90A.multiprocessors))
     epilogue = rows * columns * extents.element_size * (1 + extents.residuals) / rate
-    return ceil(tiles / MULTIPROCESSORS) * (steps * step + epilogue + BLOCK_NS)
+    return ceil(tiles / SM_90A.multiprocessors) * (steps * step + epilogue + BLOCK_NS)
 
 
 def wgmma_config(extents: Extents, copy: str) -> Config:
@@ -123,10 +123,10 @@ def vector_config(target: str, shape: tuple[int, ...], copy: str, element_size: 
     if target == "sm_90a":
         width = min(32, max(4, 1 << (columns - 1).bit_length()))
         least, most = SIMT_TILE
-        even = 1 << (prod(shape) // (MULTIPROCESSORS * SIMT_BLOCKS)).bit_length()
+        even = 1 << (prod(shape) // (SM_90A.multiprocessors * SIMT_BLOCKS)).bit_length()
         block = (min(min(max(even, least), most) // width, max(1, 1 << (rows - 1).bit_length())), width)
         return Config(block=(*(1,) * (len(shape) - 2), *block), warps=SIMT_WARPS, copy="direct")
-    lanes, most = X86_VECTORS[target][1] // 4, 64 if target == "x86-64-v4" else 32
+    lanes, most = MACHINES[target].vector_bytes // 4, 64 if target == "x86-64-v4" else 32
     most = most // 2 if element_size > 4 else most
     width = min(most, _round_up(columns, lanes))
     block = (min(rows, 4 if target == "x86-64-v4" else 2), width)

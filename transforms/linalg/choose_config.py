@@ -6,7 +6,7 @@
 becomes, for sm_90a,
 ```mlir
 %y = graph.fusion "conv2" (%a = %x : .., %b = %w : ..) -> (tensor<128x8x8x64xf32>)
-    config #tile.config<block = [64, 64], k = 32, stages = 4, warps = 8, copy = tma_im2col, mma = wgmma_tf32, swizzle = 128> { .. }
+    config #tile.config<block = [64, 64], k = 32, stages = 4, warps = 8, copy = tma_im2col, mma = wgmma, swizzle = 128> { .. }
 ```
 A config that is there already is kept when it is legal, and an error with the reason when it is not. A fusion that has no form in
 tiles gets `form = nest`, which takes everything; a remark says why.
@@ -26,7 +26,7 @@ from xdsl.dialects.linalg.ops import GenericOp
 from stepwell.dialects import graph
 from stepwell.dialects.linalg_interpreter import loop_extents
 from stepwell.dialects.tile import Config, ConfigAttr
-from stepwell.dialects.tile.config import TARGETS, Facts, violations
+from stepwell.dialects.tile.config import Facts, violations
 from stepwell.dialects.tile.kernel_rules import target_of
 from stepwell.passes import Meaning, PassFailure, StepwellPass, names_of, remarks_of
 from stepwell.passes.remarks import Remark, RemarkCollector
@@ -36,6 +36,7 @@ from stepwell.transforms.linalg._roles import reduction_loops
 from stepwell.transforms.linalg._schedule import Extents, fma_config, nest_config, vector_config, wgmma_config
 from stepwell.transforms.linalg._structure import Structure, structure_of
 from stepwell.transforms.linalg_to_tile.kernel_plan import tile_refusal
+from stepwell.types.targets import COMPILED, SM_90A
 
 NAME = "linalg-choose-config"
 
@@ -56,9 +57,9 @@ class ChooseConfigPass(StepwellPass):
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         target = self.target or target_of(op)
-        if target not in TARGETS:
+        if target not in COMPILED:
             raise UsageError(
-                f"the target is {target or 'not given'}: it is one of {', '.join(TARGETS)}",
+                f"the target is {target or 'not given'}: it is one of {', '.join(COMPILED)}",
                 where=NAME,
                 hint="set stepwell.target on the module or pass target=",
             )
@@ -134,7 +135,10 @@ def choose(structure: Structure, target: str, refusals: list[str]) -> tuple[Conf
         return config, f"{size}: the panel that wastes least of {extents.n} columns"
     config = wgmma_config(extents, "tma" if is_plain(structure) else "tma_im2col")
     tiles = -(-extents.m // config.block[0]) * -(-extents.n // config.block[1])
-    return config, f"{size}: {tiles} tiles on 132 multiprocessors, {config.swizzle} bytes of channels a step"
+    return (
+        config,
+        f"{size}: {tiles} tiles on {SM_90A.multiprocessors} multiprocessors, {config.swizzle} bytes of channels a step",
+    )
 
 
 def is_vectors(structure: Structure) -> bool:

@@ -8,12 +8,13 @@ from xdsl.dialects.builtin import Float16Type, Float32Type, TensorType
 from xdsl.utils.exceptions import VerifyException
 
 from stepwell.dialects import tile
-from stepwell.dialects.tile.config import X86_VECTORS, violations
+from stepwell.dialects.tile.config import violations
 from stepwell.dialects.tile.registers import facts_of
 from stepwell.passes import PassFailure
 from stepwell.transforms.linalg._structure import Access, Structure, refuse
 from stepwell.transforms.linalg_to_tile.kernels import Plan, build_kernel
 from stepwell.transforms.linalg_to_tile.operands import operands_of
+from stepwell.types.targets import MACHINES
 
 MAX_RANK = 4
 CUDA_WINDOW_DIMS = 2
@@ -55,7 +56,9 @@ def tile_refusal(structure: Structure, config: tile.Config, target: str) -> str:
     if windows and len(config.block) > 2:
         return "a window in a result of more than rows and columns"
     limits = (
-        (_window_limit(structure, access) for access in windows) if target in X86_VECTORS else _cuda_limits(structure)
+        (_window_limit(structure, access) for access in windows)
+        if MACHINES[target].vector_bytes
+        else _cuda_limits(structure)
     )
     if reason := next(filter(None, limits), ""):
         return reason

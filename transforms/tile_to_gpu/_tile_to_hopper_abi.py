@@ -100,7 +100,7 @@ def _map_type(c: Contraction, operand: str) -> hopper.TensorMapType:
 
 def _data_type(c: Contraction) -> str | None:
     """tf32 maps round f32 elements on their way in."""
-    return "tf32" if c.config.mma == "wgmma_tf32" else None
+    return "tf32" if str(c.element.element_type) == "f32" else None
 
 
 def _map_b(c: Contraction, site: LaunchSite) -> plan.TensorMapOp:

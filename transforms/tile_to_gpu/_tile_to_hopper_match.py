@@ -10,6 +10,7 @@ from stepwell.dialects import tile
 from stepwell.dialects.tile import Config, RefType, TileType
 from stepwell.dialects.warp import element_bytes
 from stepwell.passes import PassFailure, names_of
+from stepwell.types.elements import element
 
 WARPGROUP_ROWS = 64
 """Rows of one warpgroup's accumulator: M of wgmma."""
@@ -47,6 +48,13 @@ class Contraction:
         """The type of the operands' elements."""
         assert isinstance(self.a.source.type, RefType)
         return self.a.source.type
+
+    @property
+    def operand(self) -> str:
+        """What wgmma calls the operands' elements."""
+        way = element(str(self.element.element_type)).product("wgmma")
+        assert way is not None
+        return way.operand
 
     @property
     def a_position(self) -> int:

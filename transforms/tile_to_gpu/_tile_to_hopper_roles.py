@@ -235,9 +235,7 @@ class Roles:
             base = e.mul(slot, e.i32(self.stage))
             a = e.insert(hopper.DescriptorOp(e.add(base, a_base), c.config.swizzle)).result
             b = e.insert(hopper.DescriptorOp(e.add(base, e.i32(c.a_bytes)), c.config.swizzle)).result
-            issued = e.insert(
-                hopper.WgmmaOp(steps.carried["acc"], a, b, c.config.mma.removeprefix("wgmma_"), c.instructions)
-            ).result
+            issued = e.insert(hopper.WgmmaOp(steps.carried["acc"], a, b, c.operand, c.instructions)).result
             steps.next["acc"] = e.insert(hopper.WgmmaWaitOp(issued, 1)).result
             later = e.compare("sgt", steps.index, e.i32(0))
             self._release(slot, e.bit_and(later, leader))

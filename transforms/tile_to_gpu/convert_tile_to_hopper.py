@@ -1,4 +1,4 @@
-"""stepwell-convert-tile-to-hopper: contraction kernels (mma = wgmma_*) become warp-specialised, persistent kernels (meaning: rounds, the operands to tf32).
+"""stepwell-convert-tile-to-hopper: contraction kernels (mma = wgmma) become warp-specialised, persistent kernels (meaning: rounds, the operands to tf32).
 
 Before:                                                          After:
   tile.kernel @fc(%x, %w, %b) -> (%y) config #tile.config<         warp.kernel @fc(%map_a: !hopper.tensor_map<..>, %map_b, %p2, %p3, %m: i32, ..)
@@ -114,7 +114,7 @@ def _lower(kernel: tile.KernelOp, sites: list[LaunchSite]) -> tuple[GpuKernel, s
 
 @dataclass(frozen=True)
 class ConvertTileToHopper(StepwellPass):
-    """Lower every `tile.kernel` whose config says wgmma_f16 or wgmma_tf32, and its launches. Others stay for `stepwell-convert-tile-to-warp`."""
+    """Lower every `tile.kernel` whose config says wgmma, and its launches. Others stay for `stepwell-convert-tile-to-warp`."""
 
     name = NAME
     level: ClassVar[str] = "plan"

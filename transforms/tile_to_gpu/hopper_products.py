@@ -9,11 +9,7 @@ from stepwell.dialects.tile import TileType
 from stepwell.dialects.warp import element_bytes
 from stepwell.transforms.tile_to_gpu.hopper_lowering import WARPGROUP_ROWS, Lowering, fragment_of
 from stepwell.transforms.tile_to_gpu.hopper_parameters import swizzle_of
-
-INSTRUCTION_BYTES = 32
-"""Bytes of k that one wgmma takes (PTX ISA, wgmma: K is 16 for f16, 8 for tf32)."""
-ELEMENTS = {"f16": "f16", "f32": "tf32"}
-"""Operand element -> how wgmma reads it."""
+from stepwell.types.elements import K_BYTES, element, operands_of
 
 
 def group_bytes(kind: TileType) -> int:
@@ -33,14 +29,16 @@ def lower_mma(lowering: Lowering, op: tile.MmaOp) -> None:
     kind = op.a.type
     assert isinstance(kind, TileType) and isinstance(op.c.type, TileType)
     fragment_of(lowering, op, op.c.type)
-    if str(kind.element_type) not in ELEMENTS:
-        raise lowering.refuse(op, f"multiplies {kind.element_type}: operands are {' or '.join(ELEMENTS)}")
+    way = element(str(kind.element_type)).product("wgmma")
+    if way is None:
+        raise lowering.refuse(op, f"multiplies {kind.element_type}: operands are {', '.join(operands_of('wgmma'))}")
     emit, role = lowering.emit, lowering.current
     a_rows = role.operand_rows[group_bytes(kind)]
     a, b = (_descriptor(lowering, value, rows) for value, rows in ((op.a, a_rows), (op.b, None)))
-    instructions = kind.get_shape()[1] * element_bytes(kind.element_type) // INSTRUCTION_BYTES
-    element = ELEMENTS[str(kind.element_type)]
-    lowering.values[op.result] = emit.insert(hopper.WgmmaOp(lowering.values[op.c], a, b, element, instructions)).result
+    instructions = kind.get_shape()[1] * element_bytes(kind.element_type) // K_BYTES
+    lowering.values[op.result] = emit.insert(
+        hopper.WgmmaOp(lowering.values[op.c], a, b, way.operand, instructions)
+    ).result
     role.in_flight = op.result
 
 

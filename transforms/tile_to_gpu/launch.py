@@ -16,8 +16,9 @@ from xdsl.ir import Attribute, Block, Operation, SSAValue
 from stepwell.dialects import plan, tile, warp
 from stepwell.passes import PassFailure, inherit_location, names_of
 from stepwell.types.layouts import magic_number
+from stepwell.types.targets import SM_90A
 
-MULTIPROCESSORS = 132
+MULTIPROCESSORS = SM_90A.multiprocessors
 """Of an H100 SXM. Kernels are persistent, so another number costs speed only."""
 INDEX_LIMIT = 2**31
 """Kernels index with i32 and divide numbers below this."""

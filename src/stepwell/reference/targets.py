@@ -15,7 +15,7 @@ from stepwell.reference.markdown import escape, first_sentence, page, table
 from stepwell.runtime import errors
 from stepwell.runtime.program import MAX_BYTES
 from stepwell.transforms import pipelines
-from stepwell.types.targets import TARGETS, Target
+from stepwell.types.targets import CPU_LEVELS, SM_90A, TARGETS, Target
 
 
 def target_page() -> str:
@@ -87,11 +87,11 @@ def _pipeline(family: str) -> str:
 def _limits() -> Iterator[list[str]]:
     yield [
         "shared memory of a block on sm_90a",
-        f"{config.SHARED_BYTES:,} bytes, {config.RING_ALIGNMENT:,} of them beside the ring",
+        f"{SM_90A.shared_bytes:,} bytes, {config.RING_ALIGNMENT:,} of them beside the ring",
     ]
     yield ["live register tiles of a thread on sm_90a", f"{config.REGISTERS_FOR_TILES} registers"]
-    for level, (registers, width) in config.X86_VECTORS.items():
-        yield [f"live register tiles on {level}", f"{registers} vectors of {width} bytes"]
+    for level, machine in CPU_LEVELS.items():
+        yield [f"live register tiles on {level}", f"{machine.vector_registers} vectors of {machine.vector_bytes} bytes"]
     yield [
         "rewrites of one pass made by `@rewrite`",
         f"{REWRITE_LIMIT:,} ({REWRITES_EACH} for each op, if that is more)",

@@ -86,12 +86,11 @@ class Schedule:
 
     def config(self, size: int, copy: str) -> str:
         """As `#tile.config`."""
-        mma = "wgmma_f16" if size == 2 else "wgmma_tf32"
         order = "" if self.order == "rows" else f"order = {self.order}, "
         rows, columns = self.block
         return (
             f"#tile.config<block = [{rows}, {columns}], k = {self.swizzle // size}, stages = {self.stages}, "
-            f"warps = {4 + rows // 16}, {order}copy = {copy}, mma = {mma}, swizzle = {self.swizzle}>"
+            f"warps = {4 + rows // 16}, {order}copy = {copy}, mma = wgmma, swizzle = {self.swizzle}>"
         )
 
 

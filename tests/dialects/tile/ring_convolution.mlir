@@ -3,7 +3,7 @@
 // A convolution in tf32 with many columns: pixels come by im2col, roles have register budgets, the bias is loaded before the product.
 // CHECK: tile.kernel @convolution
 builtin.module attributes {stepwell.level = "tile", stepwell.target = "sm_90a"} {
-  tile.kernel @convolution(%x: !tile.ref<3xf32, window>, %w: !tile.ref<3xf32, packed, constant>, %b: !tile.ref<1xf32, plain, constant>) -> (%y: !tile.ref<2xf32, plain>) config #tile.config<block = [128, 128], k = 32, stages = 4, warps = 12, copy = tma_im2col, mma = wgmma_tf32, swizzle = 128> {
+  tile.kernel @convolution(%x: !tile.ref<3xf32, window>, %w: !tile.ref<3xf32, packed, constant>, %b: !tile.ref<1xf32, plain, constant>) -> (%y: !tile.ref<2xf32, plain>) config #tile.config<block = [128, 128], k = 32, stages = 4, warps = 12, copy = tma_im2col, mma = wgmma, swizzle = 128> {
     %ab = tile.ring slots 4 (128x32xf32 #tile.shared<128>, 128x32xf32 #tile.shared<128>) at 0 barriers 131072
     // CHECK: tile.role "load" warpgroups 1 registers 40 {
     tile.role "load" warpgroups 1 registers 40 {

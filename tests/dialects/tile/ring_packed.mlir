@@ -3,7 +3,7 @@
 // A product whose second operand is halved by a role of its own on its way into shared memory, and whose result leaves through it.
 // CHECK: tile.kernel @packed
 builtin.module attributes {stepwell.level = "tile", stepwell.target = "sm_90a"} {
-  tile.kernel @packed(%x: !tile.ref<3xf16, plain>, %w: !tile.ref<3xf16, plain>) -> (%y: !tile.ref<2xf16, plain>) config #tile.config<block = [64, 64], k = 64, stages = 3, warps = 12, copy = tma, mma = wgmma_f16, swizzle = 128> {
+  tile.kernel @packed(%x: !tile.ref<3xf16, plain>, %w: !tile.ref<3xf16, plain>) -> (%y: !tile.ref<2xf16, plain>) config #tile.config<block = [64, 64], k = 64, stages = 3, warps = 12, copy = tma, mma = wgmma, swizzle = 128> {
     %xs = tile.ring slots 3 (64x64xf16 #tile.shared<128>)
     %ws = tile.ring slots 2 (64x64xf16 #tile.shared<128>)
     %stage = tile.ring slots 1 (64x64xf16 #tile.shared<128>)

@@ -3,7 +3,7 @@
 // Two copies of the multiplying role: each takes every second tile of the block, and while one stores the other multiplies.
 // CHECK: tile.kernel @pingpong
 builtin.module attributes {stepwell.level = "tile", stepwell.target = "sm_90a"} {
-  tile.kernel @pingpong(%x: !tile.ref<3xf16, plain>, %w: !tile.ref<3xf16, packed, constant>) -> (%y: !tile.ref<2xf16, plain>) config #tile.config<block = [64, 128], k = 64, stages = 6, warps = 12, copy = tma, mma = wgmma_f16, swizzle = 128> {
+  tile.kernel @pingpong(%x: !tile.ref<3xf16, plain>, %w: !tile.ref<3xf16, packed, constant>) -> (%y: !tile.ref<2xf16, plain>) config #tile.config<block = [64, 128], k = 64, stages = 6, warps = 12, copy = tma, mma = wgmma, swizzle = 128> {
     // CHECK-NEXT: %ab = tile.ring slots 6 (64x64xf16 #tile.shared<128>, 128x64xf16 #tile.shared<128>) alternate
     %ab = tile.ring slots 6 (64x64xf16 #tile.shared<128>, 128x64xf16 #tile.shared<128>) alternate
     tile.role "load" warpgroups 1 registers 40 {

@@ -9,7 +9,7 @@ from stepwell.dialects.tile.registers import facts_of
 from stepwell.ir.source import SourceMap, parse_text
 from stepwell.plugins.universe import make_context
 
-GEMM = Config((128, 64), k=64, stages=4, warps=12, copy="tma", mma="wgmma_f16", swizzle=128)
+GEMM = Config((128, 64), k=64, stages=4, warps=12, copy="tma", mma="wgmma", swizzle=128)
 STAGE = (128 + 64) * 128
 
 
@@ -22,7 +22,7 @@ def test_prints_what_is_not_default() -> None:
 
 
 def test_keys_come_in_any_order() -> None:
-    text = "#tile.config<swizzle = 128, mma = wgmma_f16, copy = tma, warps = 12, block = [128, 64], stages = 4, k = 64>"
+    text = "#tile.config<swizzle = 128, mma = wgmma, copy = tma, warps = 12, block = [128, 64], stages = 4, k = 64>"
     assert Parser(make_context(), text).parse_attribute() == ConfigAttr(GEMM)
 
 
@@ -32,7 +32,7 @@ def test_legal(target: str | None) -> None:
 
 
 def test_every_reason_is_given() -> None:
-    config = Config((100, 12), k=8, stages=1, warps=12, mma="wgmma_tf32", swizzle=128)
+    config = Config((100, 12), k=8, stages=1, warps=12, mma="wgmma", swizzle=128)
     reasons = "\n".join(violations(config, "sm_90a", Facts(4, 1000, 300)))
     for part in ("100 rows", "12 columns", "copy = direct", "stages = 1", "k = 8 is 32 bytes", "take 300 registers"):
         assert part in reasons
@@ -56,8 +56,15 @@ def test_illegal(config: Config, target: str | None, part: str) -> None:
     assert any(part in reason for reason in violations(config, target))
 
 
+def test_operands_decide_how_wgmma_multiplies() -> None:
+    """One instruction for all element types: what it multiplies is said by the operands alone."""
+    reasons = list(violations(GEMM, "sm_90a", Facts(2, STAGE, 150, "f64")))
+    assert reasons == ["wgmma does not multiply f64: it takes f16, bf16, f32, f8E4M3FN, f8E5M2, i8, ui8"]
+    assert not list(violations(GEMM, "sm_90a", Facts(2, STAGE, 150, "bf16")))
+
+
 KERNEL = """
-tile.kernel @k(%x: !tile.ref<3xf16, plain>, %w: !tile.ref<3xf16, packed, constant>, %r: !tile.ref<2xf32, plain>) -> (%y: !tile.ref<2xf16, plain>) config #tile.config<block = [128, 64], k = 64, stages = 4, warps = 12, copy = tma, mma = wgmma_f16, swizzle = 128> {
+tile.kernel @k(%x: !tile.ref<3xf16, plain>, %w: !tile.ref<3xf16, packed, constant>, %r: !tile.ref<2xf32, plain>) -> (%y: !tile.ref<2xf16, plain>) config #tile.config<block = [128, 64], k = 64, stages = 4, warps = 12, copy = tma, mma = wgmma, swizzle = 128> {
   tile.wait_predecessor
   tile.for_tiles (%i, %j) of %y block [128, 64] {
     %z = tile.fill 0.0 : f32 -> !tile.tile<128x64xf32, regs>

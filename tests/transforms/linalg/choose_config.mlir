@@ -11,8 +11,8 @@ builtin.module attributes {stepwell.level = "linalg"} {
   func.func @main(%x: tensor<128x64xf32>, %z: tensor<128x3xf32>) -> (tensor<128x48xf32>, tensor<128x48xf32>) {
     %w = graph.weight #graph.weight<"w", "0000000000000000000000000000000000000000000000000000000000000000", tensor<48x64xf32>, []> : tensor<48x64xf32>
     %v = graph.weight #graph.weight<"v", "0000000000000000000000000000000000000000000000000000000000000000", tensor<48x3xf32>, []> : tensor<48x3xf32>
-    // CHECK-DAG: remark: [passed] linalg-choose-config: wide: block = [64, 16], k = 32, stages = 4, warps = 8, copy = tma, mma = wgmma_tf32, swizzle = 128: m = 128, n = 48, k = 1 x 64: 6 tiles
-    // CHECK-DAG: config #tile.config<block = [64, 16], k = 32, stages = 4, warps = 8, copy = tma, mma = wgmma_tf32, swizzle = 128>
+    // CHECK-DAG: remark: [passed] linalg-choose-config: wide: block = [64, 16], k = 32, stages = 4, warps = 8, copy = tma, mma = wgmma, swizzle = 128: m = 128, n = 48, k = 1 x 64: 6 tiles
+    // CHECK-DAG: config #tile.config<block = [64, 16], k = 32, stages = 4, warps = 8, copy = tma, mma = wgmma, swizzle = 128>
     // FULL-DAG: remark: [missed] linalg-choose-config: wide: wgmma refused: f32 operands would be rounded to tf32 and tf32 = false
     // AVX-DAG: remark: [passed] linalg-choose-config: wide: block = [4, 24], mma = fma: m = 128, n = 48, k = 1 x 64: the panel that wastes least of 48 columns
     %y = graph.fusion "wide" (%0 = %x : tensor<128x64xf32>, %1 = %w : tensor<48x64xf32>) -> (tensor<128x48xf32>) {

@@ -7,7 +7,7 @@
 #id = affine_map<(n, h, w, k) -> (n, h, w, k)>
 #k = affine_map<(n, h, w, k) -> (k)>
 
-// CHECK:      tile.kernel @block_conv(%x: !tile.ref<3xf32, window>, %w: !tile.ref<3xf32, packed, constant>, %e0: !tile.ref<1xf32, plain, constant>, %e1: !tile.ref<2xf32, plain>) -> (%y: !tile.ref<2xf32, plain>) config #tile.config<block = [64, 24], k = 16, stages = 4, warps = 8, copy = tma_im2col, mma = wgmma_tf32, swizzle = 64> {
+// CHECK:      tile.kernel @block_conv(%x: !tile.ref<3xf32, window>, %w: !tile.ref<3xf32, packed, constant>, %e0: !tile.ref<1xf32, plain, constant>, %e1: !tile.ref<2xf32, plain>) -> (%y: !tile.ref<2xf32, plain>) config #tile.config<block = [64, 24], k = 16, stages = 4, warps = 8, copy = tma_im2col, mma = wgmma, swizzle = 64> {
 // CHECK-NEXT:   tile.wait_predecessor
 // CHECK-NEXT:   tile.for_tiles (%i, %j) of %y block [64, 24] {
 // CHECK-NEXT:     %zero = tile.fill 0.000000e+00 : f32 -> !tile.tile<64x24xf32, regs>

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from xdsl.dialects.builtin import ModuleOp
 
 from stepwell.dialects import graph, tile
-from stepwell.dialects.tile.config import TARGETS
 from stepwell.dialects.weights import WeightStore
 from stepwell.driver.driver import passes_of
 from stepwell.driver.execute import interpret
@@ -20,6 +19,7 @@ from stepwell.plugins.universe import make_context
 from stepwell.testing.check_pass import check_pass
 from stepwell.testing.strategies import GeneratedGraph, graphs, tile_configs
 from stepwell.transforms.pipelines import GRAPH
+from stepwell.types.targets import COMPILED
 
 SLOW = [HealthCheck.too_slow]
 PASS = "stepwell-convert-linalg-to-tile"
@@ -44,7 +44,7 @@ def assert_same_integers(case: GeneratedGraph, after: ModuleOp) -> None:
         assert np.array_equal(array, expected[name].reshape(array.shape)), name
 
 
-@given(graphs(integers=True), st.sampled_from(TARGETS))
+@given(graphs(integers=True), st.sampled_from(COMPILED))
 @settings(max_examples=60, deadline=None, suppress_health_check=SLOW)
 def test_networks_of_integers_bit_for_bit(case: GeneratedGraph, target: str) -> None:
     try:
@@ -56,7 +56,7 @@ def test_networks_of_integers_bit_for_bit(case: GeneratedGraph, target: str) -> 
 
 
 @given(
-    graphs(4, integers=True, steps=("conv", "matmul", "unary", "pool"), shape=(2, 8, 5, 6)), st.sampled_from(TARGETS)
+    graphs(4, integers=True, steps=("conv", "matmul", "unary", "pool"), shape=(2, 8, 5, 6)), st.sampled_from(COMPILED)
 )
 @settings(max_examples=25, deadline=None, suppress_health_check=SLOW)
 def test_wide_channels_bit_for_bit(case: GeneratedGraph, target: str) -> None:
@@ -67,7 +67,7 @@ def test_wide_channels_bit_for_bit(case: GeneratedGraph, target: str) -> None:
     assert_same_integers(case, after)
 
 
-@given(graphs(3), st.sampled_from(TARGETS))
+@given(graphs(3), st.sampled_from(COMPILED))
 @settings(max_examples=15, deadline=None, suppress_health_check=SLOW)
 def test_the_pass_keeps_what_every_pass_keeps(case: GeneratedGraph, target: str) -> None:
     try:
@@ -112,7 +112,7 @@ def conv_case(channels: int, filters: int, element: str) -> GeneratedGraph:
 @st.composite
 def scheduled(draw: st.DrawFn) -> tuple[GeneratedGraph, str, tile.Config]:
     """A convolution, a target and a config that is legal there."""
-    target = draw(st.sampled_from(TARGETS))
+    target = draw(st.sampled_from(COMPILED))
     element = draw(st.sampled_from(["f32", "f16"] if target == "sm_90a" else ["f32"]))
     channels, filters = draw(st.sampled_from([8, 12, 16, 24])), draw(st.integers(1, 40))
     product = draw(st.booleans()) if channels % 8 == 0 or element == "f32" else False
@@ -135,7 +135,7 @@ def test_every_legal_schedule_computes_the_same(choice: tuple[GeneratedGraph, st
     assert_same_integers(case, after)
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", COMPILED)
 @pytest.mark.parametrize(("precision", "bound"), [("model", 1e-5), ("fp16", 1e-2)])
 def test_digits(target: str, precision: str, bound: float) -> None:
     from stepwell.api.compile import import_model, interpret, lower
@@ -176,7 +176,7 @@ def test_depthwise_per_image_scale_and_transpose() -> None:
       }}
     }}"""  # fmt: skip
     case = GeneratedGraph(parse_text(make_context(), text, SourceMap("test")), weights, integers=True)
-    for target in TARGETS:
+    for target in COMPILED:
         assert_same_integers(case, lowered(case.module, [*LINALG, *TILE], target, weights))
 
 

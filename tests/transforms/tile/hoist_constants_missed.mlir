@@ -4,7 +4,7 @@
 // CHECK:      tile.role "load" warpgroups 1 {
 // CHECK-NEXT:   tile.wait_predecessor
 builtin.module attributes {stepwell.level = "plan", stepwell.target = "sm_90a"} {
-  tile.kernel @fc(%x: !tile.ref<3xf16, plain>, %w: !tile.ref<3xf16, packed>) -> (%y: !tile.ref<2xf32, plain>) config #tile.config<block = [128, 64], k = 64, stages = 3, warps = 12, copy = tma, mma = wgmma_f16, swizzle = 128> {
+  tile.kernel @fc(%x: !tile.ref<3xf16, plain>, %w: !tile.ref<3xf16, packed>) -> (%y: !tile.ref<2xf32, plain>) config #tile.config<block = [128, 64], k = 64, stages = 3, warps = 12, copy = tma, mma = wgmma, swizzle = 128> {
     %ab = tile.ring slots 3 (128x64xf16 #tile.shared<128>, 64x64xf16 #tile.shared<128>)
     tile.role "load" warpgroups 1 {
       tile.wait_predecessor

@@ -6,7 +6,7 @@
 // BUDGET: load_registers=36: setmaxnreg takes multiples of 8 from 24 to 240
 // BUDGET: load_registers=40
 builtin.module attributes {stepwell.level = "plan", stepwell.target = "sm_90a"} {
-  tile.kernel @fc(%x: !tile.ref<3xf16, plain>, %w: !tile.ref<3xf16, packed, constant>) -> (%y: !tile.ref<2xf32, plain>) config #tile.config<block = [256, 240], k = 64, stages = 3, warps = 20, copy = tma, mma = wgmma_f16, swizzle = 128> {
+  tile.kernel @fc(%x: !tile.ref<3xf16, plain>, %w: !tile.ref<3xf16, packed, constant>) -> (%y: !tile.ref<2xf32, plain>) config #tile.config<block = [256, 240], k = 64, stages = 3, warps = 20, copy = tma, mma = wgmma, swizzle = 128> {
     %ab = tile.ring slots 3 (256x64xf16 #tile.shared<128>, 240x64xf16 #tile.shared<128>)
     tile.wait_predecessor
     tile.for_tiles (%i, %j) of %y block [256, 240] {

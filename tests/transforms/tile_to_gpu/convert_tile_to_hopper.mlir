@@ -28,7 +28,7 @@
 // CHECK-NEXT: plan.launch @fc(%[[A]], %[[B]], %b, %y, %c128, %c512, %c128, %c256, %c4, %c8, %c2,
 // CHECK-SAME: grid [8, 1, 1] block [384, 1, 1] shared 98368 pdl true reads [0, 1, 2] writes [3]
 builtin.module attributes {stepwell.level = "plan", stepwell.target = "sm_90a"} {
-  tile.kernel @fc(%x: !tile.ref<3xf16, plain>, %w: !tile.ref<3xf16, packed, constant>, %b: !tile.ref<1xf32, plain, constant>) -> (%y: !tile.ref<2xf16, plain>) config #tile.config<block = [128, 64], k = 64, stages = 4, warps = 12, copy = tma, mma = wgmma_f16, swizzle = 128> {
+  tile.kernel @fc(%x: !tile.ref<3xf16, plain>, %w: !tile.ref<3xf16, packed, constant>, %b: !tile.ref<1xf32, plain, constant>) -> (%y: !tile.ref<2xf16, plain>) config #tile.config<block = [128, 64], k = 64, stages = 4, warps = 12, copy = tma, mma = wgmma, swizzle = 128> {
     tile.wait_predecessor
     tile.for_tiles (%i, %j) of %y block [128, 64] {
       %z = tile.fill 0.0 : f32 -> !tile.tile<128x64xf32, regs>

@@ -1,9 +1,9 @@
 // RUN: not stepwell-opt %s -p stepwell-convert-tile-to-warp 2>&1 | filecheck %s
 
-// CHECK: @fc has mma = wgmma_f16
+// CHECK: @fc has mma = wgmma
 // CHECK: run stepwell-convert-tile-to-hopper first
 builtin.module attributes {stepwell.level = "plan", stepwell.target = "sm_90a"} {
-  tile.kernel @fc(%x: !tile.ref<3xf16, plain>, %w: !tile.ref<3xf16, packed, constant>, %b: !tile.ref<1xf32, plain, constant>) -> (%y: !tile.ref<2xf16, plain>) config #tile.config<block = [128, 64], k = 64, stages = 4, warps = 12, copy = tma, mma = wgmma_f16, swizzle = 128> {
+  tile.kernel @fc(%x: !tile.ref<3xf16, plain>, %w: !tile.ref<3xf16, packed, constant>, %b: !tile.ref<1xf32, plain, constant>) -> (%y: !tile.ref<2xf16, plain>) config #tile.config<block = [128, 64], k = 64, stages = 4, warps = 12, copy = tma, mma = wgmma, swizzle = 128> {
     tile.wait_predecessor
     tile.for_tiles (%i, %j) of %y block [128, 64] {
       %z = tile.fill 0.0 : f32 -> !tile.tile<128x64xf32, regs>

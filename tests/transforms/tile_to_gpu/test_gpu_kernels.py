@@ -201,7 +201,7 @@ def test_other_epilogue_operands_are_refused() -> None:
 def test_products_are_not_for_warp() -> None:
     case = small()["gemm_f16"]
     ctx, module = planned(case)
-    with pytest.raises(PassFailure, match="mma = wgmma_f16"):
+    with pytest.raises(PassFailure, match="mma = wgmma"):
         ConvertTileToWarp().apply(ctx, module)
 
 

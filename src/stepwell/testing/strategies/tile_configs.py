@@ -8,11 +8,9 @@ from hypothesis.strategies import DrawFn, SearchStrategy
 from stepwell.dialects.tile.config import (
     REGISTERS_FOR_TILES,
     RING_ALIGNMENT,
-    SHARED_BYTES,
-    TARGETS,
-    X86_VECTORS,
     Config,
 )
+from stepwell.types.targets import COMPILED, MACHINES, SM_90A
 
 
 @st.composite
@@ -23,7 +21,7 @@ def _wgmma(draw: DrawFn, element_size: int, window: bool, residuals: int) -> Con
     columns = 8 * draw(st.integers(1, widest // 8))
     swizzle = draw(st.sampled_from([32, 64, 128]))
     rows = 64 * consumers
-    deepest = min(6, (SHARED_BYTES - RING_ALIGNMENT) // ((rows + columns) * swizzle))
+    deepest = min(6, (SM_90A.shared_bytes - RING_ALIGNMENT) // ((rows + columns) * swizzle))
     return Config(
         block=(rows, columns),
         k=swizzle // element_size,
@@ -31,7 +29,7 @@ def _wgmma(draw: DrawFn, element_size: int, window: bool, residuals: int) -> Con
         warps=4 * (consumers + 1),
         order=draw(st.sampled_from(["rows", "columns"])),
         copy="tma_im2col" if window else "tma",
-        mma="wgmma_f16" if element_size == 2 else "wgmma_tf32",
+        mma="wgmma",
         swizzle=swizzle,
     )
 
@@ -39,7 +37,7 @@ def _wgmma(draw: DrawFn, element_size: int, window: bool, residuals: int) -> Con
 @st.composite
 def _fma(draw: DrawFn, target: str, window: bool) -> Config:
     """CPU products: accumulators, one row of B and one broadcast element fit the vector registers."""
-    registers, width = X86_VECTORS[target]
+    registers, width = MACHINES[target].vector_registers, MACHINES[target].vector_bytes
     vectors = draw(st.integers(1, min(4, (registers - 1) // 2)))
     rows = draw(st.integers(1, (registers - 1 - vectors) // vectors))
     return Config(block=(min(rows, 12), vectors * width // 4), copy="pointer_table" if window else "direct", mma="fma")
@@ -52,7 +50,7 @@ def _plain(draw: DrawFn, target: str, window: bool) -> Config:
         columns = draw(st.sampled_from([4, 8, 16, 32]))
         rows = draw(st.sampled_from([1, 2, 4, 8, 16, 32, 64]))
         return Config(block=(rows, columns), warps=draw(st.sampled_from([1, 2, 4, 8])))
-    lanes = X86_VECTORS[target][1] // 4
+    lanes = MACHINES[target].vector_bytes // 4
     block = (draw(st.integers(1, 4)), lanes * draw(st.integers(1, 2)))
     return Config(block=block, copy="pointer_table" if window else "direct")
 
@@ -68,7 +66,7 @@ def tile_configs(
     """Configs of blocks of two dims that are legal on `target` (any, when None). `product`: with a matrix instruction or without (None: both);
     `element_size` of its operands; `window`: operands are read through a window; `residuals`: whole tiles that the epilogue reads."""
     if target is None:
-        return st.sampled_from(TARGETS).flatmap(
+        return st.sampled_from(COMPILED).flatmap(
             lambda chosen: tile_configs(
                 chosen, product=product, element_size=element_size, window=window, residuals=residuals
             )

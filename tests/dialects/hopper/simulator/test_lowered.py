@@ -97,7 +97,6 @@ class Case:
         store = WeightStore()
         w, b = store.add("w", weights), store.add("b", bias)
         access, copy = ("window", "tma_im2col") if self.kernel else ("plain", "tma")
-        mma = "wgmma_f16" if e == "f16" else "wgmma_tf32"
         swizzle = self.k * (2 if e == "f16" else 4)
         config = (
             f"block = [{m}, {n}], k = {self.k}, stages = {self.stages}, warps = {4 + m // 16}, order = {self.order}"
@@ -127,7 +126,7 @@ class Case:
             f"""
 builtin.module attributes {{stepwell.level = "tile", stepwell.target = "sm_90a"}} {{
   tile.kernel @k(%x: !tile.ref<3x{e}, {access}>, %w: !tile.ref<3x{e}, packed, constant>, %b: !tile.ref<1xf32, plain, constant>, %r: !tile.ref<2x{e}, plain>)
-      -> (%y: !tile.ref<2x{e}, plain>) config #tile.config<{config}, copy = {copy}, mma = {mma}, swizzle = {swizzle}> {{
+      -> (%y: !tile.ref<2x{e}, plain>) config #tile.config<{config}, copy = {copy}, mma = wgmma, swizzle = {swizzle}> {{
     tile.wait_predecessor
     tile.for_tiles (%i, %j) of %y block [{m}, {n}] {{
       %start = tile.fill 0.0 : f32 -> {wide}
