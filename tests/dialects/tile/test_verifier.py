@@ -218,7 +218,7 @@ def test_invalid_on_the_cpu(case: str) -> None:
         ("k = 32,", "k = 32, k = 64,", "#tile.config gives 'k' twice"),
         ("block = [128, 64], ", "", "#tile.config needs 'block'"),
         ("mma = wgmma", "mma = hmma", "as mma"),
-        ("mma = wgmma", "mma = wgmma", "as mma"),
+        ("mma = wgmma", "mma = wgmma_bf16", "as mma"),
         (
             "!tile.ref<3xf32, window>",
             "!tile.ref<3x4xf32, window>",
