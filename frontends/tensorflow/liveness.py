@@ -12,7 +12,7 @@ from stepwell.dialects import graph
 from stepwell.frontends.builder import GraphBuilder
 from stepwell.frontends.emitter import Unsupported
 from stepwell.frontends.tensorflow.tensor_array import Item, Stored, TensorArray, stored
-from stepwell.passes import location_of
+from stepwell.ir.locations import location_of
 
 Guards = frozenset[tuple[SSAValue, bool]]
 """Conditions, and what each must be for a value to be there."""

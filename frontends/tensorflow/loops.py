@@ -15,7 +15,7 @@ from stepwell.frontends.tensorflow.frames import Frames, Tag
 from stepwell.frontends.tensorflow.liveness import Guards, Live, flat, like, same_type, together
 from stepwell.frontends.tensorflow.node import Port
 from stepwell.frontends.tensorflow.tensor_array import tensor
-from stepwell.passes import location_of
+from stepwell.ir.locations import location_of
 
 
 @dataclass

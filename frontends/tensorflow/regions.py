@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from xdsl.ir import Block, Operation, Region, SSAValue
 
 from stepwell.dialects import graph
-from stepwell.passes import location_of, names_of
+from stepwell.ir.locations import location_of, names_of
 
 _OUTSIDE = (graph.WeightOp,)
 """Ops that stay where they are: the plan's constants."""
