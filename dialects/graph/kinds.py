@@ -1,7 +1,10 @@
-"""Kinds, modes and layouts of graph ops: enums; `kind_attributes.py` has the attribute of each."""
+"""Kinds, modes and layouts of graph ops: each enum with the attribute that holds it, `#graph<unary_kind relu>`, a bare keyword in an op's own syntax."""
 
 from __future__ import annotations
 
+from xdsl.dialects.utils import EnumAttribute
+from xdsl.ir import SpacedOpaqueSyntaxAttribute
+from xdsl.irdl import irdl_attr_definition
 from xdsl.utils.str_enum import StrEnum
 
 
@@ -10,6 +13,13 @@ class Layout(StrEnum):
 
     channels_first = "channels_first"
     channels_last = "channels_last"
+
+
+@irdl_attr_definition
+class LayoutAttr(EnumAttribute[Layout], SpacedOpaqueSyntaxAttribute):
+    """`#graph<layout channels_last>`; a bare keyword in an op's own syntax."""
+
+    name = "graph.layout"
 
 
 class UnaryKind(StrEnum):
@@ -48,6 +58,13 @@ class UnaryKind(StrEnum):
     not_ = "not"
 
 
+@irdl_attr_definition
+class UnaryKindAttr(EnumAttribute[UnaryKind], SpacedOpaqueSyntaxAttribute):
+    """`#graph<unary_kind relu>`; a bare keyword in an op's own syntax."""
+
+    name = "graph.unary_kind"
+
+
 class BinaryKind(StrEnum):
     """Elementwise functions of two operands of one type; max and min give NaN where an operand is NaN."""
 
@@ -68,6 +85,13 @@ class BinaryKind(StrEnum):
     atan2 = "atan2"
 
 
+@irdl_attr_definition
+class BinaryKindAttr(EnumAttribute[BinaryKind], SpacedOpaqueSyntaxAttribute):
+    """`#graph<binary_kind add>`; a bare keyword in an op's own syntax."""
+
+    name = "graph.binary_kind"
+
+
 class CompareKind(StrEnum):
     """Comparisons; a NaN is unequal to everything."""
 
@@ -79,12 +103,26 @@ class CompareKind(StrEnum):
     ge = "ge"
 
 
+@irdl_attr_definition
+class CompareKindAttr(EnumAttribute[CompareKind], SpacedOpaqueSyntaxAttribute):
+    """`#graph<compare_kind lt>`; a bare keyword in an op's own syntax."""
+
+    name = "graph.compare_kind"
+
+
 class PoolKind(StrEnum):
     """What a pool does with a window."""
 
     max = "max"
     average = "average"
     sum = "sum"
+
+
+@irdl_attr_definition
+class PoolKindAttr(EnumAttribute[PoolKind], SpacedOpaqueSyntaxAttribute):
+    """`#graph<pool_kind max>`; a bare keyword in an op's own syntax."""
+
+    name = "graph.pool_kind"
 
 
 class ReduceKind(StrEnum):
@@ -98,11 +136,25 @@ class ReduceKind(StrEnum):
     or_ = "or"
 
 
+@irdl_attr_definition
+class ReduceKindAttr(EnumAttribute[ReduceKind], SpacedOpaqueSyntaxAttribute):
+    """`#graph<reduce_kind sum>`; a bare keyword in an op's own syntax."""
+
+    name = "graph.reduce_kind"
+
+
 class ExtremeKind(StrEnum):
     """Which extreme a position is of."""
 
     max = "max"
     min = "min"
+
+
+@irdl_attr_definition
+class ExtremeKindAttr(EnumAttribute[ExtremeKind], SpacedOpaqueSyntaxAttribute):
+    """`#graph<extreme_kind max>`; a bare keyword in an op's own syntax."""
+
+    name = "graph.extreme_kind"
 
 
 class CumulativeKind(StrEnum):
@@ -112,6 +164,13 @@ class CumulativeKind(StrEnum):
     product = "product"
     max = "max"
     min = "min"
+
+
+@irdl_attr_definition
+class CumulativeKindAttr(EnumAttribute[CumulativeKind], SpacedOpaqueSyntaxAttribute):
+    """`#graph<cumulative_kind sum>`; a bare keyword in an op's own syntax."""
+
+    name = "graph.cumulative_kind"
 
 
 class CombineKind(StrEnum):
@@ -124,6 +183,13 @@ class CombineKind(StrEnum):
     min = "min"
 
 
+@irdl_attr_definition
+class CombineKindAttr(EnumAttribute[CombineKind], SpacedOpaqueSyntaxAttribute):
+    """`#graph<combine_kind add>`; a bare keyword in an op's own syntax."""
+
+    name = "graph.combine_kind"
+
+
 class Rounding(StrEnum):
     """How a cast to f8E8M0FNU picks a power of two: nearest (halves up), the next above, the next below."""
 
@@ -132,12 +198,26 @@ class Rounding(StrEnum):
     down = "down"
 
 
+@irdl_attr_definition
+class RoundingAttr(EnumAttribute[Rounding], SpacedOpaqueSyntaxAttribute):
+    """`#graph<rounding up>`; a bare keyword in an op's own syntax."""
+
+    name = "graph.rounding"
+
+
 class ResizeMode(StrEnum):
     """How a resize or sample interpolates."""
 
     nearest = "nearest"
     linear = "linear"
     cubic = "cubic"
+
+
+@irdl_attr_definition
+class ResizeModeAttr(EnumAttribute[ResizeMode], SpacedOpaqueSyntaxAttribute):
+    """`#graph<resize_mode linear>`; a bare keyword in an op's own syntax."""
+
+    name = "graph.resize_mode"
 
 
 class Coordinates(StrEnum):
@@ -151,6 +231,13 @@ class Coordinates(StrEnum):
     tf_half_pixel_for_nn = "tf_half_pixel_for_nn"
 
 
+@irdl_attr_definition
+class CoordinatesAttr(EnumAttribute[Coordinates], SpacedOpaqueSyntaxAttribute):
+    """`#graph<coordinates half_pixel>`; a bare keyword in an op's own syntax."""
+
+    name = "graph.coordinates"
+
+
 class NearestRounding(StrEnum):
     """Which neighbour a nearest resize takes (ONNX Resize, nearest_mode)."""
 
@@ -158,6 +245,13 @@ class NearestRounding(StrEnum):
     round_prefer_ceil = "round_prefer_ceil"
     floor = "floor"
     ceil = "ceil"
+
+
+@irdl_attr_definition
+class NearestRoundingAttr(EnumAttribute[NearestRounding], SpacedOpaqueSyntaxAttribute):
+    """`#graph<nearest_rounding floor>`; a bare keyword in an op's own syntax."""
+
+    name = "graph.nearest_rounding"
 
 
 class Outside(StrEnum):
@@ -168,12 +262,26 @@ class Outside(StrEnum):
     reflect = "reflect"
 
 
+@irdl_attr_definition
+class OutsideAttr(EnumAttribute[Outside], SpacedOpaqueSyntaxAttribute):
+    """`#graph<outside zeros>`; a bare keyword in an op's own syntax."""
+
+    name = "graph.outside"
+
+
 class RoiKind(StrEnum):
     """What a region pool does: average or maximum of interpolated samples (RoiAlign), or the maximum of whole cells (Caffe ROIPooling)."""
 
     align_average = "align_average"
     align_max = "align_max"
     max = "max"
+
+
+@irdl_attr_definition
+class RoiKindAttr(EnumAttribute[RoiKind], SpacedOpaqueSyntaxAttribute):
+    """`#graph<roi_kind max>`; a bare keyword in an op's own syntax."""
+
+    name = "graph.roi_kind"
 
 
 class Activation(StrEnum):
@@ -192,6 +300,13 @@ class Activation(StrEnum):
     thresholded_relu = "thresholded_relu"
 
 
+@irdl_attr_definition
+class ActivationAttr(EnumAttribute[Activation], SpacedOpaqueSyntaxAttribute):
+    """`#graph<activation tanh>`; a bare keyword in an op's own syntax."""
+
+    name = "graph.activation"
+
+
 class LinearRule(StrEnum):
     """How linear attention updates its state."""
 
@@ -201,6 +316,13 @@ class LinearRule(StrEnum):
     gated_delta = "gated_delta"
 
 
+@irdl_attr_definition
+class LinearRuleAttr(EnumAttribute[LinearRule], SpacedOpaqueSyntaxAttribute):
+    """`#graph<linear_rule gated_delta>`; a bare keyword in an op's own syntax."""
+
+    name = "graph.linear_rule"
+
+
 class CollectiveKind(StrEnum):
     """What the ranks of a group exchange."""
 
@@ -208,3 +330,16 @@ class CollectiveKind(StrEnum):
     all_gather = "all_gather"
     reduce_scatter = "reduce_scatter"
     all_to_all = "all_to_all"
+
+
+@irdl_attr_definition
+class CollectiveKindAttr(EnumAttribute[CollectiveKind], SpacedOpaqueSyntaxAttribute):
+    """`#graph<collective_kind all_reduce>`; a bare keyword in an op's own syntax."""
+
+    name = "graph.collective_kind"
+
+
+KIND_ATTRIBUTES = tuple(
+    kind for kind in list(globals().values()) if isinstance(kind, type) and EnumAttribute in kind.__bases__
+)
+"""Every attribute of this file, for the dialect."""

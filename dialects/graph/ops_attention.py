@@ -19,8 +19,7 @@ from xdsl.utils.exceptions import VerifyException
 from stepwell.dialects.graph import checks
 from stepwell.dialects.graph.base import GraphOp, Value, flag, flag_def, float_def, int_def, maybe, number, word
 from stepwell.dialects.graph.checks import Tensor
-from stepwell.dialects.graph.kind_attributes import LinearRuleAttr
-from stepwell.dialects.graph.kinds import LinearRule
+from stepwell.dialects.graph.kinds import LinearRule, LinearRuleAttr
 from stepwell.dialects.numpy_types import FLOATS
 
 

@@ -11,8 +11,7 @@ from xdsl.irdl import irdl_op_definition, operand_def, prop_def, result_def
 from stepwell.dialects.graph import checks, shapes
 from stepwell.dialects.graph.base import GraphOp, Value, flag, flag_def, ints, ints_def, number, word
 from stepwell.dialects.graph.checks import Tensor
-from stepwell.dialects.graph.kind_attributes import LayoutAttr
-from stepwell.dialects.graph.kinds import Layout
+from stepwell.dialects.graph.kinds import Layout, LayoutAttr
 
 GROUPS = IntegerAttr(1, i64)
 

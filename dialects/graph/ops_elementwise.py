@@ -12,8 +12,16 @@ from xdsl.utils.exceptions import VerifyException
 from stepwell.dialects.graph import checks
 from stepwell.dialects.graph.base import GraphOp, Value, asked, flag, flag_def, word
 from stepwell.dialects.graph.checks import Tensor
-from stepwell.dialects.graph.kind_attributes import BinaryKindAttr, CompareKindAttr, RoundingAttr, UnaryKindAttr
-from stepwell.dialects.graph.kinds import BinaryKind, CompareKind, Rounding, UnaryKind
+from stepwell.dialects.graph.kinds import (
+    BinaryKind,
+    BinaryKindAttr,
+    CompareKind,
+    CompareKindAttr,
+    Rounding,
+    RoundingAttr,
+    UnaryKind,
+    UnaryKindAttr,
+)
 from stepwell.dialects.numpy_types import FLOATS, INTEGERS
 
 INTEGER_UNARY_KINDS = ("abs", "neg", "relu", "sign", "not")

@@ -24,8 +24,7 @@ from xdsl.utils.exceptions import VerifyException
 from stepwell.dialects.graph import checks
 from stepwell.dialects.graph.base import GraphOp, Value, int_def, ints, ints_def, number, word
 from stepwell.dialects.graph.checks import Tensor
-from stepwell.dialects.graph.kind_attributes import CollectiveKindAttr, ReduceKindAttr
-from stepwell.dialects.graph.kinds import CollectiveKind, ReduceKind
+from stepwell.dialects.graph.kinds import CollectiveKind, CollectiveKindAttr, ReduceKind, ReduceKindAttr
 from stepwell.dialects.graph.plugins import Expanding, Plugin, find_plugin
 
 

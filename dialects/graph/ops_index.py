@@ -13,8 +13,7 @@ from stepwell.dialects.graph import checks
 from stepwell.dialects.graph.base import GraphOp, Value, int_def, ints, ints_def, number, word
 from stepwell.dialects.graph.checks import Tensor
 from stepwell.dialects.graph.extents import Shape
-from stepwell.dialects.graph.kind_attributes import CombineKindAttr
-from stepwell.dialects.graph.kinds import CombineKind
+from stepwell.dialects.graph.kinds import CombineKind, CombineKindAttr
 
 
 def gathered_shape(operand: Tensor, indices: Tensor, batch: int, dims: Sequence[int]) -> Shape:

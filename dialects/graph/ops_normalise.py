@@ -23,8 +23,7 @@ from stepwell.dialects.graph.base import (
     word,
 )
 from stepwell.dialects.graph.checks import Tensor
-from stepwell.dialects.graph.kind_attributes import LayoutAttr
-from stepwell.dialects.graph.kinds import Layout
+from stepwell.dialects.graph.kinds import Layout, LayoutAttr
 from stepwell.dialects.graph.ops_reduction import without
 from stepwell.dialects.numpy_types import FLOATS
 

@@ -31,8 +31,7 @@ from stepwell.dialects.graph.base import (
     number,
 )
 from stepwell.dialects.graph.checks import Tensor
-from stepwell.dialects.graph.kind_attributes import ActivationAttr
-from stepwell.dialects.graph.kinds import Activation
+from stepwell.dialects.graph.kinds import Activation, ActivationAttr
 from stepwell.dialects.numpy_types import FLOATS
 
 

@@ -13,8 +13,14 @@ from stepwell.dialects.graph import checks
 from stepwell.dialects.graph.base import GraphOp, Value, flag, flag_def, int_def, ints, ints_def, number, word
 from stepwell.dialects.graph.checks import Tensor
 from stepwell.dialects.graph.extents import Shape
-from stepwell.dialects.graph.kind_attributes import CumulativeKindAttr, ExtremeKindAttr, ReduceKindAttr
-from stepwell.dialects.graph.kinds import CumulativeKind, ExtremeKind, ReduceKind
+from stepwell.dialects.graph.kinds import (
+    CumulativeKind,
+    CumulativeKindAttr,
+    ExtremeKind,
+    ExtremeKindAttr,
+    ReduceKind,
+    ReduceKindAttr,
+)
 from stepwell.dialects.numpy_types import INTEGERS
 
 

@@ -25,15 +25,20 @@ from stepwell.dialects.graph.base import (
     word,
 )
 from stepwell.dialects.graph.checks import Tensor
-from stepwell.dialects.graph.kind_attributes import (
+from stepwell.dialects.graph.kinds import (
+    Coordinates,
     CoordinatesAttr,
+    Layout,
     LayoutAttr,
+    NearestRounding,
     NearestRoundingAttr,
+    Outside,
     OutsideAttr,
+    ResizeMode,
     ResizeModeAttr,
+    RoiKind,
     RoiKindAttr,
 )
-from stepwell.dialects.graph.kinds import Coordinates, Layout, NearestRounding, Outside, ResizeMode, RoiKind
 from stepwell.dialects.numpy_types import FLOATS
 
 

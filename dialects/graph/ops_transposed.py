@@ -13,8 +13,7 @@ from stepwell.dialects.graph import checks
 from stepwell.dialects.graph.base import Value, int_def, ints, ints_def, number, word
 from stepwell.dialects.graph.checks import Tensor
 from stepwell.dialects.graph.extents import Shape
-from stepwell.dialects.graph.kind_attributes import LayoutAttr
-from stepwell.dialects.graph.kinds import Layout
+from stepwell.dialects.graph.kinds import Layout, LayoutAttr
 from stepwell.dialects.graph.ops_contraction import Contraction, contracted, contraction_type
 
 

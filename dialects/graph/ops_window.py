@@ -12,8 +12,7 @@ from xdsl.utils.exceptions import VerifyException
 from stepwell.dialects.graph import checks, shapes
 from stepwell.dialects.graph.base import GraphOp, Value, flag, flag_def, ints, ints_def, word
 from stepwell.dialects.graph.checks import Tensor
-from stepwell.dialects.graph.kind_attributes import LayoutAttr, PoolKindAttr
-from stepwell.dialects.graph.kinds import Layout, PoolKind
+from stepwell.dialects.graph.kinds import Layout, LayoutAttr, PoolKind, PoolKindAttr
 from stepwell.dialects.numpy_types import FLOATS
 
 
