@@ -52,12 +52,13 @@ class Frames:
         """Whether each iteration hands the variable on as it is."""
         port = self.sources(merge)[1]
         seen = set[str]()
-        while port[0] not in seen and self._op(port) in ("NextIteration", "Identity", "Switch"):
+        while port[0] not in seen and self._op(port) in ("NextIteration", "Identity", "IdentityN", "Switch"):
             seen.add(port[0])
             node = self.nodes[port[0]]
-            if not node.inputs or (node.op == "Switch" and not self.is_variable(node)):
+            number = port[1] if node.op == "IdentityN" else 0
+            if number >= len(node.inputs) or (node.op == "Switch" and not self.is_variable(node)):
                 return False
-            port = node.inputs[0]
+            port = node.inputs[number]
         return port[0] == merge.name
 
     def _frame(self, merge: Node) -> str:

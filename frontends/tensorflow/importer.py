@@ -20,6 +20,7 @@ from stepwell.frontends.shapes import Shapes, check_names, parse_shape
 from stepwell.frontends.tensorflow.control_flow import CONTROL, NodeUnsupported, Unroller
 from stepwell.frontends.tensorflow.converters import CONVERTERS, REFUSED
 from stepwell.frontends.tensorflow.frames import Frames
+from stepwell.frontends.tensorflow.functions import inlined
 from stepwell.frontends.tensorflow.graph_file import read_graph
 from stepwell.frontends.tensorflow.node import Node, Port, needs
 from stepwell.frontends.tensorflow.ordered import candidates, nodes_by_name, ordered, port_of
@@ -57,9 +58,17 @@ def import_tensorflow(
         importer = _Importer(signature.graph, where, shapes or {}, told, signature.inputs, signature.lost)
         importer.run(list(signature.outputs), list(signature.outputs.values()))
     else:
-        importer = _Importer(read_graph(source, where), where, shapes or {}, told, {}, {})
+        importer = _Importer(_whole(read_graph(source, where), outputs or (), where), where, shapes or {}, told, {}, {})
         importer.run(outputs, outputs)
     return importer.module, importer.weights
+
+
+def _whole(graph: Message, outputs: Sequence[str], where: str) -> Message:
+    """The graph without functions."""
+    try:
+        return inlined(graph, outputs)
+    except Unsupported as error:
+        raise ModelError(str(error), where=where) from None
 
 
 class _Importer:

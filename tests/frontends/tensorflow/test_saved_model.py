@@ -143,3 +143,32 @@ def test_any_index(tmp_path_factory: pytest.TempPathFactory, data: bytes, at: in
         Bundle(folder)
     except StepwellError:
         return
+
+
+def test_signatures_are_listed_and_chosen(tmp_path: Path) -> None:
+    """By outputs, by SIGNATURE:OUTPUT, by a signature's name alone; without any where none is the default."""
+    folder = _saved(tmp_path)
+    model = messages()["SavedModel"].FromString((folder / "saved_model.pb").read_bytes())
+    signatures = model.meta_graphs[0].signature_def
+    for name, output in (("score", "call:0"), ("raw", "w:0")):
+        signatures[name].inputs["image"].CopyFrom(signatures["serving_default"].inputs["image"])
+        signatures[name].outputs["label"].name = "call:0"
+        signatures[name].outputs[name].name = output
+    del signatures["serving_default"]
+    (folder / "saved_model.pb").write_bytes(model.SerializeToString())
+    with pytest.raises(UsageError, match="raw: image -> label, raw; score: image -> label, score") as caught:
+        stepwell.import_model(folder, shapes={"image": "2x3"})
+    assert "--outputs SIGNATURE" in str(caught.value)
+    for outputs, names in (
+        (["score"], ["score"]),
+        (["score:label"], ["label"]),
+        (["raw", "label"], ["raw", "label"]),
+        (["label"], ["label"]),
+    ):
+        module = stepwell.import_model(folder, outputs=outputs, shapes={"image": "2x3"})
+        results = stepwell.interpret(module, {"image": np.ones((2, 3), np.float32)})
+        assert list(results) == names
+    signatures["whole"].CopyFrom(signatures["score"])
+    (folder / "saved_model.pb").write_bytes(model.SerializeToString())
+    module = stepwell.import_model(folder, outputs=["whole"], shapes={"image": "2x3"})
+    assert list(stepwell.interpret(module, {"image": np.ones((2, 3), np.float32)})) == ["label", "score"]
