@@ -18,7 +18,8 @@ class RoleOp(IRDLOperation):
     """Warpgroups of the block that run the region, side by side with the other roles: `tile.role "load" warpgroups 1 registers 40 { .. }`.
     Roles share nothing but rings and turns. `registers`: the budget of each thread, given by all roles or by none. `copies` N: the role is
     played N times by so many warpgroups each; copy c takes every N-th tile of the block from the c-th on, and with `order @turn` the copies
-    pass the named turns from one to the next. `barrier`: the named barrier, 1 to 15, where its threads meet around a slot that they write."""
+    pass the named turns from one to the next. `barrier` N: the named barrier, 1 to 15, where its threads meet around a slot that they write, for copy c
+    number N + c; behind these one for the turn of each copy."""
 
     name = "tile.role"
 

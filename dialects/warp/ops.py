@@ -185,6 +185,35 @@ class BarrierOp(IRDLOperation):
             raise VerifyException(f"warp.barrier: {self.threads.value.data} threads; give a multiple of 32")
 
 
+class _Meeting(IRDLOperation):
+    """A named barrier whose number is computed."""
+
+    id = operand_def(I32)
+    threads = prop_def(IntegerAttr[I32])
+    assembly_format = "$id `threads` $threads attr-dict"
+
+    def __init__(self, id: SSAValue, threads: int) -> None:
+        super().__init__(operands=[id], properties={"threads": IntegerAttr(threads, i32)})
+
+    def verify_(self) -> None:
+        if self.threads.value.data % 32 or self.threads.value.data < 32:
+            raise VerifyException(f"{self.name}: {self.threads.value.data} threads; give a multiple of 32")
+
+
+@irdl_op_definition
+class BarrierAtOp(_Meeting):
+    """As `warp.barrier`, at the barrier of number `id`, 0 .. 15, the same in all threads of a warp."""
+
+    name = "warp.barrier_at"
+
+
+@irdl_op_definition
+class BarrierArriveOp(_Meeting):
+    """`bar.arrive`: counts for barrier `id` as `warp.barrier_at` does, and goes on: who waits there is ordered after what the threads did before."""
+
+    name = "warp.barrier_arrive"
+
+
 @irdl_op_definition
 class WaitPredecessorOp(IRDLOperation):
     """`griddepcontrol.wait`: returns when all kernels before this one in the stream have finished and their writes are visible.

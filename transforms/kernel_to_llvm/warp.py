@@ -103,6 +103,14 @@ def _barrier(conv: LLVMConversion, op: warp.BarrierOp) -> None:
     conv.effect(name, [conv.constant(op.id.value.data, i32), conv.constant(op.threads.value.data, i32)])
 
 
+def _meeting(mode: str) -> Converter:
+    def convert(conv: LLVMConversion, op: warp.BarrierAtOp | warp.BarrierArriveOp) -> None:
+        name = f"llvm.nvvm.barrier.cta.{mode}.aligned.count"
+        conv.effect(name, [conv.value(op.id), conv.constant(op.threads.value.data, i32)])
+
+    return convert
+
+
 def _effect(name: str) -> Converter:
     def convert(conv: LLVMConversion, op: Operation) -> None:
         conv.effect(name)
@@ -283,6 +291,8 @@ CONVERSIONS: dict[type[Operation], Converter] = {
     warp.BlockIdOp: _register("ctaid.x"),
     warp.GridDimOp: _register("nctaid.x"),
     warp.BarrierOp: _barrier,
+    warp.BarrierAtOp: _meeting("sync"),
+    warp.BarrierArriveOp: _meeting("arrive"),
     warp.WaitPredecessorOp: _effect("llvm.nvvm.griddepcontrol.wait"),
     warp.LaunchDependentsOp: _effect("llvm.nvvm.griddepcontrol.launch.dependents"),
     warp.DivideOp: _divide,

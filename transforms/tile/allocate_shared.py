@@ -8,7 +8,8 @@ becomes
 %ab = tile.ring slots 4 (128x64xf16 #tile.shared<128>, 64x64xf16 #tile.shared<128>) at 0 barriers 98304
 ```
 Slots lie at the start, one ring after another, each where the widest swizzle of its tiles repeats; the barriers of all rings lie behind them, 8 bytes for
-"full" and 8 for "empty" of every slot. Roles that write slots themselves meet at a named barrier each: `barrier 1` and so on."""
+"full" and 8 for "empty" of every slot. Roles that write slots themselves meet at a named
+barrier, one for each copy, and copies in turn have one more each: `barrier 1` and so on."""
 
 from __future__ import annotations
 
@@ -30,6 +31,8 @@ from stepwell.types.targets import SM_90A
 
 NAME = "tile-allocate-shared"
 BARRIER_BYTES = 8
+NAMED_BARRIERS = 16
+"""Of a block (PTX ISA, bar); number 0 is the whole block's."""
 UNSWIZZLED_ALIGNMENT = 128
 """Of the destination of a copy without swizzle (PTX ISA, cp.async.bulk.tensor)."""
 
@@ -50,12 +53,26 @@ class AllocateSharedPass(StepwellPass):
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         kernels = [kernel for kernel in op.ops if isinstance(kernel, tile.KernelOp) and _rings(kernel)]
         placed = [(kernel, self._places(kernel)) for kernel in kernels]
+        for kernel in kernels:
+            self._barriers(kernel)
         for kernel, (places, end) in placed:
             for ring, (at, barriers) in places.items():
                 ring.at, ring.barriers = IntegerAttr(at, i64), IntegerAttr(barriers, i64)
-            for number, role in enumerate((role for role in kernel.roles if _writes(role)), 1):
+            for role, number in self._barriers(kernel).items():
                 role.barrier = IntegerAttr(number, i64)
             remarks_of(ctx).add(Remark("analysis", NAME, names_of(kernel), _report(places, end, self._most())))
+
+    def _barriers(self, kernel: tile.KernelOp) -> dict[tile.RoleOp, int]:
+        """The first named barrier of each role whose threads meet or whose copies take turns."""
+        found, number = {}, 1
+        for role in kernel.roles:
+            if _writes(role) or role.order is not None:
+                found[role] = number
+                number += role.copy_count * (1 if role.order is None else 2)
+        if number > NAMED_BARRIERS:
+            reason = f"its roles take named barriers 1 to {number - 1}, there are 1 to {NAMED_BARRIERS - 1}"
+            raise PassFailure(reason, where=f"@{kernel.sym_name.data}", hint="fewer copies of a role")
+        return found
 
     def _most(self) -> int:
         return self.limit or SM_90A.shared_bytes

@@ -33,16 +33,28 @@ tile.role "multiply" warpgroups 2 {
   tile.for_tiles (%i, %j) of %y block [128, 64] { the rest }
 }
 ```
+With `copies=2` the role that multiplies is played twice, and its copies take turns: one multiplies while the other writes its results (pingpong):
+```mlir
+%ab = tile.ring slots 4 (128x64xf16 #tile.shared<128>, 64x64xf16 #tile.shared<128>) alternate
+tile.role "multiply" warpgroups 2 copies 2 order @turn {
+  tile.wait_predecessor
+  tile.for_tiles (%i, %j) of %y block [128, 64] {
+    %z = tile.fill 0.0 : f32 -> !tile.tile<128x64xf32, regs, #tile.wgmma>
+    tile.turn begin @turn
+    %acc = tile.for (%t, %k) of %x dims [1, 2] step [1, 64] iter (%c = %z) -> .. { .. }
+    tile.turn end @turn
+    ..
+```
 The loading role is the backward slice of every fetch: the loops around it and what its offsets come from. Each multiplying warpgroup takes 64 rows, the M
 of wgmma. Wide accumulators need more registers than an even split gives: then the loading role gives up what it does not need (setmaxnreg)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from xdsl.context import Context
-from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.builtin import ModuleOp, UnitAttr
 from xdsl.ir import Operation, SSAValue
 
 from stepwell.dialects import tile, warp
@@ -50,7 +62,11 @@ from stepwell.passes import Meaning, PassFailure, StepwellPass, inherit_location
 from stepwell.passes.remarks import Remark
 
 NAME = "tile-split-roles"
-WARPGROUP = 128
+WARPGROUP, WARPS = 128, 4
+"""Threads and warps of a warpgroup."""
+MAX_WARPGROUPS = 7
+"""Beside the one that loads: a block has at most 1024 threads."""
+TURN = "turn"
 WARPGROUP_ROWS = 64
 """Rows of one warpgroup's accumulator: M of wgmma."""
 MAX_REGISTERS = 255
@@ -63,8 +79,9 @@ MIN_BUDGET, MAX_BUDGET = 24, 240
 class SplitRolesPass(StepwellPass):
     """Split every kernel with fetches into a loading role (`load_registers` for each of its threads, where budgets are given at all: from
     `wide` columns of accumulators on) and a multiplying one. Kernels without rings and those that have roles stay. Refused: a budget that
-    setmaxnreg does not take, accumulators that are larger than the budget that is left."""
+    setmaxnreg does not take, accumulators that are larger than the budget that is left, more warpgroups than a block has."""
 
+    copies: int = 1
     load_registers: int = 40
     wide: int = 96
 
@@ -80,19 +97,31 @@ class SplitRolesPass(StepwellPass):
             nearest = max(MIN_BUDGET, min(MAX_BUDGET, (self.load_registers + 4) // 8 * 8))
             limits = f"load_registers={self.load_registers}: setmaxnreg takes multiples of 8 from {MIN_BUDGET} to {MAX_BUDGET}"
             raise PassFailure(limits, where=NAME, hint=f"load_registers={nearest}")
+        for kernel in kernels:
+            self._check_copies(kernel)
         found = [(kernel, self._budgets(kernel)) for kernel in kernels]
         for kernel, budgets in found:
             rows, columns = kernel.grid.get_block()
-            _split(kernel, rows // WARPGROUP_ROWS, budgets)
-            shown = f"load: 1 warpgroup, multiply: {rows // WARPGROUP_ROWS}, 64 of {rows} rows each"
+            _split(kernel, rows // WARPGROUP_ROWS, self.copies, budgets)
+            played = f" ({self.copies} times, in turn)" if self.copies > 1 else ""
+            shown = f"load: 1 warpgroup, multiply: {rows // WARPGROUP_ROWS}{played}, 64 of {rows} rows each"
             why = f"{columns // 2} registers of each thread hold {columns} columns of accumulators"
             given = f"budgets of {budgets[0]} and {budgets[1]} registers: {why}" if budgets else f"no budgets: {why}"
             remarks_of(ctx).add(Remark("passed", NAME, names_of(kernel), f"{shown}; {given}"))
 
+    def _check_copies(self, kernel: tile.KernelOp) -> None:
+        """The copies fit into a block beside the loading role."""
+        warpgroups = kernel.grid.get_block()[0] // WARPGROUP_ROWS
+        most = MAX_WARPGROUPS // warpgroups
+        if not 1 <= self.copies <= most:
+            given = f"copies={self.copies}: a block has {MAX_WARPGROUPS} warpgroups beside the one that loads"
+            hint = f"copies={max(1, min(self.copies, most))} of {warpgroups} each"
+            raise PassFailure(given, where=f"@{kernel.sym_name.data} ({' + '.join(names_of(kernel))})", hint=hint)
+
     def _budgets(self, kernel: tile.KernelOp) -> tuple[int, int] | None:
         """Registers per thread of the loading and the multiplying role; None when an even split does."""
         rows, columns = kernel.grid.get_block()
-        warpgroups = rows // WARPGROUP_ROWS
+        warpgroups = rows // WARPGROUP_ROWS * self.copies
         if columns < self.wide or WARPGROUP * (warpgroups + 1) * MAX_REGISTERS <= warp.REGISTER_FILE:
             return None
         left = (warp.REGISTER_FILE - WARPGROUP * self.load_registers) // (WARPGROUP * warpgroups) // 8 * 8
@@ -126,12 +155,13 @@ def _addresses(op: Operation) -> list[SSAValue]:
     return [op.over] if isinstance(op, tile.ForOp) else list(op.operands)
 
 
-def _split(kernel: tile.KernelOp, warpgroups: int, budgets: tuple[int, int] | None) -> None:
+def _split(kernel: tile.KernelOp, warpgroups: int, copies: int, budgets: tuple[int, int] | None) -> None:
     block, grid = kernel.body.block, kernel.grid
     load_registers, multiply_registers = budgets or (None, None)
     wait = next(op for op in block.ops if isinstance(op, tile.WaitPredecessorOp))
     load = tile.RoleOp("load", 1, registers=load_registers)
-    multiply = tile.RoleOp("multiply", warpgroups, registers=multiply_registers)
+    turns = {"copies": copies, "order": TURN} if copies > 1 else {}
+    multiply = tile.RoleOp("multiply", warpgroups, registers=multiply_registers, **turns)  # type: ignore[arg-type]
     load.body.block.add_ops([wait.clone(), _loading(grid)])
     for role in (load, multiply):
         inherit_location(role, grid)
@@ -142,6 +172,26 @@ def _split(kernel: tile.KernelOp, warpgroups: int, budgets: tuple[int, int] | No
     for op in (wait, grid):
         op.detach()
         multiply.body.block.add_op(op)
+    if copies > 1:
+        _take_turns(kernel, multiply)
+
+
+def _take_turns(kernel: tile.KernelOp, role: tile.RoleOp) -> None:
+    """Copies multiply one after the other: the loop around the products is a turn, and its rings' slots alternate."""
+    rings = {op.ring for op in role.walk() if isinstance(op, tile.AwaitOp | tile.AcquireOp)}
+    for ring in rings:
+        assert isinstance(ring.owner, tile.RingOp)
+        ring.owner.alternate = UnitAttr()
+    products = [op for op in role.walk() if isinstance(op, tile.MmaOp)]
+    for loop in dict.fromkeys(op.parent_op() for op in products):
+        assert isinstance(loop, tile.ForOp) and loop.parent is not None
+        begin, end = tile.TurnOp("begin", TURN), tile.TurnOp("end", TURN)
+        for turn in (begin, end):
+            inherit_location(turn, loop)
+        loop.parent.insert_op_before(begin, loop)
+        loop.parent.insert_op_after(end, loop)
+    warps = WARPS * (1 + role.groups)
+    kernel.config = tile.ConfigAttr(replace(kernel.config.data, warps=warps))
 
 
 def _loading(grid: tile.ForTilesOp) -> Operation:

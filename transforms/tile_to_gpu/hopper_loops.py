@@ -6,7 +6,7 @@ uses; for a window also the offsets of the filter tap in input pixels.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from xdsl.ir import BlockArgument, Operation, SSAValue
 
@@ -16,6 +16,7 @@ from stepwell.transforms.tile_to_gpu.hopper_lowering import Cursor, Lowering
 from stepwell.transforms.tile_to_gpu.hopper_products import begin
 from stepwell.transforms.tile_to_gpu.hopper_rings import advance
 from stepwell.transforms.tile_to_gpu.hopper_stores import finish_stores
+from stepwell.transforms.tile_to_gpu.hopper_turns import for_tiles_of_copies
 
 
 def rings_of(op: Operation) -> list[SSAValue]:
@@ -40,18 +41,27 @@ def lower_for_tiles(lowering: Lowering, op: tile.ForTilesOp) -> None:
         _bind_tile(lowering, op, role.first)
         lowering.block(op.body.block)
         return
-    grid = emit.insert(warp.GridDimOp()).result
-    grid.name_hint = "grid"
-    for ring in rings_of(op):
-        _start(lowering, op, ring)
-    cursors = {ring: role.cursors[ring] for ring in rings_of(op)}
-    with emit.loop((role.first, lowering.parameters["tiles"], grid), _carried(cursors.values()), "tile") as loop:
-        _take(cursors.values(), loop.carried)
-        _bind_tile(lowering, op, loop.index)
+    all_tiles = _for_tiles if role.copy is None else for_tiles_of_copies
+    for number in all_tiles(lowering, op, rings_of(op)):
+        _bind_tile(lowering, op, number)
         lowering.block(op.body.block)
-        loop.next.update(_carried(cursors.values()))
     if any(isinstance(inner, tile.DrainOp) for inner in op.walk()):
         finish_stores(lowering)
+
+
+def _for_tiles(lowering: Lowering, op: tile.ForTilesOp, rings: list[SSAValue]) -> Iterator[SSAValue]:
+    """The loop over the block's tiles: yields the number of the tile while the body is lowered."""
+    emit, role = lowering.emit, lowering.current
+    assert role.first is not None
+    grid = emit.insert(warp.GridDimOp()).result
+    grid.name_hint = "grid"
+    for ring in rings:
+        _start(lowering, op, ring)
+    cursors = [role.cursors[ring] for ring in rings]
+    with emit.loop((role.first, lowering.parameters["tiles"], grid), _carried(cursors), "tile") as loop:
+        _take(cursors, loop.carried)
+        yield loop.index
+        loop.next.update(_carried(cursors))
 
 
 def _count_ahead(lowering: Lowering, op: tile.ForTilesOp) -> None:

@@ -73,6 +73,10 @@ class Role:
     warpgroup in a block of rows, `operand_rows` how many bytes of an operand lie before them (by bytes of 64 rows), `row` the first output row."""
 
     op: tile.RoleOp
+    copy: SSAValue | None = None
+    """Which of the role's copies this thread plays, where it has several."""
+    elected: SSAValue | None = None
+    """Whether this thread acts for its copy alone."""
     leader: SSAValue | None = None
     group_row: SSAValue | None = None
     operand_rows: dict[int, SSAValue] = field(default_factory=dict)

@@ -37,6 +37,7 @@ from stepwell.transforms.tile_to_gpu.hopper_tiles import (
     lower_map,
     lower_store,
 )
+from stepwell.transforms.tile_to_gpu.hopper_turns import lower_turn, take_copy
 from stepwell.transforms.tile_to_gpu.launch import GpuKernel
 
 
@@ -49,7 +50,7 @@ def lower_kernel(kernel: tile.KernelOp) -> GpuKernel:
     """The Hopper kernel that does what `kernel` says; refuses with a reason what has no form there."""
     signature = signature_of(kernel)
     parameters = parameters_of(signature)
-    threads = sum(warpgroups_of(role) for role in kernel.roles) * hopper.WARPGROUP
+    threads = sum(role.groups for role in kernel.roles) * hopper.WARPGROUP
     made = warp.KernelOp(kernel.sym_name.data, [p.type for p in parameters], threads)
     entry = made.body.block
     named = {p.name: value for p, value in zip(parameters, entry.args, strict=True)}
@@ -68,11 +69,6 @@ def lower_kernel(kernel: tile.KernelOp) -> GpuKernel:
     return GpuKernel(sized, parameters, lambda site: grid_of(signature, site))
 
 
-def warpgroups_of(role: tile.RoleOp) -> int:
-    """Warpgroups of a role."""
-    return role.warpgroups.value.data
-
-
 def _ring(kernel: tile.KernelOp, op: tile.RingOp) -> Ring:
     """Where tile-allocate-shared has put a ring."""
     if op.at is None or op.barriers is None:
@@ -80,7 +76,8 @@ def _ring(kernel: tile.KernelOp, op: tile.RingOp) -> Ring:
             "a ring has no place in shared memory", where=f"@{kernel.sym_name.data}", hint="run tile-allocate-shared"
         )
     reading = [role for role in kernel.roles if any(_awaits(inner, op.ring) for inner in role.walk())]
-    readers = WARPGROUP_WARPS * sum(warpgroups_of(role) for role in reading)
+    groups = [role.warpgroups.value.data if op.alternate is not None else role.groups for role in reading]
+    readers = WARPGROUP_WARPS * sum(groups)
     sizes = tuple(bytes_of(kind) for kind in op.element_types)
     return Ring(op, op.slot_count, sizes, op.at.value.data, op.barriers.value.data, readers)
 
@@ -104,12 +101,10 @@ def _prologue(lowering: Lowering, threads: int) -> None:
 
 def lower_role(lowering: Lowering, op: tile.RoleOp) -> None:
     """A role that only issues copies is played by one thread; else by its warpgroups, each on its 64 rows."""
-    if op.copies is not None or op.order is not None:
-        raise lowering.refuse(op, "has copies in turn: no lowering has them yet", "leave copies out")
     roles = lowering.kernel.roles
-    first = sum(warpgroups_of(role) for role in roles[: roles.index(op)])
+    first = sum(role.groups for role in roles[: roles.index(op)])
     registers = None if op.registers is None else op.registers.value.data
-    made = lowering.emit.insert(hopper.RoleOp(op.label.data, first, warpgroups_of(op), registers))
+    made = lowering.emit.insert(hopper.RoleOp(op.label.data, first, op.groups, registers))
     lowering.role = Role(op)
     with lowering.emit.inside(made.body.block):
         if any(isinstance(kind, TileType) for inner in op.walk() for kind in inner.result_types):
@@ -124,9 +119,12 @@ def lower_role(lowering: Lowering, op: tile.RoleOp) -> None:
 def _take_rows(lowering: Lowering, op: tile.RoleOp) -> None:
     """Which rows this warpgroup has, in operands and output, and which thread arrives for a warp."""
     emit, role = lowering.emit, lowering.current
-    group = emit.insert(hopper.WarpgroupIdOp()).result
-    lane = emit.bit_and(emit.insert(warp.ThreadIdOp()).result, emit.i32(31))
+    group: SSAValue = emit.insert(hopper.WarpgroupIdOp()).result
+    thread = emit.insert(warp.ThreadIdOp()).result
+    lane = emit.bit_and(thread, emit.i32(31))
     role.leader = emit.compare("eq", lane, emit.i32(0), "leader")
+    if op.copies is not None:
+        group = take_copy(lowering, group, thread)
     for size in dict.fromkeys(_row_bytes(op)):
         role.operand_rows[size] = emit.mul(group, emit.i32(size), "a_base")
     role.group_row = emit.mul(group, emit.i32(WARPGROUP_ROWS), "row")
@@ -163,6 +161,7 @@ TABLE: Mapping[type[Operation], Callable[[Lowering, Any], None]] = {
     tile.AcquireOp: lower_acquire,
     tile.WriteOp: lower_write,
     tile.DrainOp: lower_drain,
+    tile.TurnOp: lower_turn,
     tile.MmaOp: lower_mma,
     tile.FinishOp: lower_finish,
     tile.FillOp: lower_fill,

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from xdsl.ir import SSAValue
 
-from stepwell.dialects import hopper, tile, warp
+from stepwell.dialects import hopper, tile
 from stepwell.dialects.tile import TileType
 from stepwell.dialects.warp import element_bytes
 from stepwell.transforms.tile_to_gpu.hopper_lowering import WARPGROUP_ROWS, Lowering
 from stepwell.transforms.tile_to_gpu.hopper_parameters import box_columns, swizzle_of
 from stepwell.transforms.tile_to_gpu.hopper_rings import advance
+from stepwell.transforms.tile_to_gpu.hopper_turns import elected, meet
 
 
 def staged_rows(op: tile.WriteOp) -> int:
@@ -26,24 +27,13 @@ def lower_acquire(lowering: Lowering, op: tile.AcquireOp) -> None:
     """Wait until the store that read the slot last is done."""
     emit, role, ring = lowering.emit, lowering.current, lowering.rings[op.ring]
     cursor = role.cursors[op.ring]
-    elect = emit.insert(hopper.ElectOp())
-    with emit.inside(elect.body.block):
-        emit.insert(hopper.BulkWaitOp(ring.slots - 1))
+    with elected(lowering):
+        emit.insert(hopper.BulkWaitOp(ring.slots // role.op.copy_count - 1))
     meet(lowering, op)
     base = emit.mul(cursor.slot, emit.i32(ring.stage)) if ring.slots > 1 else None
     for element, result in enumerate(op.tiles):
         place = emit.i32(ring.place(element))
         lowering.values[result] = place if base is None else emit.add(base, place)
-
-
-def meet(lowering: Lowering, op: tile.AcquireOp | tile.DrainOp) -> None:
-    """All threads of the role come to its barrier."""
-    role = lowering.current.op
-    if role.barrier is None:
-        raise lowering.refuse(
-            op, f'stands in role "{role.label.data}", which has no barrier', "run tile-allocate-shared"
-        )
-    lowering.emit.insert(warp.BarrierOp(role.barrier.value.data, role.groups * hopper.WARPGROUP))
 
 
 def lower_write(lowering: Lowering, op: tile.WriteOp) -> None:
@@ -68,11 +58,10 @@ def lower_drain(lowering: Lowering, op: tile.DrainOp) -> None:
     assert isinstance(kind, TileType) and isinstance(op.tile.owner, tile.AcquireOp)
     emit.insert(hopper.ProxyFenceOp())
     meet(lowering, op)
-    elect = emit.insert(hopper.ElectOp())
     inner, swizzle = box_columns(kind), swizzle_of(kind)
     row, column = (lowering.values[index] for index in op.indices)
     target = lowering.parameters[lowering.signature.drain_name(op)]
-    with emit.inside(elect.body.block):
+    with elected(lowering):
         for panel in range(kind.get_shape()[1] // inner):
             source = _moved(lowering, lowering.values[op.tile], panel * kind.get_shape()[0] * swizzle)
             emit.insert(hopper.TmaStoreOp(source, target, [_moved(lowering, column, panel * inner), row]))
@@ -88,6 +77,5 @@ def _moved(lowering: Lowering, value: SSAValue, by: int) -> SSAValue:
 
 def finish_stores(lowering: Lowering) -> None:
     """Before a block ends its stores must have read shared memory."""
-    elect = lowering.emit.insert(hopper.ElectOp())
-    with lowering.emit.inside(elect.body.block):
+    with elected(lowering):
         lowering.emit.insert(hopper.BulkWaitOp(0))

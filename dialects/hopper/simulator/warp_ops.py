@@ -168,9 +168,9 @@ def _launch_dependents(threads: Threads, op: warp.LaunchDependentsOp) -> None:
     """Successors wait by themselves for this launch's end."""
 
 
-def _barrier(threads: Threads, op: warp.BarrierOp) -> Role:
-    number, named = op.id.value.data, threads.block.named
-    warps = threads.whole_warps()
+def _barrier(threads: Threads, op: warp.BarrierOp | warp.BarrierAtOp) -> Role:
+    number = op.id.value.data if isinstance(op, warp.BarrierOp) else threads.uniform(op.id)
+    warps, named = threads.whole_warps(), threads.block.named
     generations = [named.arrive(w, number, 32, op.threads.value.data) for w in warps]
     what = threads.what()
     yield Waiting(
@@ -181,12 +181,18 @@ def _barrier(threads: Threads, op: warp.BarrierOp) -> Role:
         named.pass_wait(w, number, generation)
 
 
+def _barrier_arrive(threads: Threads, op: warp.BarrierArriveOp) -> None:
+    for w in threads.whole_warps():
+        threads.block.named.arrive(w, threads.uniform(op.id), 32, op.threads.value.data)
+
+
 SIMPLE: Mapping[type[Operation], Simple] = {
     warp.ThreadIdOp: _thread_id,
     warp.BlockIdOp: _block_id,
     warp.GridDimOp: _grid_dim,
     warp.DivideOp: _divide,
     warp.WithinOp: _within,
+    warp.BarrierArriveOp: _barrier_arrive,
     warp.WaitPredecessorOp: _wait_predecessor,
     warp.LaunchDependentsOp: _launch_dependents,
     warp.FragmentLoadOp: _fragment_load,
@@ -198,4 +204,4 @@ SIMPLE: Mapping[type[Operation], Simple] = {
     warp.LoadOp: _load_one,
     warp.StoreOp: _store_one,
 }
-BLOCKING: Mapping[type[Operation], Blocking] = {warp.BarrierOp: _barrier}
+BLOCKING: Mapping[type[Operation], Blocking] = {warp.BarrierOp: _barrier, warp.BarrierAtOp: _barrier}

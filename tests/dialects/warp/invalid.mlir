@@ -154,3 +154,11 @@ warp.kernel @k(%x: !warp.global<f32>, %i: i32, %v: i64) threads 32 shared 0 {
   warp.store %v, %x[%i] : i64, !warp.global<f32>
   warp.return
 }
+
+// -----
+
+warp.kernel @k(%m: i32) threads 256 shared 0 {
+  // expected-error@+1 {{warp.barrier_arrive: 48 threads; give a multiple of 32}}
+  warp.barrier_arrive %m threads 48
+  warp.return
+}

@@ -12,6 +12,10 @@ builtin.module attributes {stepwell.level = "kernel", stepwell.target = "sm_90a"
     %b = warp.block_id
     // CHECK: warp.barrier 0 threads 256
     warp.barrier 0 threads 256
+    // CHECK: warp.barrier_at %{{.*}} threads 128
+    warp.barrier_at %m threads 128
+    // CHECK: warp.barrier_arrive %{{.*}} threads 128
+    warp.barrier_arrive %m threads 128
     // CHECK: warp.wait_predecessor
     warp.wait_predecessor
     // CHECK: warp.launch_dependents

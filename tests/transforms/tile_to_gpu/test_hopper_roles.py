@@ -168,7 +168,7 @@ def test_results_leave_through_shared_memory(name: str, slots: int) -> None:
     np.testing.assert_array_equal(found.reshape(case.expected.shape), case.expected)
 
 
-@pytest.mark.parametrize("name, slots", [("wide", 1), ("half", 2)])
+@pytest.mark.parametrize("name, slots", [pytest.param("wide", 1, marks=pytest.mark.slow), ("half", 2)])
 def test_their_ptx_computes_the_same(name: str, slots: int) -> None:
     _, module, case = staged(name, slots)
     (found,) = run_plan(ptx_plan(module), case.inputs, seed=slots).outputs.values()
@@ -216,3 +216,58 @@ def test_a_slot_is_not_written_before_its_store_has_read_it() -> None:
     without(module, hopper.BulkWaitOp)
     with pytest.raises(RaceFault, match="overwrites data that may still be read"):
         simulate_program(module, case.inputs, case.weights, blocks="first", seed=1)
+
+
+def in_turns(case: Case, before: str = "") -> tuple[StepwellContext, ModuleOp]:
+    """A product whose multiplying role is played twice, on hopper."""
+    ctx, module = planned(in_rings(case.text), case)
+    passes = PASSES.replace("tile-split-roles", "tile-split-roles{copies=2}")
+    return ctx, run(f"{before}{passes},stepwell-convert-tile-to-hopper", ctx, module)
+
+
+TURNS = {
+    "several tiles": gemm("several", 64 * 267, 40, 72, "f16", Schedule((64, 64), 2), Ending("relu", True)),
+    "more steps than slots": gemm("steps", 100, 200, 456, "f16", Schedule((64, 64), 2)),
+    "two warpgroups": conv("two", (3, 9, 7, 64), 40, Window(), "f16", Schedule((128, 48), 3)),
+}
+
+
+@pytest.mark.parametrize(
+    "name, seed", [("several tiles", 1), ("more steps than slots", 2), ("two warpgroups", 1), ("two warpgroups", 2)]
+)
+def test_copies_in_turn_compute_the_same(name: str, seed: int) -> None:
+    case = TURNS[name]
+    _, module = in_turns(case, "tile-stage-stores{all=true slots=2}," if seed == 2 else "")
+    (found,) = simulate_program(module, case.inputs, case.weights, seed=seed).outputs.values()
+    np.testing.assert_array_equal(found.reshape(case.expected.shape), case.expected)
+
+
+def test_the_ptx_of_copies_in_turn_computes_the_same() -> None:
+    case = TURNS["more steps than slots"]
+    _, module = in_turns(case, "tile-stage-stores{all=true slots=2},")
+    (found,) = run_plan(ptx_plan(module), case.inputs, seed=3).outputs.values()
+    np.testing.assert_array_equal(found.reshape(case.expected.shape), case.expected)
+
+
+def test_copies_without_turns_are_seen() -> None:
+    """A parity says which of two rounds a slot is in; who is further behind takes one for the other."""
+    case = TURNS["several tiles"]
+    _, module = in_turns(case)
+    for op in [op for op in module.walk() if isinstance(op, warp.BarrierAtOp | warp.BarrierArriveOp)]:
+        op.detach()
+        op.erase()
+    with pytest.raises(Fault):
+        for seed in range(6):
+            simulate_program(module, case.inputs, case.weights, blocks="first", seed=seed)
+
+
+def test_slots_of_results_are_shared_out_among_copies() -> None:
+    with pytest.raises(PassFailure, match="takes turns in 3 slots among 2 copies"):
+        in_turns(TURNS["more steps than slots"], "tile-stage-stores{all=true slots=3},")
+
+
+def test_more_copies_than_a_block_holds_are_refused() -> None:
+    case = TURNS["two warpgroups"]
+    ctx, module = planned(in_rings(case.text), case)
+    with pytest.raises(PassFailure, match="copies=4: a block has 7 warpgroups beside the one that loads"):
+        run("tile-split-roles{copies=4}", ctx, module)
