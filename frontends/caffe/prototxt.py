@@ -62,10 +62,35 @@ def parse_prototxt(data: bytes, where: str) -> tuple[Message, list[UnknownField]
     try:
         text_format.Parse(text, network, allow_unknown_field=True)
     except (text_format.ParseError, ValueError) as error:
-        raise ModelError(f"not a Caffe network: {str(error).splitlines()[0]}", where=where) from None
+        raise ModelError(f"not a Caffe network: {_told(text, error)}", where=where) from None
     if not network.layer and not network.layers:
         raise ModelError(_no_layers(text, unknown), where=where, hint="give the prototxt that holds the layers")
     return network, unknown
+
+
+def _told(text: str, error: Exception) -> str:
+    """What protobuf says of the text, with the line. Of what it skips it does not tell the line: that is the first one with which the error comes."""
+    message = (str(error).splitlines() or [""])[0][:200]
+    line = error.GetLine() if isinstance(error, text_format.ParseError) else None
+    return f"line {line or _first_line(text, message)}: {message}"
+
+
+def _first_line(text: str, message: str) -> int:
+    lines = text.split("\n")
+    low, high = 1, len(lines)
+    while low < high:
+        middle = (low + high) // 2
+        found = _error_of("\n".join(lines[:middle]))
+        low, high = (low, middle) if found.startswith(message) else (middle + 1, high)
+    return low
+
+
+def _error_of(text: str) -> str:
+    try:
+        text_format.Parse(text, messages()["NetParameter"](), allow_unknown_field=True)
+    except (text_format.ParseError, ValueError) as error:
+        return str(error)
+    return ""
 
 
 def _no_layers(text: str, unknown: list[UnknownField]) -> str:

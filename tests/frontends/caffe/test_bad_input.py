@@ -60,7 +60,10 @@ CASES = [
     ("layer { name: 'n' type: 'ReLU' top: 5 }", "not a Caffe network"),
     ('layers { layer { type: "padding" } } layers { layer { name: "q" type: "nonsense" } } layers { layer { name: "r" type: "other" } }', "3 reasons"),
     ('layers { name: "a" type: NONE } layers { name: "b" type: NONE }', "2 reasons"),
-    ("\x00" * 1000, "not a Caffe network"),
+    ("\x00" * 1000, "not a Caffe network: line 1: "),
+    ("layer { }\n" * 9 + "layer { nothing: \x0b }", "not a Caffe network: line 10: "),
+    ("layer { }\n" * 9 + "layer { what { is } }", "not a Caffe network: line 10: "),
+    ("layer {\n nothing { deeper: {\n below: } } }", "not a Caffe network: line 3: "),
 ]  # fmt: skip
 
 
