@@ -76,4 +76,8 @@ def _from_bytes(chunks: Sequence[bytes], kind: str) -> Array:
     data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
     if len(data) % np.dtype(kind).itemsize:
         raise Unsupported(f"a blob holds {len(data)} bytes, which is no whole number of elements")
-    return np.frombuffer(data, kind).astype(np.float32, copy=False)
+    try:
+        with np.errstate(over="raise", invalid="ignore"):
+            return np.frombuffer(data, kind).astype(np.float32, copy=False)
+    except FloatingPointError:
+        raise Unsupported("a blob holds a double that is too large for f32") from None

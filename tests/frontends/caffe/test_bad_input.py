@@ -109,6 +109,7 @@ def _blob(shape: list[int], **fields: object) -> bytes:
         (_blob([1], data=[b"\0\0\0"]), "layer 'b': a blob holds 3 bytes, which is no whole number of elements"),
         (_blob([1], raw_data=b"\0\0\0\0", raw_data_type=9), "layer 'b': a blob holds raw data of type 9"),
         (_blob([1] * 40, data=[b"\0\0\0\0"]), "layer 'b': a blob has 40 dims"),
+        (_blob([1], double_data=[np.float64(1e300).tobytes()]), "layer 'b': a blob holds a double that is too large"),
         (b"", "it holds no layers"),
         (b"\xff" * 100, "at byte 0 of 100 it is damaged"),
         (b"\x0b" * 5000, "at byte 0 of 5000 it is damaged"),
