@@ -18,29 +18,13 @@ X = np.array([1.0, -2.0, 3.0], np.float32)
 
 def _function(made: GraphDef, name: str, arguments: str, results: dict[str, str], nodes: list[tuple[Any, ...]]) -> None:
     """A function; nodes are name, operator, inputs and maybe attributes, those of a Const its value."""
-    function = made.proto.library.function.add()
-    function.signature.name = name
-    for argument in arguments.split():
-        function.signature.input_arg.add(name=argument)
-    for result, source in results.items():
-        function.signature.output_arg.add(name=result)
-        function.ret[result] = source
     inner = GraphDef()
     for node, op, inputs, *attributes in nodes:
         if op == "Const":
             inner.const(node, attributes[0])
         else:
             inner.node(node, op, *inputs.split(), **(attributes[0] if attributes else {}))
-    function.node_def.extend(inner.proto.node)
-
-
-def _calling(made: GraphDef, name: str, op: str, *inputs: str, **functions: str | list[str]) -> None:
-    made.node(name, op, *inputs)
-    for attribute, function in functions.items():
-        if isinstance(function, str):
-            made.proto.node[-1].attr[attribute].func.name = function
-        for entry in function if isinstance(function, list) else ():
-            made.proto.node[-1].attr[attribute].list.func.add(name=entry)
+    made.function(name, arguments.split(), results, inner)
 
 
 def _module(made: GraphDef, *outputs: str) -> Any:
@@ -60,7 +44,7 @@ def _with_branches() -> GraphDef:
 
 def test_calls_and_operators_that_are_functions() -> None:
     made = _with_branches()
-    _calling(made, "a", "PartitionedCall", "x", f="more")
+    made.call("a", "PartitionedCall", "x", f="more")
     made.node("y", "square", "a")
     module, weights = _module(made, "y")
     np.testing.assert_array_equal(stepwell.interpret(module, {"x": X}, weights=weights)["y"], (X + 1) ** 2)
@@ -75,7 +59,7 @@ def test_branches(op: str, dtype: str) -> None:
             made = _with_branches()
             value = np.array(condition, dtype)
             made.placeholder("c", [], dtype) if fed else made.const("c", value)
-            _calling(made, "y", op, "c", "x", then_branch="more", else_branch="seven")
+            made.call("y", op, "c", "x", then_branch="more", else_branch="seven")
             made.proto.node[-1].attr["Tcond"].type = {"bool": 10, "int32": 3, "float32": 1}[dtype]
             module, weights = _module(made, "y")
             assert ("graph.if" in str(module)) == fed
@@ -90,7 +74,7 @@ def test_cases(index: int, fed: bool) -> None:
     made = _with_branches()
     value = np.array(index, np.int32)
     made.placeholder("i", [], "int32") if fed else made.const("i", value)
-    _calling(made, "y", "StatelessCase", "i", "x", branches=["more", "seven", "square"])
+    made.call("y", "StatelessCase", "i", "x", branches=["more", "seven", "square"])
     module, weights = _module(made, "y")
     got = stepwell.interpret(module, {"x": X, "i": value} if fed else {"x": X}, weights=weights)["y"]
     np.testing.assert_array_equal(got, {0: X + 1, 1: np.full(3, 7)}.get(index, X**2))
@@ -103,7 +87,7 @@ def test_a_branch_in_a_case() -> None:
     _function(made, "inner", "v", {"r": "y:output:0"}, [("zero", "Const", "", np.float32(0)), ("sum", "Sum", "v at:output:0"), ("at", "Const", "", np.array([0], np.int32)), ("positive", "Greater", "sum:output:0 zero:output:0"), ("y", "If", "positive:z:0 v")])  # fmt: skip
     node = made.proto.library.function[-1].node_def[-1]
     node.attr["then_branch"].func.name, node.attr["else_branch"].func.name = "seven", "square"
-    _calling(made, "y", "Case", "i", "x", branches=["inner", "more"])
+    made.call("y", "Case", "i", "x", branches=["inner", "more"])
     module, weights = _module(made, "y")
     for index in (0, 1):
         for x in (X, -X):
@@ -136,7 +120,7 @@ def _looped(made: GraphDef, limit: int | None) -> None:
     results = {"i": "next:z:0", "n": "n", "w": "w", "v": "sum:z:0", "l": "kept:output_handle:0"}
     _function(made, "body", "i n w v l", results, nodes)
     made.placeholder("x", [3])
-    _calling(made, "loop", "While", "zero", "limit", "w", "x", "list", cond="going", body="body")
+    made.call("loop", "While", "zero", "limit", "w", "x", "list", cond="going", body="body")
     made.node("rows", "TensorListStack", "loop:4", "shape", element_dtype=np.dtype(np.float32))
 
 
@@ -221,6 +205,6 @@ def test_what_is_no_function(op: str, inputs: tuple[str, ...], functions: dict[s
     for level in range(30):
         calls = [(side, f"laugh_{level}", "v") for side in "ab"]
         _function(made, f"laugh_{level + 1}", "v", {"r": "a:0"}, [*calls])
-    _calling(made, "y", op, *inputs, **functions)
+    made.call("y", op, *inputs, **functions)
     with pytest.raises(ModelError, match=reason):
         _module(made, "y")

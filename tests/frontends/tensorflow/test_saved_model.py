@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from pathlib import Path
 from typing import Any
 
@@ -10,36 +9,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.frontends.tensorflow.graph_defs import NUMBERS, GraphDef
+from tests.frontends.tensorflow.graph_defs import GraphDef
 
 import stepwell
-from stepwell.frontends.tensorflow.bundle import MAGIC, Bundle, unpacked
+from stepwell.frontends.tensorflow.bundle import Bundle, unpacked
 from stepwell.frontends.tensorflow.schema import messages
 from stepwell.runtime.errors import ModelError, StepwellError, UsageError
-
-
-def _varint(value: int) -> bytes:
-    return bytes([value]) if value < 128 else bytes([value & 127 | 128]) + _varint(value >> 7)
-
-
-def _block(entries: dict[bytes, bytes]) -> bytes:
-    """Every key whole, one restart."""
-    rows = [b"\0" + _varint(len(k)) + _varint(len(v)) + k + v for k, v in sorted(entries.items())]
-    return b"".join(rows) + struct.pack("<II", 0, 1)
-
-
-def _index(variables: dict[str, Any]) -> bytes:
-    entries, offset = {b"": messages()["BundleHeaderProto"](num_shards=1).SerializeToString()}, 0
-    for name, array in variables.items():
-        entry = messages()["BundleEntryProto"](dtype=NUMBERS[array.dtype.name], offset=offset, size=array.nbytes)
-        for extent in array.shape:
-            entry.shape.dim.add(size=extent)
-        entries[name.encode()], offset = entry.SerializeToString(), offset + array.nbytes
-    data = _block(entries)
-    index = _block({b"~": _varint(0) + _varint(len(data))})
-    footer = (b"\0\0" + _varint(len(data) + 5) + _varint(len(index))).ljust(40, b"\0") + struct.pack("<Q", MAGIC)
-    return data + bytes(5) + index + bytes(5) + footer
-
+from stepwell.testing.tensorflow_files import bundle_index
 
 VARIABLES: dict[str, Any] = {"bias": np.array([1, 2], np.float32), "w": np.arange(6, dtype=np.float32).reshape(3, 2)}
 
@@ -79,7 +55,7 @@ def _saved(folder: Path) -> Path:
     signature.outputs["label"].name = "call:0"
     (folder / "variables").mkdir()
     (folder / "saved_model.pb").write_bytes(model.SerializeToString())
-    (folder / "variables" / "variables.index").write_bytes(_index(VARIABLES))
+    (folder / "variables" / "variables.index").write_bytes(bundle_index(VARIABLES))
     data = b"".join(array.tobytes() for array in VARIABLES.values())
     (folder / "variables" / "variables.data-00000-of-00001").write_bytes(data)
     return folder
@@ -137,7 +113,7 @@ def test_snappy() -> None:
 def test_any_index(tmp_path_factory: pytest.TempPathFactory, data: bytes, at: int) -> None:
     """Noise in an index: nothing but our own errors."""
     folder = tmp_path_factory.getbasetemp()
-    whole = _index(VARIABLES)
+    whole = bundle_index(VARIABLES)
     (folder / "variables.index").write_bytes(whole[:at] + data + whole[at + len(data) :])
     try:
         Bundle(folder)
