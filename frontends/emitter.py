@@ -12,6 +12,7 @@ from xdsl.ir import Attribute, Block, Operation, OpResult, Region, SSAValue
 from stepwell.dialects import graph
 from stepwell.dialects.graph import extents
 from stepwell.dialects.graph.extents import Extent, Shape
+from stepwell.frontends.shapes import MOST, too_large
 from stepwell.ir.locations import location_of
 from stepwell.ir.ssa_names import ssa_hint
 from stepwell.runtime.errors import ModelError
@@ -77,6 +78,9 @@ class Emitter:
         """As `emit`, with all results."""
         op.location = location_of([self.node_name])
         op.verify()
+        for result in op.results:
+            if isinstance(result.type, TensorType) and (reason := too_large(shape_of(result), MOST)):
+                raise Unsupported(f"it would give a tensor of {reason}")
         self.block.add_op(op)
         return op.results
 

@@ -44,7 +44,9 @@ def parse_message(kind: type[M], data: bytes, what: str, where: str) -> M:
     except (DecodeError, UnicodeDecodeError, RecursionError):
         at = _damage(memoryview(data), kind.DESCRIPTOR, 0)
         place = len(data) if at is None else at
-        raise ModelError(f"not {what}: at byte {place} of {len(data)} it is damaged, or cut off", where=where) from None
+        raise ModelError(
+            f"not {what}: at byte {place} of {len(data)} it is damaged, cut off or nested too deeply", where=where
+        ) from None
     for path in _damaged_strings(message, ""):
         raise ModelError(f"not {what}: {path} is not UTF-8", where=where)
     return message

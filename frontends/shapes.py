@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from math import prod
 from typing import TypeAlias
 
 from stepwell.runtime.errors import UsageError
@@ -16,6 +17,12 @@ from stepwell.runtime.errors import UsageError
 ShapeSpec: TypeAlias = str | Sequence[int]
 Shapes: TypeAlias = Mapping[str, ShapeSpec]
 """Shapes by the name of a network input."""
+LARGEST = 2**31 - 1
+"""Largest extent of an input."""
+MOST = 1 << 40
+"""Most elements of a tensor: so many bytes no machine has."""
+MOST_MADE = 1 << 26
+"""Most elements of a constant that a few numbers of a file ask for: they may not fill all memory."""
 
 
 def check_names(given: Iterable[str], inputs: Sequence[str], what: str) -> None:
@@ -23,6 +30,13 @@ def check_names(given: Iterable[str], inputs: Sequence[str], what: str) -> None:
     unknown = [name for name in given if name not in inputs]
     if unknown:
         raise UsageError(f"{unknown[0]!r} is no input of {what}", where="shapes", hint=f"inputs: {list(inputs)}")
+
+
+def too_large(shape: Sequence[int], largest: int = LARGEST) -> str:
+    """What is wrong with the extents of a tensor; empty when they may be. Extents that are 0 make no others smaller."""
+    if all(0 <= extent <= largest for extent in shape) and prod(max(1, extent) for extent in shape) <= MOST:
+        return ""
+    return f"shape {list(map(int, shape))}: extents are 0 to {largest}, at most {MOST} elements together"
 
 
 def parse_shape(name: str, spec: ShapeSpec) -> tuple[int, ...]:

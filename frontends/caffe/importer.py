@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import prod
 from pathlib import Path
 
 from google.protobuf.message import Message
@@ -25,15 +24,11 @@ from stepwell.frontends.caffe.weights_file import read_caffemodel
 from stepwell.frontends.emitter import Unsupported, converting, not_imported, set_name_hint, shape_of
 from stepwell.frontends.events import ImportEvents, events_of, weights_after
 from stepwell.frontends.files import read_file
-from stepwell.frontends.shapes import Shapes, check_names, parse_shape
+from stepwell.frontends.shapes import Shapes, check_names, parse_shape, too_large
 from stepwell.ir.locations import location_of
 from stepwell.runtime.errors import UsageError
 
 PLUGIN = Kind(convert_plugin, bottoms=(0, MANY))
-LARGEST = 2**31 - 1
-"""Largest extent of an input."""
-MOST = 1 << 40
-"""Most elements of a tensor: so many bytes no machine has."""
 
 
 def import_caffe(
@@ -129,10 +124,8 @@ class _Importer:
             self.reasons.append(
                 f'input {entry.name!r} has no shape: give it one, --shape {entry.name}:1x3x224x224 or shapes={{"{entry.name}": "1x3x224x224"}}'
             )
-        elif any(not 0 <= extent <= LARGEST for extent in shape) or prod(shape) > MOST:
-            self.reasons.append(
-                f"input {entry.name!r} has shape {list(shape)}: extents are 0 to {LARGEST}, at most {MOST} elements together"
-            )
+        elif reason := too_large(shape):
+            self.reasons.append(f"input {entry.name!r} has {reason}")
         else:
             return TensorType(f32, list(shape))
         self.failed.add(entry.name)
@@ -187,9 +180,6 @@ class _Importer:
         tops = list(layer.top)
         if len(results) < len(tops):
             return f"it has {len(tops)} tops, {len(results)} can be computed"
-        for top, value in zip(tops, results, strict=False):
-            if int(prod(shape_of(value))) > MOST:
-                return f"top {top!r} has shape {list(shape_of(value))}: at most {MOST} elements are supported"
         for top, value in zip(tops, results, strict=False):
             self.values[top] = value
             if value.name_hint is None:

@@ -13,6 +13,7 @@ from stepwell.frontends.onnx.builder import GraphBuilder, shape_of
 from stepwell.frontends.onnx.convert_indexing import wrapped
 from stepwell.frontends.onnx.convert_movement import dim_of
 from stepwell.frontends.onnx.node import Node
+from stepwell.frontends.shapes import MOST_MADE
 
 
 def constant_of_shape(node: Node, build: GraphBuilder) -> list[SSAValue]:
@@ -37,8 +38,11 @@ def value_range(node: Node, build: GraphBuilder) -> list[SSAValue]:
     start, limit, delta = (build.constant(node, k, what).item() for k, what in enumerate(("start", "limit", "delta")))
     if delta == 0:
         raise Unsupported("delta is 0")
+    count = (limit - start) / delta
+    if not count <= MOST_MADE:
+        raise Unsupported(f"it has {count:.0f} elements, at most {MOST_MADE} are supported")
     first = build.constant(node, 0, "start")
-    values = np.arange(max(0, int(np.ceil((limit - start) / delta)))).astype(first.dtype) * first.dtype.type(delta)
+    values = np.arange(max(0, int(np.ceil(count)))).astype(first.dtype) * first.dtype.type(delta)
     return [build.weight(f"{build.node_name}.range", (values + first.dtype.type(start)).astype(first.dtype))]
 
 

@@ -37,7 +37,7 @@ from stepwell.frontends.onnx.model_file import (
 from stepwell.frontends.onnx.node import Node
 from stepwell.frontends.onnx.plugins import convert_plugin, plugin_of
 from stepwell.frontends.plugins.definition import Plugin
-from stepwell.frontends.shapes import Shapes, check_names, parse_shape
+from stepwell.frontends.shapes import Shapes, check_names, parse_shape, too_large
 from stepwell.ir.locations import location_of
 from stepwell.runtime.errors import ModelError
 
@@ -167,7 +167,11 @@ class _Importer:
                 f'input {entry.name!r} has no fixed shape ({text or "unknown rank"}): give it one, --shape {entry.name}:{example} or shapes={{"{entry.name}": "{example}"}}'
             )
             return stand_in
-        return TensorType(element, [int(d) for d in declared])
+        extents = [int(d) for d in declared]
+        if reason := too_large(extents):
+            self.reasons.append(f"input {entry.name!r} has {reason}")
+            return stand_in
+        return TensorType(element, extents)
 
     def run(self) -> None:
         """Convert all nodes, collecting reasons; nodes that hang on a failed one are only checked for their operator."""

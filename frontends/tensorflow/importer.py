@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import prod
 from pathlib import Path
 
 from google.protobuf.message import Message
@@ -16,7 +15,7 @@ from stepwell.dialects.weights import WeightStore
 from stepwell.frontends.builder import GraphBuilder, module_of
 from stepwell.frontends.emitter import Unsupported, converting, not_imported, set_name_hint
 from stepwell.frontends.events import ImportEvents, events_of
-from stepwell.frontends.shapes import Shapes, check_names, parse_shape
+from stepwell.frontends.shapes import Shapes, check_names, parse_shape, too_large
 from stepwell.frontends.tensorflow.control_flow import CONTROL, NodeUnsupported, Unroller
 from stepwell.frontends.tensorflow.converters import CONVERTERS, REFUSED
 from stepwell.frontends.tensorflow.frames import Frames
@@ -33,8 +32,6 @@ from stepwell.frontends.tensorflow.tensor_list import OPERATORS as ARRAYS
 from stepwell.ir.locations import location_of
 from stepwell.runtime.errors import ModelError, UsageError
 
-LARGEST = 2**31 - 1
-"""Largest extent of an input."""
 INPUTS = ("Placeholder", "PlaceholderV2", "IteratorGetNext")
 """Operators that are inputs of the network."""
 
@@ -246,8 +243,8 @@ class _Importer:
             raise Unsupported(
                 f'its shape is {said}: give one, --shape {node.name}:1x224x224x3 or shapes={{"{node.name}": "1x224x224x3"}}'
             )
-        if any(extent > LARGEST for extent in shape) or prod(shape) > 1 << 40:
-            raise Unsupported(f"its shape is {list(shape)}: extents are 0 to {LARGEST}")
+        if reason := too_large(shape):
+            raise Unsupported(f"it has {reason}")
         return TensorType(element, list(shape))
 
     def _finish(self, names: Sequence[str], ports: Sequence[Port]) -> None:

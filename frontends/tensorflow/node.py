@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 from google.protobuf.message import Message
@@ -13,10 +12,9 @@ from xdsl.ir import Attribute, SSAValue
 from stepwell.dialects.numpy_types import element_type_of
 from stepwell.frontends.builder import GraphBuilder
 from stepwell.frontends.emitter import Unsupported, shape_of
+from stepwell.frontends.shapes import MOST, too_large
 from stepwell.frontends.tensorflow.tensor import dtype_of
 
-MOST = 1 << 40
-"""Most elements of a tensor that a shape in the graph may ask for."""
 Port = tuple[str, int]
 """A node's name and the number of its output."""
 Values = Sequence[SSAValue]
@@ -108,6 +106,6 @@ def dims_of(build: GraphBuilder, axes: SSAValue, value: SSAValue) -> list[int]:
 def extents_of(build: GraphBuilder, value: SSAValue, what: str) -> tuple[int, ...]:
     """A constant shape; Unsupported for negative extents and for more elements than any memory holds."""
     extents = build.integers(value, what)
-    if any(extent < 0 for extent in extents) or prod(extents) > MOST:
-        raise Unsupported(f"{what} is {list(extents)}: extents must not be negative, and the elements at most {MOST}")
+    if reason := too_large(extents, MOST):
+        raise Unsupported(f"{what} is no shape: {reason}")
     return extents

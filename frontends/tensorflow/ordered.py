@@ -15,7 +15,7 @@ SILENT = ("Const", "NoOp", "Assert", "Placeholder", "PlaceholderWithDefault", "S
 def port_of(text: str) -> Port:
     """Name and output number of `name`, `name:1`, or in a function's body `name:output:1`."""
     name, *rest = text.split(":")
-    return name, int(rest[-1]) if rest and rest[-1].isdecimal() and len(rest[-1]) < 10 else 0
+    return name, int(rest[-1][:10]) if rest and rest[-1].isdecimal() else 0
 
 
 def nodes_by_name(protos: Iterable[Message], reasons: list[str]) -> dict[str, Node]:

@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 
 from stepwell.dialects.numpy_types import Array
 from stepwell.frontends.emitter import Unsupported
+from stepwell.frontends.shapes import MOST_MADE
 from stepwell.frontends.tensorflow.schema import DTYPES, type_name
 
 LARGEST = 1 << 31
@@ -36,10 +37,6 @@ def shape_of_proto(shape: Message) -> tuple[int, ...] | None:
     return None if shape.unknown_rank else tuple(dim.size for dim in shape.dim)
 
 
-MOST_REPEATED = 1 << 26
-"""Most elements of a constant that the graph does not hold one by one: a few bytes may not ask for all memory."""
-
-
 def array_of(tensor: Message) -> Array:
     """The tensor's array; Unsupported where type, shape and values do not fit each other."""
     dtype = dtype_of(tensor.dtype)
@@ -50,9 +47,9 @@ def array_of(tensor: Message) -> Array:
         return _from_bytes(tensor.tensor_content, dtype, shape)
     values = getattr(tensor, _FIELDS.get(dtype.name, "int_val"))
     elements = prod(shape)
-    if elements > max(MOST_REPEATED, len(values)):
+    if elements > max(MOST_MADE, len(values)):
         raise Unsupported(
-            f"a constant of shape {list(shape)} has {len(values)} values: at most {MOST_REPEATED} elements are filled up"
+            f"a constant of shape {list(shape)} has {len(values)} values: at most {MOST_MADE} elements are filled up"
         )
     if len(values) > elements:
         raise Unsupported(f"a constant has {len(values)} values for {elements} elements")

@@ -41,7 +41,7 @@ def test_whole_messages_are_read() -> None:
     ],
 )
 def test_the_byte_is_named(data: bytes, place: str) -> None:
-    assert refusal(data) == f"net: not a model: at {place} it is damaged, or cut off"
+    assert refusal(data) == f"net: not a model: at {place} it is damaged, cut off or nested too deeply"
 
 
 def test_a_message_that_is_cut_off_says_where_its_last_field_begins() -> None:

@@ -142,8 +142,11 @@ def test_the_checker_has_the_last_word(make_model: MakeModel) -> None:
     "data, message",
     [
         (b"", "not an ONNX model: it holds no graph"),
-        (b"hello, world", "not an ONNX model: at byte 2 of 12 it is damaged, or cut off"),
-        (DIGITS.read_bytes()[:5000], "not an ONNX model: at byte 28 of 5000 it is damaged, or cut off"),
+        (b"hello, world", "not an ONNX model: at byte 2 of 12 it is damaged, cut off or nested too deeply"),
+        (
+            DIGITS.read_bytes()[:5000],
+            "not an ONNX model: at byte 28 of 5000 it is damaged, cut off or nested too deeply",
+        ),
     ],
 )
 def test_bytes_that_are_no_model(tmp_path: Path, data: bytes, message: str) -> None:
