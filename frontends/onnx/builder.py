@@ -154,6 +154,8 @@ class GraphBuilder(builder.GraphBuilder):
             raise Unsupported(
                 f"{what} (input {index}, {name!r}) must be a constant: it is computed from the network's inputs"
             )
+        if array.dtype.kind not in "biufV":
+            raise Unsupported(f"{what} (input {index}, {node.inputs[index]!r}) has elements of type {array.dtype}")
         return array
 
     def maybe_constant(self, node: Node, index: int) -> Array | None:

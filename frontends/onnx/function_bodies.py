@@ -11,6 +11,7 @@ from xdsl.ir import Attribute
 
 from stepwell.dialects.graph.extents import Extent, shape_of
 from stepwell.dialects.numpy_types import numpy_dtype
+from stepwell.frontends.emitter import Unsupported
 
 
 def has_body(node: onnx.NodeProto, opsets: Mapping[str, int]) -> bool:
@@ -39,7 +40,10 @@ def body_of(
     elif schema.has_context_dependent_function:  # type: ignore[attr-defined]
         found = _newest(schema.context_dependent_function_opset_versions, version)  # type: ignore[attr-defined]
         data = [_type_proto(type).SerializeToString() for type in types]
-        made = schema.get_context_dependent_function_with_opset_version(found, whole.SerializeToString(), data)  # type: ignore[attr-defined]
+        try:
+            made = schema.get_context_dependent_function_with_opset_version(found, whole.SerializeToString(), data)  # type: ignore[attr-defined]
+        except RuntimeError as error:
+            raise Unsupported(f"its body cannot be made: {str(error).splitlines()[0]}") from None
         function.ParseFromString(made)
     if not function.node:
         return None

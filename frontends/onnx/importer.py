@@ -340,7 +340,8 @@ class _Importer:
         opset = helper.make_opsetid("", self.opsets[""])
         model = helper.make_model(small, opset_imports=[opset], ir_version=self.model.ir_version)
         try:
-            results = ReferenceEvaluator(model).run(None, feeds)
+            with np.errstate(all="ignore"):
+                results = ReferenceEvaluator(model).run(None, feeds)
         except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
             raise Unsupported(f"its constant inputs cannot be evaluated: {first_line(error)}") from None
         constants.update(zip(node.outputs, (np.asarray(result) for result in results)))

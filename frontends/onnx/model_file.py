@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TypeAlias
 
@@ -18,6 +19,10 @@ OPSETS = (7, 28)
 IR_VERSIONS = (3, 14)
 """First and last version of the file format."""
 DEFAULT_DOMAINS = ("", "ai.onnx")
+
+
+_CONTEXT = re.compile(r"Bad node spec for node\. Name: (.*) OpType: (.*)")
+"""How the checker says which node it speaks of."""
 
 
 def load_model(source: ModelSource, name: str = "") -> tuple[onnx.ModelProto, str, tuple[Path, ...]]:
@@ -85,7 +90,8 @@ def checker_complaint(model: onnx.ModelProto) -> str:
     try:
         checker.check_model(model)
     except (checker.ValidationError, ValueError, RuntimeError) as error:
-        return first_line(error)
+        said = " ".join(str(error).split("==> Context:")[0].split())
+        return f"{said} ({found[1]!r}, {found[2]})" if (found := _CONTEXT.search(str(error))) else said
     return ""
 
 
