@@ -68,7 +68,7 @@ def _values(blob: Message) -> Array:
 def _unpacked(blob: Message) -> Array:
     """The numbers of a blob that has none in a packed field: a writer may have stored them one by one, under the same number."""
     plain = messages()["UnpackedBlobProto"].FromString(blob.SerializeToString())
-    return np.asarray(plain.data or plain.double_data, np.float32)
+    return _as_f32(np.asarray(plain.data or plain.double_data, np.float64))
 
 
 def _from_bytes(chunks: Sequence[bytes], kind: str) -> Array:
@@ -76,8 +76,12 @@ def _from_bytes(chunks: Sequence[bytes], kind: str) -> Array:
     data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
     if len(data) % np.dtype(kind).itemsize:
         raise Unsupported(f"a blob holds {len(data)} bytes, which is no whole number of elements")
+    return _as_f32(np.frombuffer(data, kind))
+
+
+def _as_f32(values: Array) -> Array:
     try:
         with np.errstate(over="raise", invalid="ignore"):
-            return np.frombuffer(data, kind).astype(np.float32, copy=False)
+            return values.astype(np.float32, copy=False)
     except FloatingPointError:
         raise Unsupported("a blob holds a double that is too large for f32") from None

@@ -124,6 +124,25 @@ def test_detections(code: str, keep: int, shared: bool) -> None:
     np.testing.assert_allclose(ours, theirs[np.lexsort((-theirs[:, 2], theirs[:, 1]))], rtol=1e-5, atol=1e-6)
 
 
+PROPOSAL = """
+input: "scores" input_shape { dim: 1 dim: 18 dim: 3 dim: 4 } input: "offsets" input_shape { dim: 1 dim: 36 dim: 3 dim: 4 }
+input: "image" input_shape { dim: 1 dim: 3 }
+layer { name: "rois" type: "Proposal" bottom: "scores" bottom: "offsets" bottom: "image" top: "rois" proposal_param {
+  feat_stride: 16 base_size: 16 min_size: 0 ratio: 0.5 ratio: 1 ratio: 2 scale: 8 scale: 16 scale: 32 pre_nms_topn: 60
+  post_nms_topn: 300 nms_thresh: 0.7 } }
+"""
+
+
+def test_proposals() -> None:
+    """OpenCV keeps boxes of any size, and has rows of zeros behind what is left."""
+    scores = RANDOM.uniform(0, 1, (1, 18, 3, 4)).astype(np.float32)
+    feeds = {"scores": scores, "offsets": 0.3 * _floats(1, 36, 3, 4), "image": np.asarray([[48, 70, 1.5]], np.float32)}
+    ours, theirs = (held["rois"] for held in _both(PROPOSAL, feeds, {}))
+    theirs = theirs[(theirs != 0).any(1)]
+    assert len(ours) > 10
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-4)
+
+
 PLAIN = _floats(*X)
 NOT_CAFFE: list[tuple[str, Shapes, Callable[[Array, Sequence[Array]], Array]]] = [
     ('type: "LRN" lrn_param { local_size: 1 alpha: 0.5 k: 2 }', [], lambda x, _: x * (2 + 0.5 * x**2) ** -0.75),
