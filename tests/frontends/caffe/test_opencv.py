@@ -136,7 +136,8 @@ layer { name: "rois" type: "Proposal" bottom: "scores" bottom: "offsets" bottom:
 def test_proposals() -> None:
     """OpenCV keeps boxes of any size, and has rows of zeros behind what is left."""
     scores = RANDOM.uniform(0, 1, (1, 18, 3, 4)).astype(np.float32)
-    feeds = {"scores": scores, "offsets": 0.3 * _floats(1, 36, 3, 4), "image": np.asarray([[48, 70, 1.5]], np.float32)}
+    offsets, image = _floats(1, 36, 3, 4) * np.float32(0.3), np.asarray([[48, 70, 1.5]], np.float32)
+    feeds: dict[str, Array] = {"scores": scores, "offsets": np.asarray(offsets), "image": image}
     ours, theirs = (held["rois"] for held in _both(PROPOSAL, feeds, {}))
     theirs = theirs[(theirs != 0).any(1)]
     assert len(ours) > 10
