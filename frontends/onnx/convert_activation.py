@@ -11,9 +11,10 @@ from xdsl.ir import SSAValue
 from stepwell.dialects import graph
 from stepwell.dialects.numpy_types import numpy_dtype
 from stepwell.frontends.emitter import Unsupported
-from stepwell.frontends.onnx.builder import GraphBuilder
+from stepwell.frontends.onnx.builder import GraphBuilder, shape_of
 from stepwell.frontends.onnx.convert_elementwise import Converter
 from stepwell.frontends.onnx.node import Node
+from stepwell.frontends.onnx.old_forms import operands
 
 
 def _compared(build: GraphBuilder, kind: str, a: SSAValue, b: SSAValue) -> SSAValue:
@@ -22,7 +23,7 @@ def _compared(build: GraphBuilder, kind: str, a: SSAValue, b: SSAValue) -> SSAVa
 
 
 def _compare(kind: str, node: Node, build: GraphBuilder) -> list[SSAValue]:
-    return [_compared(build, kind, build.value(node, 0), build.value(node, 1))]
+    return [_compared(build, kind, *operands(node, build))]
 
 
 def compare(kind: str) -> Converter:
@@ -48,9 +49,11 @@ def leaky_relu(node: Node, build: GraphBuilder) -> list[SSAValue]:
 
 
 def prelu(node: Node, build: GraphBuilder) -> list[SSAValue]:
-    """PRelu: x where x >= 0, else slope * x."""
-    x = build.value(node, 0)
-    return [build.emit(graph.SelectOp(_positive(build, x), x, build.binary("mul", x, build.value(node, 1))))]
+    """PRelu: x where x >= 0, else slope * x; before opset 7 a slope for each channel is a vector."""
+    x, slope = build.value(node, 0), build.value(node, 1)
+    if node.opset < 7 and shape_of(slope) != (1,):
+        slope = build.along(slope, 1, x)
+    return [build.emit(graph.SelectOp(_positive(build, x), x, build.binary("mul", x, slope)))]
 
 
 def _exponential(build: GraphBuilder, x: SSAValue, alpha: float, gamma: float = 1.0, beta: float = 1.0) -> SSAValue:
@@ -148,8 +151,8 @@ def reciprocal(node: Node, build: GraphBuilder) -> list[SSAValue]:
 
 def power(node: Node, build: GraphBuilder) -> list[SSAValue]:
     """Pow: from opset 12 on the exponent may have another type."""
-    x = build.value(node, 0)
-    return [build.binary("pow", x, build.cast(build.value(node, 1), build.element(x)))]
+    x, exponent = operands(node, build)
+    return [build.binary("pow", x, build.cast(exponent, build.element(x)))]
 
 
 def modulo(node: Node, build: GraphBuilder) -> list[SSAValue]:

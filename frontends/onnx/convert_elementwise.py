@@ -14,6 +14,7 @@ from stepwell.dialects.numpy_types import FLOATS8, STORAGE, element_type_of
 from stepwell.frontends.emitter import Unsupported
 from stepwell.frontends.onnx.builder import GraphBuilder, Item
 from stepwell.frontends.onnx.node import Node
+from stepwell.frontends.onnx.old_forms import operands, type_code
 
 Converter = Callable[[Node, GraphBuilder], Sequence[Item]]
 
@@ -28,7 +29,7 @@ def unary(kind: str) -> Converter:
 
 
 def _binary(kind: str, node: Node, build: GraphBuilder) -> list[SSAValue]:
-    return [build.binary(kind, build.value(node, 0), build.value(node, 1))]
+    return [build.binary(kind, *operands(node, build))]
 
 
 def binary(kind: str) -> Converter:
@@ -60,7 +61,7 @@ def gelu(node: Node, build: GraphBuilder) -> list[SSAValue]:
 def cast(node: Node, build: GraphBuilder) -> list[SSAValue]:
     """Cast between the element types that the IR has."""
     saturate, rounding = bool(node.integer("saturate", 1)), node.text("round_mode", "up")
-    code = node.value("to")
+    code = type_code(node.value("to"))
     try:
         element = element_type_of(helper.tensor_dtype_to_np_dtype(code))
     except (TypeError, KeyError):

@@ -34,6 +34,8 @@ def split(node: Node, build: GraphBuilder) -> list[SSAValue]:
         sizes = [int(size) for size in build.constant(node, 1, "split").reshape(-1)]
     elif node.opset < 13 and node.has("split"):
         sizes = list(node.integers("split", ()))
+    elif node.opset < 2 and node.has_input(1):
+        sizes = [int(size) for size in build.constant(node, 1, "split").reshape(-1)]
     else:
         parts = node.integer("num_outputs", parts)
         part = -(-extent // parts)
@@ -57,11 +59,14 @@ def expand(node: Node, build: GraphBuilder) -> list[SSAValue]:
 
 
 def tile(node: Node, build: GraphBuilder) -> list[SSAValue]:
-    """Tile: [a, b] to [r, a, s, b] to [r * a, s * b]."""
+    """Tile: [a, b] to [r, a, s, b] to [r * a, s * b]; before opset 6 along one dim."""
     x = build.value(node, 0)
     shape = shape_of(x)
     if (shapes := build.decided(node, 1)) and len(shapes[0]) == len(shape):
         repeats = [whole // max(1, extent) for whole, extent in zip(shapes[0], shape, strict=True)]
+    elif node.opset < 6:
+        dim = dim_of(int(build.constant(node, 2, "axis").item()), len(shape))
+        repeats = [int(build.constant(node, 1, "tiles").item()) if d == dim else 1 for d in range(len(shape))]
     else:
         repeats = [int(count) for count in build.constant(node, 1, "repeats").reshape(-1)]
     if len(repeats) != len(shape):

@@ -46,6 +46,8 @@ def _batched(build: GraphBuilder, a: SSAValue, b: SSAValue) -> tuple[SSAValue, S
 
 def gemm(node: Node, build: GraphBuilder) -> list[SSAValue]:
     """Gemm: alpha * A' * B' + beta * C."""
+    if node.opset < 7:
+        node.ignore("broadcast")
     a, b = build.value(node, 0), build.value(node, 1)
     if len(shape_of(a)) != 2 or len(shape_of(b)) != 2:
         raise Unsupported(f"operands have ranks {len(shape_of(a))} and {len(shape_of(b))}: both must be 2")

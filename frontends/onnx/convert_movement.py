@@ -12,13 +12,13 @@ from xdsl.ir import SSAValue
 from stepwell.dialects import graph
 from stepwell.dialects.numpy_types import Array
 from stepwell.frontends.emitter import Unsupported
-from stepwell.frontends.onnx.builder import GraphBuilder, shape_of
+from stepwell.frontends.onnx.builder import GraphBuilder, Item, shape_of
 from stepwell.frontends.onnx.node import Node
 
 
-def identity(node: Node, build: GraphBuilder) -> list[SSAValue]:
+def identity(node: Node, build: GraphBuilder) -> list[Item]:
     """Identity: the value itself."""
-    return [build.value(node, 0)]
+    return [build.item(node, 0)]
 
 
 def dropout(node: Node, build: GraphBuilder) -> list[SSAValue]:
@@ -51,7 +51,8 @@ def reshape(node: Node, build: GraphBuilder) -> list[SSAValue]:
         node.ignore("allowzero")
         return [build.reshape(x, shapes[0])]
     before = shape_of(x)
-    wanted = [int(v) for v in build.constant(node, 1, "shape").reshape(-1)]
+    old = list(node.integers("shape", ())) if node.opset < 5 else None
+    wanted = old if old is not None else [int(v) for v in build.constant(node, 1, "shape").reshape(-1)]
     if not node.integer("allowzero", 0):
         if any(extent == 0 and d >= len(before) for d, extent in enumerate(wanted)):
             raise Unsupported(f"shape {wanted} keeps a dim that the operand {list(before)} does not have")

@@ -29,15 +29,20 @@ def _root(build: GraphBuilder, total: SSAValue, p: float) -> SSAValue:
     return total if p == 1 else build.binary("pow", total, build.number(1 / p, total))
 
 
+def _order(node: Node) -> float:
+    """p, which was a float before opset 2."""
+    return node.number("p", 2.0) if node.opset < 2 else node.integer("p", 2)
+
+
 def lp_pool(node: Node, build: GraphBuilder) -> list[SSAValue]:
     """LpPool: the p-norm of each window."""
-    x, p = build.value(node, 0), node.integer("p", 2)
+    x, p = build.value(node, 0), _order(node)
     return [_root(build, build.emit(graph.PoolOp(_powers(build, x, p), kind="sum", **window(node, x))), p)]
 
 
 def global_lp_pool(node: Node, build: GraphBuilder) -> list[SSAValue]:
     """GlobalLpPool: the p-norm of each plane."""
-    x, p = build.value(node, 0), node.integer("p", 2)
+    x, p = build.value(node, 0), _order(node)
     spatial = spatial_of(x)
     dims = list(range(2, 2 + len(spatial)))
     total = build.emit(graph.ReduceOp(_powers(build, x, p), kind="sum", dims=dims))

@@ -59,17 +59,33 @@ def softmax(log: bool) -> Converter:
 
 
 def batch_normalization(node: Node, build: GraphBuilder) -> list[SSAValue]:
-    """BatchNormalization with given statistics."""
+    """BatchNormalization with given statistics; with spatial = 0 (before opset 9) for each activation of its own."""
     if node.integer("training_mode", 0) or any(node.has_output(k) for k in range(1, 5)):
         raise Unsupported("statistics of the batch at hand are for training: export the model for inference")
-    if node.integer("spatial", 1) != 1:
-        raise Unsupported("spatial = 0: statistics for each activation are not supported")
     node.ignore("momentum", "is_test", "consumed_inputs")
     x, *given = (build.value(node, k) for k in range(5))
     element = build.element(x)
     cast = [build.cast(value, element) for value in given]
     dim = 1 if len(shape_of(x)) > 1 else 0
+    if node.integer("spatial", 1) != 1:
+        return [_normalised(build, x, *cast, epsilon=node.number("epsilon", 1e-5))]
     return [build.emit(graph.BatchNormOp(x, *cast, dim=dim, epsilon=node.number("epsilon", 1e-5)))]
+
+
+def _normalised(
+    build: GraphBuilder,
+    x: SSAValue,
+    scale: SSAValue,
+    bias: SSAValue,
+    mean: SSAValue,
+    variance: SSAValue,
+    *,
+    epsilon: float,
+) -> SSAValue:
+    """(x - mean) / sqrt(variance + epsilon) * scale + bias, all of them of the shape that x has behind the batch."""
+    deviation = build.unary("sqrt", build.binary("add", variance, build.number(epsilon, variance)))
+    factor = build.binary("div", scale, deviation)
+    return build.binary("add", build.binary("mul", build.binary("sub", x, mean), factor), bias)
 
 
 def lrn(node: Node, build: GraphBuilder) -> list[SSAValue]:

@@ -30,6 +30,9 @@ def _target(node: Node, build: GraphBuilder, shape: Sequence[int]) -> tuple[list
             ratios, sizes = [ratio] * len(axes), [floor(shape[d] * ratio + 0.5) for d in axes]
         elif policy != "stretch":
             raise Unsupported(f"keep_aspect_ratio_policy {policy!r} is unknown")
+    elif node.opset < 7:
+        ratios = [*[1.0] * (len(shape) - 2), node.number("height_scale", 0.0), node.number("width_scale", 0.0)]
+        sizes = [floor(shape[d] * ratio) for ratio, d in zip(ratios, axes, strict=True)]
     else:
         index = 1 if node.opset < 11 else 2
         given = node.value("scales") if node.has("scales") else build.constant(node, index, "scales").reshape(-1)

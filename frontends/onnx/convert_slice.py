@@ -123,7 +123,7 @@ def pad(node: Node, build: GraphBuilder) -> list[SSAValue]:
         return [_computed_pad(node, build, x, mode)]
     if node.opset < 11:
         pads, value = (
-            list(node.integers("pads", ())),
+            list(node.integers("paddings" if node.opset < 2 else "pads", ())),
             build.emit(graph.ConstantOp(node.number("value", 0.0), build.element(x))),
         )
     else:

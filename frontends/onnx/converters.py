@@ -19,6 +19,7 @@ from stepwell.frontends.onnx import convert_recurrent as recurrent
 from stepwell.frontends.onnx import convert_reduction as reduction
 from stepwell.frontends.onnx import convert_resample as resample
 from stepwell.frontends.onnx import convert_scatter as scatter
+from stepwell.frontends.onnx import convert_sequence as sequence
 from stepwell.frontends.onnx import convert_slice as parts
 from stepwell.frontends.onnx import convert_space as space
 from stepwell.frontends.onnx import convert_window as window
@@ -44,14 +45,15 @@ CONVERTERS: dict[str, elementwise.Converter] = {
     "BitwiseOr": elementwise.binary("or"),
     "BitwiseXor": elementwise.binary("xor"),
     "Cast": elementwise.cast,
-    "CenterCropPad": parts.center_crop_pad,
     "CastLike": elementwise.cast_like,
     "Ceil": elementwise.unary("ceil"),
     "Celu": activation.celu,
+    "CenterCropPad": parts.center_crop_pad,
     "Clip": activation.clip,
     "Col2Im": scatter.col2im,
     "Compress": counted.compress,
     "Concat": indexing.concat,
+    "ConcatFromSequence": sequence.concat,
     "ConstantOfShape": generate.constant_of_shape,
     "Conv": window.conv,
     "ConvInteger": quantise.conv_integer,
@@ -122,6 +124,9 @@ CONVERTERS: dict[str, elementwise.Converter] = {
     "NonZero": counted.non_zero,
     "Not": elementwise.unary("not"),
     "OneHot": generate.one_hot,
+    "Optional": sequence.optional,
+    "OptionalGetElement": sequence.optional_get,
+    "OptionalHasElement": sequence.optional_has,
     "Or": elementwise.binary("or"),
     "PRelu": activation.prelu,
     "Pad": parts.pad,
@@ -153,6 +158,13 @@ CONVERTERS: dict[str, elementwise.Converter] = {
     "ScatterElements": indexing.scatter_elements,
     "ScatterND": indexing.scatter_nd,
     "Selu": activation.selu,
+    "SequenceAt": sequence.at,
+    "SequenceConstruct": sequence.construct,
+    "SequenceEmpty": sequence.empty,
+    "SequenceErase": sequence.erase,
+    "SequenceInsert": sequence.insert,
+    "SequenceLength": sequence.length,
+    "SequenceMap": sequence.sequence_map,
     "Shape": indexing.shape,
     "Shrink": activation.shrink,
     "Sigmoid": elementwise.unary("sigmoid"),
@@ -166,6 +178,7 @@ CONVERTERS: dict[str, elementwise.Converter] = {
     "Softsign": activation.softsign,
     "SpaceToDepth": space.space_to_depth,
     "Split": indexing.split,
+    "SplitToSequence": sequence.split,
     "Sqrt": elementwise.unary("sqrt"),
     "Squeeze": movement.squeeze,
     "Sub": elementwise.binary("sub"),

@@ -110,6 +110,7 @@ class _Importer:
         self.build.declared.update(declared_shapes(self.graph))
         self.build.convert_nodes, self.build.reasons = self._convert_nodes, self.reasons
         self.opsets = {entry.domain if entry.domain != "ai.onnx" else "": entry.version for entry in model.opset_import}
+        self.opsets.setdefault("", self.opset)
         self.depth = 0
         self.plugins: dict[Node, Plugin] = {}
         self._check_names(shapes)
@@ -177,7 +178,10 @@ class _Importer:
         """Convert all nodes, collecting reasons; nodes that hang on a failed one are only checked for their operator."""
         if self.reasons:
             self.build.names.failed.update(entry.name for entry in self.inputs)
-        self._convert_nodes(self.graph.node)
+        try:
+            self._convert_nodes(self.graph.node)
+        except Unsupported as error:
+            self.reasons.append(str(error))
         if not self.reasons:
             self._check_outputs()
 
@@ -186,21 +190,26 @@ class _Importer:
         if self.depth > MOST_NESTED:
             raise Unsupported(f"bodies lie in each other more than {MOST_NESTED} deep")
         self.depth += 1
-        for proto in protos:
-            self.steps += 1
-            if self.steps > MOST_STEPS:
-                raise Unsupported(f"more than {MOST_STEPS} nodes, those of unrolled loops included")
-            node = Node(proto, self.opsets.get("", 0))
-            reason = self._defects(node)
-            failed = self.build.names.failed
-            blocked = any(name in failed for name in node.inputs)
-            if not reason and not blocked:
-                reason = self._convert(node)
-            if reason and reason != REPORTED:
-                self.reasons.append(f"node {node}: {reason}")
-            if reason or blocked:
-                failed.update(node.outputs)
-        self.depth -= 1
+        try:
+            for proto in protos:
+                self._convert_one(proto)
+        finally:
+            self.depth -= 1
+
+    def _convert_one(self, proto: onnx.NodeProto) -> None:
+        self.steps += 1
+        if self.steps > MOST_STEPS:
+            raise Unsupported(f"more than {MOST_STEPS} nodes, those of unrolled loops included")
+        node = Node(proto, self.opsets.get("", 0))
+        reason = self._defects(node)
+        failed = self.build.names.failed
+        blocked = any(name in failed for name in node.inputs)
+        if not reason and not blocked:
+            reason = self._convert(node)
+        if reason and reason != REPORTED:
+            self.reasons.append(f"node {node}: {reason}")
+        if reason or blocked:
+            failed.update(node.outputs)
 
     def _defects(self, node: Node) -> str:
         """What is wrong with a node whatever its inputs are."""
@@ -353,8 +362,21 @@ class _Importer:
         for name in self.outputs:
             if not self.build.known(name):
                 self.reasons.append(f"output {name!r} is computed by no node")
+            elif name in self.build.names.sequences:
+                self.reasons.append(
+                    f"output {name!r} is a sequence: give its tensors, or join them with ConcatFromSequence"
+                )
             elif name in inputs:
                 self.reasons.append(f"output {name!r} is an input of the model: name it through an Identity node")
+            else:
+                self._check_value(name)
+
+    def _check_value(self, name: str) -> None:
+        self.build.node_name = name
+        try:
+            self.build.value_named(name)
+        except Unsupported as error:
+            self.reasons.append(f"output {name!r}: {error}")
 
     def module(self) -> ModuleOp:
         """The module: one argument per input, one result per output (also where one is listed twice), names as attributes."""

@@ -14,9 +14,9 @@ from stepwell.frontends.onnx.external_data import read_external_data
 from stepwell.runtime.errors import ModelError
 
 ModelSource: TypeAlias = str | Path | bytes | onnx.ModelProto
-OPSETS = (7, 28)
-"""First and last version of ONNX's default operator set that is imported; 7 is the first with NumPy's broadcasting."""
-IR_VERSIONS = (3, 14)
+OPSETS = (1, 28)
+"""First and last version of ONNX's default operator set that is imported."""
+IR_VERSIONS = (1, 14)
 """First and last version of the file format."""
 DEFAULT_DOMAINS = ("", "ai.onnx")
 
@@ -73,6 +73,8 @@ def _check_versions(model: onnx.ModelProto, where: str) -> None:
 
 def opset_of(model: onnx.ModelProto) -> int | None:
     """The version of the default operator set that the model imports."""
+    if model.ir_version < 3 and not model.opset_import:
+        return 1
     return next((entry.version for entry in model.opset_import if entry.domain in DEFAULT_DOMAINS), None)
 
 
@@ -83,12 +85,36 @@ def _inline(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
         raise ModelError(f"cannot inline the model's functions: {first_line(error)}", where=where) from None
 
 
+def _without_formalities(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model as the checker wants it where ONNX Runtime is lenient: initialisers that are no inputs also before IR version 4, and outputs without
+    a shape. Initialisers have no elements, which are looked at when they are read."""
+    checked = onnx.ModelProto(ir_version=max(4, model.ir_version), opset_import=model.opset_import)
+    if not checked.opset_import:
+        checked.opset_import.add(version=1)
+    graph = checked.graph
+    graph.name = model.graph.name or "graph"
+    graph.doc_string = model.graph.doc_string
+    graph.node.extend(model.graph.node)
+    graph.input.extend(model.graph.input)
+    graph.output.extend(model.graph.output)
+    graph.value_info.extend(entry for entry in model.graph.value_info if entry.HasField("type"))
+    graph.initializer.extend(onnx.TensorProto(name=t.name, data_type=1, dims=[0]) for t in model.graph.initializer)
+    for entry in graph.output:
+        kind = entry.type.WhichOneof("value")
+        if kind in (None, "tensor_type") and not entry.type.tensor_type.HasField("shape"):
+            tensor = entry.type.tensor_type
+            tensor.shape.SetInParent()
+            tensor.elem_type = tensor.elem_type or onnx.TensorProto.FLOAT
+    checked.functions.extend(model.functions)
+    return checked
+
+
 def checker_complaint(model: onnx.ModelProto) -> str:
     """What ONNX's own checker says against the model, in one line; empty when it accepts it."""
     if model.ByteSize() > 2**31 - 1:
         return ""
     try:
-        checker.check_model(model)
+        checker.check_model(_without_formalities(model))
     except (checker.ValidationError, ValueError, RuntimeError) as error:
         said = " ".join(str(error).split("==> Context:")[0].split())
         return f"{said} ({found[1]!r}, {found[2]})" if (found := _CONTEXT.search(str(error))) else said

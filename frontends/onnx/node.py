@@ -21,7 +21,7 @@ class Node:
         self.outputs = tuple(proto.output)
         self.name = proto.name or next((name for name in proto.output if name), proto.op_type)
         self._attributes = {attribute.name: attribute for attribute in proto.attribute}
-        self._read: set[str] = set()
+        self._read: set[str] = {"consumed_inputs"} if opset < 6 else set()
 
     def __str__(self) -> str:
         return f"{self.name!r} ({self.op_type}, inputs {', '.join(map(repr, self.inputs)) or 'none'})"

@@ -146,8 +146,10 @@ def test_every_supported_operator_has_a_case() -> None:
     assert set(SUPPORTED_OPS) - {op for op, *_ in CASES} - operators_of(right) - BY_HAND == set()
 
 
-BY_HAND = {"Constant", "GlobalLpPool", "Loop"}
-"""Operators with tests of their own, here or in test_control_flow.py."""
+BY_HAND = {"Constant", "GlobalLpPool", "Loop", "Optional", "ConcatFromSequence", "SplitToSequence"} | {
+    f"Sequence{what}" for what in ("At", "Construct", "Empty", "Erase", "Insert", "Length", "Map")
+}
+"""Operators with tests of their own: below, in test_control_flow.py and in test_sequences.py."""
 
 
 @pytest.mark.parametrize("p", [1, 2, 3])

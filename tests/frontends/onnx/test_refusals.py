@@ -120,10 +120,10 @@ def test_graph_level_reasons(make_model: MakeModel) -> None:
 def test_versions(make_model: MakeModel) -> None:
     relu = [node("Relu", ["x"], ["y"])]
     with pytest.raises(
-        ModelError, match="net: operator set 6 is outside 7 to 28\n  hint: convert it with onnx.version_converter"
+        ModelError, match="net: operator set 0 is outside 1 to 28\n  hint: convert it with onnx.version_converter"
     ):
-        import_onnx(make_model(relu, {"x": X}, opset=6))
-    with pytest.raises(ModelError, match="IR version 99 is outside 3 to 14"):
+        import_onnx(make_model(relu, {"x": X}, opset=0, infer=False))
+    with pytest.raises(ModelError, match="IR version 99 is outside 1 to 14"):
         import_onnx(make_model(relu, {"x": X}, ir_version=99))
     other = make_model(relu, {"x": X})
     other.opset_import[0].domain = "com.example"
