@@ -48,6 +48,22 @@ def _pair(high: Array, low: Array) -> Array:
     return np.stack(np.broadcast_arrays(low, high), axis=-1).astype(np.float16).reshape(-1)
 
 
+def _from_bf16(bits: Array) -> Array:
+    """cvt.f32.bf16: the upper half of an f32."""
+    return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)
+
+
+def _pair_bf16(high: Array, low: Array) -> Array:
+    """cvt.rn.bf16x2.f32 d, a, b: a in the upper half, b in the lower one, to the nearest, ties to even; every NaN is 0x7FFF (PTX ISA, cvt)."""
+    return (_to_bf16(high) << np.uint32(16)) | _to_bf16(low)
+
+
+def _to_bf16(value: Array) -> Array:
+    bits = value.view(np.uint32)
+    rounded = (bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
+    return np.where(np.isnan(value), np.uint32(0x7FFF), rounded)
+
+
 _ROUNDINGS: Mapping[str, Callable[[Array], Array]] = {
     "rni": np.rint, "rzi": np.trunc, "rmi": np.floor, "rpi": np.ceil,
 }  # fmt: skip
@@ -73,6 +89,8 @@ def _conversions() -> dict[str, Operation]:
         found[f"cvt.rn.{source}.{to}"] = Operation(_cast(TYPES[source]), TYPES[source], (TYPES[to],))
     found["cvt.rna.tf32.f32"] = Operation(_to_tf32, TYPES["b32"], (TYPES["f32"],))
     found["cvt.rn.f16x2.f32"] = Operation(_pair, TYPES["f16"], (TYPES["f32"], TYPES["f32"]), packed=True)
+    found["cvt.f32.bf16"] = Operation(_from_bf16, TYPES["f32"], (TYPES["b16"],))
+    found["cvt.rn.bf16x2.f32"] = Operation(_pair_bf16, TYPES["b32"], (TYPES["f32"], TYPES["f32"]))
     return found
 
 
@@ -86,7 +104,7 @@ def convert(code: Code, instruction: Instruction) -> Step:
     if operation is None:
         raise instruction.refuse(f"unknown modifier in {instruction.name}")
     destination, *sources = code.take(instruction, 1 + len(operation.operands))
-    if operation.packed:
+    if operation.packed or len(sources) > 1:
         return decode(code, instruction, operation)
     read, write = operation.operands[0], operation.result
     held, kept = _register_type(sources[0], read), _register_type(destination, write)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
-from xdsl.dialects.builtin import I32, Float16Type, IntegerAttr, VectorType, i32
+from xdsl.dialects.builtin import I32, BFloat16Type, Float16Type, IntegerAttr, VectorType, i32
 from xdsl.ir import Attribute, SSAValue
 from xdsl.irdl import IRDLOperation, base, irdl_op_definition, operand_def, prop_def, var_operand_def
 from xdsl.utils.exceptions import VerifyException
@@ -44,8 +44,12 @@ class FragmentToSharedOp(IRDLOperation):
 
     def verify_(self) -> None:
         kind, swizzle = cast(VectorType[Attribute], self.value.type), self.swizzle.value.data
-        if not isinstance(kind.element_type, Float16Type) or self.columns % 16 or not 16 <= self.columns <= 256:
-            raise VerifyException(f"{self.name}: {kind}; stmatrix takes f16 in whole 16 columns, up to 256")
+        if (
+            not isinstance(kind.element_type, Float16Type | BFloat16Type)
+            or self.columns % 16
+            or not 16 <= self.columns <= 256
+        ):
+            raise VerifyException(f"{self.name}: {kind}; stmatrix takes f16 or bf16 in whole 16 columns, up to 256")
         if swizzle not in (32, 64, 128):
             raise VerifyException(f"{self.name}: swizzle {swizzle}; give 32, 64 or 128 bytes")
         alignment, offset = Swizzle(swizzle).alignment, constant_value(self.destination)

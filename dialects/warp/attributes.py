@@ -7,6 +7,7 @@ from typing import cast
 
 from xdsl.dialects.builtin import (
     AnyFloat,
+    BFloat16Type,
     Float16Type,
     Float32Type,
     IntAttr,
@@ -122,7 +123,7 @@ class FragmentAttr(ParametrizedAttribute):
             printer.print_string(text)
 
 
-MOVABLE = (Float16Type, Float32Type)
+MOVABLE = (Float16Type, BFloat16Type, Float32Type)
 """Element types that fragments and gathers read and write."""
 SCALARS = (f16, f32, f64, i1, i8, i16, i32, i64)
 """Element types that one thread reads and writes alone; an i1 takes a byte, which is 0 or 1."""

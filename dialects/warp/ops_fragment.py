@@ -26,7 +26,7 @@ def _check_access(op: IRDLOperation, pointer: SSAValue, value: SSAValue, layout:
     """One thread's part has the layout's size, and one access is a power of two of at most 16 bytes inside `width`."""
     element = cast(GlobalType, pointer.type).element
     if not isinstance(element, MOVABLE):
-        raise VerifyException(f"{op.name}: cannot move elements of type {element}; use f16 or f32")
+        raise VerifyException(f"{op.name}: cannot move elements of type {element}; use f16, bf16 or f32")
     if value.type != layout.vector(element):
         raise VerifyException(
             f"{op.name}: the layout gives each thread {layout.vector(element)}, but the value is {value.type}"
@@ -244,7 +244,7 @@ class GatherOp(IRDLOperation):
         count = offsets.get_shape()[0]
         if not isinstance(element, MOVABLE) or self.fill.type != element:
             raise VerifyException(
-                f"{self.name}: fill is {self.fill.type}, elements are {element}; use f16 or f32 for both"
+                f"{self.name}: fill is {self.fill.type}, elements are {element}; use f16, bf16 or f32 for both"
             )
         if offsets != VectorType(i32, [count]) or self.mask.type != VectorType(i1, [count]):
             raise VerifyException(

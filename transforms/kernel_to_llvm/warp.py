@@ -7,7 +7,6 @@ from typing import cast
 from xdsl.dialects import llvm
 from xdsl.dialects.builtin import (
     DenseArrayBase,
-    Float16Type,
     IntAttr,
     IntegerAttr,
     UnitAttr,
@@ -144,7 +143,7 @@ def _within(conv: LLVMConversion, op: warp.WithinOp) -> None:
 def _element(pointer: SSAValue) -> tuple[Attribute, int]:
     """The element type behind a global pointer, and its bits."""
     element = cast(warp.GlobalType, pointer.type).element
-    return element, 16 if isinstance(element, Float16Type) else 32
+    return element, 8 * warp.element_bytes(element)
 
 
 def first_place(conv: LLVMConversion, op: Operation, layout: warp.FragmentAttr) -> tuple[SSAValue, SSAValue]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import ml_dtypes
 import numpy as np
 
 from stepwell.dialects.weights import WeightStore
@@ -70,6 +71,11 @@ class Case:
     tags: tuple[str, ...] = field(default=())
 
 
+def numpy_of(element: str) -> type:
+    """The NumPy type of an element type of operands."""
+    return {"f16": np.float16, "bf16": ml_dtypes.bfloat16, "f32": np.float32}[element]
+
+
 def integers(rng: np.random.Generator, shape: Sequence[int], dtype: type) -> Array:
     """Small whole numbers: sums of their products are exact in f32."""
     return rng.integers(-2, 3, shape).astype(dtype)
@@ -106,8 +112,8 @@ class Ending:
         lines = ["%sum = arith.addf %p, %q : f32"]
         value = "%sum"
         if self.residual:
-            lines += ["%wide = arith.extf %s : f16 to f32"] if operand == "f16" else []
-            lines += [f"%sum2 = arith.addf %sum, {'%wide' if operand == 'f16' else '%s'} : f32"]
+            lines += [f"%wide = arith.extf %s : {operand} to f32"] if operand != "f32" else []
+            lines += [f"%sum2 = arith.addf %sum, {'%wide' if operand != 'f32' else '%s'} : f32"]
             value = "%sum2"
         if self.kind == "relu":
             lines += ["%zero = arith.constant 0.0 : f32", f"%out = arith.maximumf {value}, %zero : f32"]
@@ -115,8 +121,8 @@ class Ending:
         if self.kind == "gelu":
             lines.append(GELU[0].replace("{0}", value))
             value = GELU[1]
-        if output == "f16":
-            lines.append(f"%half_out = arith.truncf {value} : f32 to f16")
+        if output != "f32":
+            lines.append(f"%half_out = arith.truncf {value} : f32 to {output}")
             value = "%half_out"
         return "\n        ".join([*lines, f"tile.yield {value}"])
 
@@ -132,7 +138,7 @@ class Ending:
 
 def _kernel(schedule: Schedule, element: str, copy: str, ending: Ending) -> str:
     """A contraction kernel with bias and epilogue; operands and result have type `element`."""
-    (bm, bn), size = schedule.block, 2 if element == "f16" else 4
+    (bm, bn), size = schedule.block, np.dtype(numpy_of(element)).itemsize
     k = schedule.swizzle // size
     access = "window" if copy == "tma_im2col" else "plain"
     residual = f", %r: !tile.ref<2x{element}, plain>" if ending.residual else ""
@@ -179,7 +185,7 @@ def gemm(
     name: str, m: int, n: int, k: int, element: str = "f16", schedule: Schedule = Schedule(), ending: Ending = Ending()
 ) -> Case:
     """y = epilogue(x w^T + b)."""
-    rng, dtype = np.random.default_rng(m + n + k), np.float16 if element == "f16" else np.float32
+    rng, dtype = np.random.default_rng(m + n + k), numpy_of(element)
     x, w, b = (
         integers(rng, (m, k), dtype),
         integers(rng, (n, 1, k), dtype),
@@ -277,7 +283,7 @@ def conv(
 ) -> Case:
     """A convolution of an NHWC image as implicit GEMM."""
     n, h, wd, c = image
-    rng, dtype = np.random.default_rng(sum(image) + filters), np.float16 if element == "f16" else np.float32
+    rng, dtype = np.random.default_rng(sum(image) + filters), numpy_of(element)
     x = integers(rng, image, dtype)
     taps = window.kernel[0] * window.kernel[1]
     w, b = integers(rng, (filters, taps, c), dtype), integers(rng, (filters,), np.float32)

@@ -6,6 +6,7 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -306,6 +307,23 @@ def test_two_floats_become_one_register_of_halves() -> None:
     np.testing.assert_array_equal(found[1::2], high.astype(np.float16))
 
 
+def test_floats_become_bf16_and_come_back() -> None:
+    high, low = floats("f32", 0), floats("f32", 5)
+    found = run("cvt.rn.bf16x2.f32 %d, %a0, %a1;", "b32", ("f32", high), ("f32", low))
+    for bits, values in ((found & 0xFFFF, low), (found >> 16, high)):
+        expected = values.astype(ml_dtypes.bfloat16)
+        number = ~np.isnan(values)
+        np.testing.assert_array_equal(bits[number], expected.view(np.uint16)[number])
+        assert (bits[~number] == 0x7FFF).all()
+    bits = low.astype(ml_dtypes.bfloat16)
+    widened = run(
+        "{ .reg .b16 h; cvt.u16.u32 h, %a0; cvt.f32.bf16 %d, h; }",
+        "f32",
+        ("u32", bits.view(np.uint16).astype(np.uint32)),
+    )
+    np.testing.assert_array_equal(widened, bits.astype(np.float32))
+
+
 def test_tf32_is_rounded_to_nearest_ties_away() -> None:
     values = np.resize(
         np.array([1 + 2.0**-11, 1 + 2.0**-10 + 2.0**-11, -1 - 2.0**-11, 1 + 2.0**-12, np.inf, 3.0]), THREADS
@@ -362,7 +380,11 @@ REFUSED = {
     "mov.u32 %d, %clock;": "unknown register %clock",
     "mov.u32 missing, 0;": "a destination that is no register",
     "wgmma.mma_async.sp.sync.aligned.m64n8k32.f32.f16.f16 {%d}, %rd1, %rd2, 1;": "unknown instruction wgmma.mma_async.sp",
-    "cp.async.bulk.tensor.2d.global.shared::cta.tile.bulk_group [%rd1, {%d, %d}], [%d];": "unknown instruction cp.async.bulk.tensor.2d.global",
+    "cp.async.bulk.tensor.2d.global.shared::cta.tile.bulk_group [%rd1, {%d}], [%d];": "1 coordinates where 2 are expected",
+    "cp.reduce.async.bulk.tensor.2d.global.shared::cta.add.tile.bulk_group [%rd1, {%d, %d}], [%d];": "unknown instruction cp.reduce.async",
+    "stmatrix.sync.aligned.m8n8.x4.shared.b16 [%d], {%a0, %a1};": "2 registers where 4 are stored",
+    "stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%d], {%a0, %a0, %a0, %a0};": "unknown modifier in stmatrix",
+    "cp.async.bulk.wait_group.read %d;": "an operand that is no number",
     "atom.global.add.u32 %d, [%rd1], 1;": "unknown instruction atom.global.add.u32",
     ".loc 1 2 3;": "unknown directive .loc",
     "mov.u32 %d, 0": "where , is expected",

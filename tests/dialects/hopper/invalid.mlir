@@ -219,7 +219,7 @@ warp.kernel @k() threads 256 shared 1024 {
 warp.kernel @k() threads 128 shared 16384 {
   %z = arith.constant 0 : i32
   %v = arith.constant dense<0.0> : vector<32xf32>
-  // expected-error@+1 {{hopper.fragment_to_shared: vector<32xf32>; stmatrix takes f16 in whole 16 columns, up to 256}}
+  // expected-error@+1 {{hopper.fragment_to_shared: vector<32xf32>; stmatrix takes f16 or bf16 in whole 16 columns, up to 256}}
   hopper.fragment_to_shared %v to %z swizzle 128 panel 8192 : vector<32xf32>
   warp.return
 }

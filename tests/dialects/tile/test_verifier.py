@@ -137,8 +137,8 @@ HOPPER_CASES = {
     "copy": ("copy = tma_im2col", "copy = pointer_table", "the ring of a wgmma kernel is filled by tma or tma_im2col"),
     "tensor copy": ("copy = tma_im2col", "copy = tma", "copy = tma does not fit a window operand: tma_im2col is for windows"),
     "fill of a ring": ("dims = [0, 2] : !tile.tile<64x32", "dims = [0, 2] fill = 1.0 : f32 : !tile.tile<64x32", "tensor copies fill with zeros"),
-    "element of a ref": ("!tile.ref<1xf32, plain, constant>", "!tile.ref<1xf64, plain, constant>", "tiles of sm_90a hold f16 and f32, not f64"),
-    "bf16": ("k = 32", "k = 64", "tiles of sm_90a hold f16 and f32, not bf16"),
+    "element of a ref": ("!tile.ref<1xf32, plain, constant>", "!tile.ref<1xf64, plain, constant>", "tiles of sm_90a hold f16 and bf16 and f32, not f64"),
+    "f64 operands": ("k = 32", "k = 16", "tile.mma: f64 by f64 into f32: operands have one type, and f64 is added in f64"),
     "cluster": ("swizzle = 128", "swizzle = 128, cluster = [2, 1]", "no lowering forms clusters"),
     "split": ("swizzle = 128", "swizzle = 128, split_k = 2", "no lowering splits the reduction"),
     "swizzle": ("swizzle = 128", "swizzle = 48", "swizzle = 48 is not a width of the hardware"),
@@ -161,8 +161,8 @@ def test_invalid_on_sm_90a(case: str) -> None:
     text = HOPPER.replace(old, new)
     if case == "window extents":
         text = text.replace("(!tile.view<128x9x64xf32>", "(!tile.view<64x9x64xf32>")
-    if case == "bf16":
-        text = text.replace("3xf32", "3xbf16").replace("x32xf32, ring", "x64xbf16, ring").replace("32]", "64]")
+    if case == "f64 operands":
+        text = text.replace("3xf32", "3xf64").replace("x32xf32, ring", "x16xf64, ring").replace("32]", "16]")
     if case == "element of a ref":
         text = text.replace("!tile.tile<64xf32, regs>\n      %bb", "!tile.tile<64xf64, regs>\n      %bb")
         text = text.replace("dims [1] : !tile.tile<128x64xf32", "dims [1] : !tile.tile<128x64xf64")

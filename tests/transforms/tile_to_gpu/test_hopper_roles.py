@@ -111,6 +111,16 @@ def test_the_simulator_agrees_with_numpy(name: str) -> None:
     np.testing.assert_array_equal(found.reshape(case.expected.shape), case.expected)
 
 
+@pytest.mark.parametrize("before", ["", "tile-stage-stores{all=true},"])
+def test_products_of_bf16(before: str) -> None:
+    case = gemm("bf16", 100, 72, 200, "bf16", ending=Ending("relu", True))
+    ctx, module = planned(in_rings(case.text), case)
+    run(f"{before}{PASSES},stepwell-convert-tile-to-hopper", ctx, module)
+    (found,) = simulate_program(module, case.inputs, case.weights, seed=7).outputs.values()
+    np.testing.assert_array_equal(found.reshape(case.expected.shape), case.expected)
+    assert "m64n64k16.f32.bf16.bf16" in emit_ptx(translate(lower(module, "llvm"), SM_90A))
+
+
 def test_what_is_not_constant_waits() -> None:
     case = small()["gemm_f16"]
     ctx, module = planned(in_rings(case.text.replace("packed, constant", "packed")), case)
