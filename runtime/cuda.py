@@ -199,13 +199,13 @@ class CudaContext:
     def _capture(self, record: Callable[[], None]) -> Any:
         """An executable CUDA graph of the work that `record` puts on the context's stream. `CAPTURE` is held."""
         mode = driver().CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
-        call("cuStreamBeginCapture", self._stream, mode)
         try:
+            call("cuStreamBeginCapture", self._stream, mode)
             record()
-        except StepwellError:
+            graph = call("cuStreamEndCapture", self._stream)
+        except BaseException:  # Ctrl-C too: a stream that goes on capturing executes nothing any more
             driver().cuStreamEndCapture(self._stream)  # the capture is void: the first error is the one to tell
             raise
-        graph = call("cuStreamEndCapture", self._stream)
         executable = call("cuGraphInstantiate", graph, 0)
         call("cuGraphDestroy", graph)
         return executable
@@ -328,7 +328,17 @@ class CudaContext:
             if self._closed:
                 raise UsageError("this context is closed")
             call("cuCtxSetCurrent", self.module.primary)
+            with self._settled():
+                yield
+
+    @contextmanager
+    def _settled(self) -> Iterator[None]:
+        """After an error, Ctrl-C too, wait for what was begun: it may use memory that goes away now."""
+        try:
             yield
+        except BaseException:
+            driver().cuStreamSynchronize(self._stream)
+            raise
 
     def _drop_graph(self) -> None:
         if self._graph is not None:

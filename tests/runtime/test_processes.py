@@ -8,11 +8,10 @@ import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 import numpy as np
 import pytest
+from tests.runtime.steps import interrupted
 
 from stepwell.runtime import Engine, Plan, write_plan
 
@@ -180,40 +179,11 @@ def test_an_interrupt_at_every_step_of_a_run(make_plan: Callable[..., Plan]) -> 
     """KeyboardInterrupt before each bytecode, or line, in turn: the run that follows is not refused."""
     x = np.ones((4, 8), np.float32)
     context, steps = Engine(make_plan(), threads=1).create_context(), 1
-    while not _interrupted(lambda: context.run({"x": x}), steps):
+    while not interrupted(lambda: context.run({"x": x}), steps):
         steps += 1
         np.testing.assert_array_equal(context.run({"x": x})["y"], 4 * x)
-    assert steps > (200 if STEP == "opcode" else 30)
+    assert steps > 30
     context.close()
-
-
-STEP = "opcode" if sys.version_info < (3, 12) else "line"
-"""What is one step: from Python 3.12 on a frame that is being entered cannot ask for its bytecodes."""
-
-
-def _interrupted(act: Callable[[], object], step: int) -> bool:
-    """Whether `act` ended before its step number `step`, where KeyboardInterrupt is raised."""
-    left = step
-
-    def trace(frame: FrameType, event: str, argument: object) -> Any:
-        nonlocal left
-        if "stepwell" not in frame.f_code.co_filename:
-            return None
-        frame.f_trace_opcodes, frame.f_trace_lines = STEP == "opcode", STEP == "line"
-        left -= event == STEP
-        if event == STEP and left == 0:
-            raise KeyboardInterrupt
-        return trace
-
-    previous = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        act()
-    except KeyboardInterrupt:
-        return False
-    finally:
-        sys.settrace(previous)
-    return True
 
 
 @pytest.mark.parametrize("limit", ["memory", "processes"])
