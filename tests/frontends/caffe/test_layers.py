@@ -273,3 +273,57 @@ def test_maxima_of_a_box() -> None:
     assert result.shape == (2, 3, 2, 2)
     np.testing.assert_array_equal(result[0], x[1].reshape(3, 2, 4, 2, 4).max((2, 4)))
     np.testing.assert_array_equal(result[1], x[0, :, 2:6, 2:6].reshape(3, 2, 2, 2, 2).max((2, 4)))
+
+
+def test_recurrence_with_an_output_layer() -> None:
+    """RNN: h = tanh(x W + b + cont * h R), the result tanh(h O + c)."""
+    steps, rows, width, hidden = 3, 2, 4, 5
+    x, cont = _floats(steps, rows, width), _f32([[0, 0], [1, 0], [1, 1]])
+    w, b, r, o, c = (
+        _floats(hidden, width),
+        _floats(hidden),
+        _floats(hidden, hidden),
+        _floats(hidden, hidden),
+        _floats(5),
+    )
+    (result,) = _run(f'type: "RNN" recurrent_param {{ num_output: {hidden} }}', x, cont, blobs=[w, b, r, o, c])
+    h = np.zeros((rows, hidden))
+    for t in range(steps):
+        h = np.tanh(x[t] @ w.T + b + (cont[t][:, None] * h) @ r.T)
+        np.testing.assert_allclose(result[t], np.tanh(h @ o.T + c), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("type", ["DepthwiseConvolution", "ConvolutionDepthwise"])
+def test_depthwise_convolutions_have_a_group_for_each_channel(type: str) -> None:
+    filter, bias = _floats(3, 1, 3, 3), _floats(3)
+    text = "convolution_param { num_output: 3 kernel_size: 3 pad: 1 %s }"
+    (result,) = _run(f'type: "{type}" {text % ""}', X, blobs=[filter, bias])
+    (wanted,) = _run(f'type: "Convolution" {text % "group: 3"}', X, blobs=[filter, bias])
+    np.testing.assert_array_equal(result, wanted)
+
+
+def test_windows_as_channels() -> None:
+    """Im2col: channel, then row and column of the window; zeros outside."""
+    (result,) = _run('type: "Im2col" convolution_param { kernel_h: 2 kernel_w: 3 stride: 2 pad: 1 }', X)
+    padded = np.pad(X, [(0, 0), (0, 0), (1, 1), (1, 1)])
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (2, 3), axis=(2, 3))[:, :, ::2, ::2]
+    np.testing.assert_array_equal(result, windows.transpose(0, 1, 4, 5, 2, 3).reshape(2, 18, *windows.shape[2:4]))
+
+
+@pytest.mark.parametrize("mean", [False, True])
+def test_pyramids_are_pools_of_the_whole_image(mean: bool) -> None:
+    """SPP: 1, 2 x 2 and 4 x 4 bins of 8 x 8."""
+    x = _floats(2, 3, 8, 8)
+    (result,) = _run(f'type: "SPP" spp_param {{ pyramid_height: 3 pool: {"AVE" if mean else "MAX"} }}', x)
+    wanted = [_pooled(x, 8 // bins, 8 // bins, 0, mean).reshape(2, -1) for bins in (1, 2, 4)]
+    np.testing.assert_allclose(result, np.concatenate(wanted, 1), rtol=1e-6, atol=1e-6)
+
+
+def test_images_by_number_copies_and_parameters() -> None:
+    (picked,) = _run('type: "BatchReindex"', X, _f32([1, 0, 1]))
+    np.testing.assert_array_equal(picked, X[[1, 0, 1]])
+    np.testing.assert_array_equal(_run('type: "Split"', X, tops=["a", "b"]), [X, X])
+    held = _floats(2, 3)
+    text = 'layer { name: "n" type: "Parameter" top: "y" parameter_param { shape { dim: 2 dim: 3 } } }'
+    module, weights = import_caffe(text.encode(), blobs={"n": [held]})
+    np.testing.assert_array_equal(interpret(module, {}, weights)["y"], held)
