@@ -293,6 +293,26 @@ def test_recurrence_with_an_output_layer() -> None:
         np.testing.assert_allclose(result[t], np.tanh(h @ o.T + c), rtol=1e-5, atol=1e-6)
 
 
+def test_recurrence_with_a_static_input_and_exposed_states() -> None:
+    """The static input has a projection of its own; the states come in and go out as [1, N, H]."""
+    steps, rows, width, hidden = 2, 3, 4, 5
+    x, cont, static = _floats(steps, rows, width), _f32([[1, 0, 1], [1, 1, 0]]), _floats(rows, 2, 3)
+    h, c = _floats(1, rows, hidden), _floats(1, rows, hidden)
+    w, b, s, r = _floats(20, width), _floats(20), _floats(20, 6), _floats(20, hidden)
+    layer = 'type: "LSTM" recurrent_param { num_output: 5 expose_hidden: true }'
+    found, last_h, last_c = _run(layer, x, cont, static, h, c, blobs=[w, b, s, r], tops=["y", "h", "c"])
+    h0, c0 = h[0].astype(np.float64), c[0].astype(np.float64)
+    for t in range(steps):
+        gate = cont[t][:, None]
+        gates = x[t] @ w.T + b + static.reshape(rows, 6) @ s.T + (gate * h0) @ r.T
+        i, f, o, g = np.split(gates, 4, axis=1)
+        i, f, o = (1 / (1 + np.exp(-v)) for v in (i, f, o))
+        c0 = gate * (f * c0) + i * np.tanh(g)
+        h0 = o * np.tanh(c0)
+        np.testing.assert_allclose(found[t], h0, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose([last_h[0], last_c[0]], [h0, c0], rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("type", ["DepthwiseConvolution", "ConvolutionDepthwise"])
 def test_depthwise_convolutions_have_a_group_for_each_channel(type: str) -> None:
     filter, bias = _floats(3, 1, 3, 3), _floats(3)
