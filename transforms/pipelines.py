@@ -44,9 +44,19 @@ PLAN = [
     "plan-assign-offsets",
 ]
 
+RINGS = [
+    "tile-assign-copies",
+    "tile-assign-layouts",
+    "tile-pipeline-loops",
+    "tile-split-roles",
+    "tile-hoist-constants",
+    "tile-allocate-shared",
+]
+"""What a kernel on the tensor cores becomes before it is converted: how its tiles move, lie, overlap, and who does what."""
+
 KERNEL = {
     "cpu": ["stepwell-convert-tile-to-cpu"],
-    "sm_90a": ["stepwell-convert-tile-to-hopper", "stepwell-convert-tile-to-warp"],
+    "sm_90a": [*RINGS, "stepwell-convert-tile-to-hopper", "stepwell-convert-tile-to-warp"],
 }
 
 LLVM = {

@@ -36,7 +36,7 @@ from stepwell.dialects import tile
 from stepwell.dialects.tile import TileType
 from stepwell.passes import Meaning, PassFailure, StepwellPass, names_of, remarks_of
 from stepwell.passes.remarks import Remark
-from stepwell.transforms.lower._gpu_launch import LaunchSite, common_access, launches_of
+from stepwell.transforms.tile_to_gpu.launch import LaunchSite, common_access, launches_of
 
 NAME = "tile-assign-layouts"
 PAIR = 2

@@ -46,9 +46,9 @@ from xdsl.ir import Operation
 from stepwell.dialects import tile, warp
 from stepwell.passes import Meaning, PassFailure, StepwellPass, inherit_location, names_of, remarks_of
 from stepwell.passes.remarks import Remark
-from stepwell.transforms.lower._gpu_emitter import is_long
-from stepwell.transforms.lower._gpu_launch import MULTIPROCESSORS, LaunchSite, launches_of
 from stepwell.transforms.tile._registers import MAX_REGISTERS, budgets, operand_registers
+from stepwell.transforms.tile_to_gpu.emitter import is_long
+from stepwell.transforms.tile_to_gpu.launch import MULTIPROCESSORS, LaunchSite, launches_of
 
 NAME = "tile-pipeline-loops"
 MAX_IN_FLIGHT = 7

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.builtin import ModuleOp, f32
 from xdsl.parser import Parser
 
 from stepwell.api.compile import lower
@@ -109,9 +109,7 @@ def test_a_tile_that_meets_no_product_has_no_layout() -> None:
     kernel = next(op for op in module.ops if isinstance(op, tile.KernelOp))
     block = kernel.grid.body.block
     assert block.first_op is not None
-    block.insert_op_before(
-        tile.FillOp(1.0, tile.TileType([16, 16], kernel.inputs[2].type.element_type)), block.first_op
-    )  # type: ignore[attr-defined]
+    block.insert_op_before(tile.FillOp(1.0, tile.TileType([16, 16], f32)), block.first_op)
     before = module_text(module)
     with pytest.raises(PassFailure, match="nothing says which thread holds which element"):
         for step in passes_of("tile-assign-layouts"):
