@@ -123,7 +123,9 @@ def _ahead(fetch: tile.FetchOp, slots: int) -> tile.ForTilesOp:
     tiles.body.block.add_op(steps)
     for op in (*_offsets(fetch), fetch):
         steps.body.block.add_op(op.clone(values))
-    steps.body.block.add_op(tile.YieldOp())
+    end = tile.YieldOp()
+    inherit_location(end, loop)
+    steps.body.block.add_op(end)
     return tiles
 
 

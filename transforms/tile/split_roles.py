@@ -215,7 +215,9 @@ def _copy(op: Operation, kept: set[Operation], values: dict[SSAValue, SSAValue])
     for inner in [inner for inner in op.body.block.ops if inner in kept]:
         made.body.block.add_op(_copy(inner, kept, values))
     if isinstance(made, tile.ForOp):
-        made.body.block.add_op(tile.YieldOp())
+        end = tile.YieldOp()
+        inherit_location(end, op)
+        made.body.block.add_op(end)
     return made
 
 
