@@ -47,6 +47,7 @@ PLAN = [
 RINGS = [
     "tile-assign-copies",
     "tile-assign-layouts",
+    "tile-stage-stores",
     "tile-pipeline-loops",
     "tile-split-roles",
     "tile-hoist-constants",

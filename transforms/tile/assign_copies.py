@@ -35,10 +35,12 @@ from xdsl.ir import Block, Operation
 
 from stepwell.dialects import tile
 from stepwell.dialects.tile import RefType, TileType
-from stepwell.dialects.tile.config import RING_ALIGNMENT, SHARED_BYTES
+from stepwell.dialects.tile.config import RING_ALIGNMENT
 from stepwell.dialects.tile.registers import tile_bytes
 from stepwell.passes import Meaning, PassFailure, StepwellPass, inherit_location, names_of, remarks_of
 from stepwell.passes.remarks import Remark
+from stepwell.types.elements import element
+from stepwell.types.targets import SM_90A
 
 NAME = "tile-assign-copies"
 
@@ -82,7 +84,7 @@ class AssignCopiesPass(StepwellPass):
                 raise _refuse(kernel, product, reason)
         stage = sum(tile_bytes(value.type) for value in (product.a, product.b) if isinstance(value.type, TileType))
         slots = self.slots or kernel.config.data.stages
-        most = (SHARED_BYTES - RING_ALIGNMENT) // stage
+        most = (SM_90A.shared_bytes - RING_ALIGNMENT) // stage
         if slots < 1 or slots > most:
             given = f"slots={slots} of {stage} bytes: shared memory holds 1 to {most}"
             raise _refuse(
@@ -102,6 +104,12 @@ def _loaded_products(kernel: tile.KernelOp) -> list[tile.MmaOp]:
     return [op for op in products if any(_into_ring(value.owner) for value in (op.a, op.b))]
 
 
+def _rounded_to(kind: TileType) -> str | None:
+    """What the tensor cores take elements for that are f32 in memory: those are rounded on the way."""
+    way = element(str(kind.element_type)).product("wgmma")
+    return way.operand if way is not None and way.operand == "tf32" else None
+
+
 def _into_ring(op: Operation | Block) -> bool:
     return (
         isinstance(op, tile.LoadOp)
@@ -119,7 +127,7 @@ def _through_ring(kernel: tile.KernelOp, product: tile.MmaOp, slots: int) -> str
     block = product.parent_block()
     assert first is not None and block is not None
     kernel.body.block.insert_op_before(ring, first)
-    as_type = "tf32" if kernel.config.data.mma == "wgmma_tf32" else None
+    as_type = _rounded_to(ring.element_types[0])
     said: list[str] = []
     await_ = tile.AwaitOp(ring.ring)
     for number, load in reversed(

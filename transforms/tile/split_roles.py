@@ -57,9 +57,10 @@ from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp, UnitAttr
 from xdsl.ir import Operation, SSAValue
 
-from stepwell.dialects import tile, warp
+from stepwell.dialects import tile
 from stepwell.passes import Meaning, PassFailure, StepwellPass, inherit_location, names_of, remarks_of
 from stepwell.passes.remarks import Remark
+from stepwell.transforms.tile._registers import MAX_BUDGET, MIN_BUDGET, WARPGROUP_ROWS, budgets
 
 NAME = "tile-split-roles"
 WARPGROUP, WARPS = 128, 4
@@ -67,12 +68,6 @@ WARPGROUP, WARPS = 128, 4
 MAX_WARPGROUPS = 7
 """Beside the one that loads: a block has at most 1024 threads."""
 TURN = "turn"
-WARPGROUP_ROWS = 64
-"""Rows of one warpgroup's accumulator: M of wgmma."""
-MAX_REGISTERS = 255
-"""Of one thread."""
-MIN_BUDGET, MAX_BUDGET = 24, 240
-"""What setmaxnreg takes (PTX ISA): multiples of 8 from and to these."""
 
 
 @dataclass(frozen=True)
@@ -100,14 +95,14 @@ class SplitRolesPass(StepwellPass):
         for kernel in kernels:
             self._check_copies(kernel)
         found = [(kernel, self._budgets(kernel)) for kernel in kernels]
-        for kernel, budgets in found:
+        for kernel, given in found:
             rows, columns = kernel.grid.get_block()
-            _split(kernel, rows // WARPGROUP_ROWS, self.copies, budgets)
+            _split(kernel, rows // WARPGROUP_ROWS, self.copies, given)
             played = f" ({self.copies} times, in turn)" if self.copies > 1 else ""
             shown = f"load: 1 warpgroup, multiply: {rows // WARPGROUP_ROWS}{played}, 64 of {rows} rows each"
             why = f"{columns // 2} registers of each thread hold {columns} columns of accumulators"
-            given = f"budgets of {budgets[0]} and {budgets[1]} registers: {why}" if budgets else f"no budgets: {why}"
-            remarks_of(ctx).add(Remark("passed", NAME, names_of(kernel), f"{shown}; {given}"))
+            said = f"budgets of {given[0]} and {given[1]} registers: {why}" if given else f"no budgets: {why}"
+            remarks_of(ctx).add(Remark("passed", NAME, names_of(kernel), f"{shown}; {said}"))
 
     def _check_copies(self, kernel: tile.KernelOp) -> None:
         """The copies fit into a block beside the loading role."""
@@ -121,10 +116,10 @@ class SplitRolesPass(StepwellPass):
     def _budgets(self, kernel: tile.KernelOp) -> tuple[int, int] | None:
         """Registers per thread of the loading and the multiplying role; None when an even split does."""
         rows, columns = kernel.grid.get_block()
-        warpgroups = rows // WARPGROUP_ROWS * self.copies
-        if columns < self.wide or WARPGROUP * (warpgroups + 1) * MAX_REGISTERS <= warp.REGISTER_FILE:
+        given = budgets(rows * self.copies, columns, self.load_registers, self.wide)
+        if given is None:
             return None
-        left = (warp.REGISTER_FILE - WARPGROUP * self.load_registers) // (WARPGROUP * warpgroups) // 8 * 8
+        left = given[1]
         if columns // 2 >= left:
             held = (
                 f"accumulators of {rows} x {columns} take {columns // 2} registers of each thread, its budget is {left}"
@@ -132,7 +127,7 @@ class SplitRolesPass(StepwellPass):
             fits = (2 * left - 1) // 8 * 8
             hint = f"{fits} columns, or {rows // 2} rows"
             raise PassFailure(held, where=f"@{kernel.sym_name.data} ({' + '.join(names_of(kernel))})", hint=hint)
-        return self.load_registers, min(MAX_BUDGET, left)
+        return given
 
 
 def _slice(fetches: list[tile.FetchOp]) -> set[Operation]:

@@ -13,7 +13,7 @@
 // CHECK: tile.load %r[%i, %j] access 2 : !tile.tile<128x64xf32, regs, #tile.wgmma>
 // CHECK: tile.store %o, %y[%i, %j] access 2
 builtin.module attributes {stepwell.level = "tile", stepwell.target = "sm_90a"} {
-  tile.kernel @fc(%x: !tile.ref<3xf32, window>, %w: !tile.ref<3xf32, packed, constant>, %b: !tile.ref<1xf32, plain, constant>, %r: !tile.ref<2xf32, plain>) -> (%y: !tile.ref<2xf32, plain>) config #tile.config<block = [128, 64], k = 32, stages = 4, warps = 12, copy = tma_im2col, mma = wgmma_tf32, swizzle = 128> {
+  tile.kernel @fc(%x: !tile.ref<3xf32, window>, %w: !tile.ref<3xf32, packed, constant>, %b: !tile.ref<1xf32, plain, constant>, %r: !tile.ref<2xf32, plain>) -> (%y: !tile.ref<2xf32, plain>) config #tile.config<block = [128, 64], k = 32, stages = 4, warps = 12, copy = tma_im2col, mma = wgmma, swizzle = 128> {
     tile.wait_predecessor
     tile.for_tiles (%i, %j) of %y block [128, 64] {
       %z = tile.fill 0.0 : f32 -> !tile.tile<128x64xf32, regs>

@@ -5,7 +5,7 @@
 // CHECK: k = 32
 // WIDE: access=4: a thread holds 2 columns side by side
 builtin.module attributes {stepwell.level = "tile", stepwell.target = "sm_90a"} {
-  tile.kernel @fc(%x: !tile.ref<3xf32, plain>, %w: !tile.ref<3xf32, plain>) -> (%y: !tile.ref<2xf32, plain>) config #tile.config<block = [128, 64], k = 32, stages = 3, warps = 12, copy = tma, mma = wgmma_tf32, swizzle = 128> {
+  tile.kernel @fc(%x: !tile.ref<3xf32, plain>, %w: !tile.ref<3xf32, plain>) -> (%y: !tile.ref<2xf32, plain>) config #tile.config<block = [128, 64], k = 32, stages = 3, warps = 12, copy = tma, mma = wgmma, swizzle = 128> {
     %ab = tile.ring slots 3 (128x48xf32, 64x48xf32)
     tile.wait_predecessor
     tile.for_tiles (%i, %j) of %y block [128, 64] {
