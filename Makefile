@@ -70,7 +70,7 @@ mutants: $(VENV)/.test
 
 docs: $(VENV)/.test
 	$(BIN)/python -m stepwell.reference
-	$(BIN)/python -m stepwell.testing.pages --update --file examples/digits/digits.onnx --file examples/digits/heldout.npz \
+	$(BIN)/python -m stepwell.testing.pages --update $(patsubst %,--file examples/digits/%,digits.onnx heldout.npz as_caffe.py as_tensorflow.py as_network.py reference.py) \
 		README.md docs/ladder.md docs/tutorial/*.md
 
 clean:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from doors import show as show_doors
 from levels_shown import BLOCK, SAYS, excerpt
 from reference import classify as reference_labels
 from reference import load_heldout, load_weights
@@ -124,7 +125,8 @@ def run(batch: int, folder: Path) -> bool:
 
     images, labels = load_heldout()
     reference = reference_labels(load_weights(MODEL), images)
-    right = True
+    print("\nThe same network through every door, executed at the graph level:")
+    right = show_doors(images, reference)
     for section in read_plan(path).sections:
         try:
             engine = load(path, section.name)

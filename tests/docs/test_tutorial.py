@@ -11,9 +11,8 @@ from stepwell.testing.pages import PageError, run_page
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*(ROOT / "docs" / "tutorial").glob("*.md"), ROOT / "docs" / "ladder.md", ROOT / "README.md"])
 DIGITS = ROOT / "examples" / "digits"
-FILES = {
-    f"{folder}{name}": DIGITS / name for name in ("digits.onnx", "heldout.npz") for folder in ("", "examples/digits/")
-}
+NAMES = ("digits.onnx", "heldout.npz", "as_caffe.py", "as_tensorflow.py", "as_network.py", "reference.py")
+FILES = {f"{folder}{name}": DIGITS / name for name in NAMES for folder in ("", "examples/digits/")}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.stem))

@@ -8,16 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
-from onnx import numpy_helper
 from xdsl.dialects.builtin import ModuleOp
 
 import stepwell
 from stepwell import Network
 from stepwell.dialects.numpy_types import Array
 from stepwell.frontends.events import ImportEvents
-from stepwell.frontends.network import Tensor
 from stepwell.passes import names_of
 from stepwell.runtime.errors import ModelError, UsageError
 
@@ -178,36 +175,14 @@ def test_rnn_with_an_initial_state() -> None:
     np.testing.assert_allclose(found, h, rtol=1e-4, atol=1e-6)
 
 
-def _digits(batch: int) -> Network:
-    """The network of digits.onnx with its weights, layer by layer."""
-    stored = onnx.load(DIGITS / "digits.onnx").graph.initializer
-    weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in stored}
-    network = Network("digits", max_batch_size=batch)
+def test_the_digits_network_is_the_onnx_files_twin_to_the_last_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(DIGITS)
+    import as_network  # type: ignore[import-not-found, unused-ignore]
 
-    def convolved(x: Tensor, layer: str, name: str) -> Tensor:
-        return network.add_convolution(
-            x, 64, 3, weights[f"{layer}.weight"], weights[f"{layer}.bias"], pads=1, name=name
-        )
-
-    def dense(x: Tensor, layer: str) -> Tensor:
-        product = network.add_matrix_multiply(x, network.add_constant(weights[f"{layer}.weight"]), name=f"head/{layer}")
-        bias = network.add_constant(weights[f"{layer}.bias"])
-        return network.add_elementwise("SUM", product, bias, name=f"head/{layer}_bias")
-
-    stem = network.add_activation(convolved(network.add_input("image", (1, 8, 8)), "stem", "stem/conv"), "RELU")
-    first = network.add_activation(convolved(stem, "conv1", "block/conv1"), "RELU")
-    added = network.add_elementwise("SUM", convolved(first, "conv2", "block/conv2"), stem)
-    pooled = network.add_pooling(network.add_activation(added, "RELU"), "MAX", 4, strides=4)
-    flat = network.add_shuffle(pooled, reshape=[0, -1])
-    network.mark_output(dense(network.add_activation(dense(flat, "hidden"), "GELU_ERF"), "logits"), "logits")
-    return network
-
-
-def test_the_digits_network_is_the_onnx_files_twin_to_the_last_bit() -> None:
     held = np.load(DIGITS / "heldout.npz")
     images = next(held[key] for key in held.files if held[key].ndim == 4).astype(np.float32)[:24]
     by_onnx = stepwell.import_model(DIGITS / "digits.onnx", shapes={"image": images.shape})
-    by_api = stepwell.import_model(_digits(len(images)))
+    by_api = stepwell.import_model(as_network.build(len(images)))
     wanted = _interpret(by_onnx, {"image": images})["logits"]
     np.testing.assert_array_equal(_interpret(by_api, {"image": images})["logits"], wanted)
     assert np.ptp(wanted) > 1
