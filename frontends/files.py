@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
+from google.protobuf import text_format
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import DecodeError, Message
 
@@ -50,6 +51,40 @@ def parse_message(kind: type[M], data: bytes, what: str, where: str) -> M:
     for path in _damaged_strings(message, ""):
         raise ModelError(f"not {what}: {path} is not UTF-8", where=where)
     return message
+
+
+# --- text
+
+
+def parse_text_message(kind: type[M], text: str, what: str, where: str) -> M:
+    """A message from its text form; fields that its definition does not have are passed over. A ModelError names the line at which the text does not go on. Deep
+    nesting is to be refused before."""
+    message, error = _parsed(kind, text)
+    if error is None:
+        return message
+    said = (str(error).splitlines() or [""])[0][:200]
+    line = error.GetLine() if isinstance(error, text_format.ParseError) else None
+    raise ModelError(f"not {what}: line {line or _first_line(kind, text, said)}: {said}", where=where)
+
+
+def _parsed(kind: type[M], text: str) -> tuple[M, Exception | None]:
+    message = kind()
+    try:
+        text_format.Parse(text, message, allow_unknown_field=True)
+    except (text_format.ParseError, ValueError, RecursionError) as error:
+        return message, error
+    return message, None
+
+
+def _first_line(kind: type[M], text: str, said: str) -> int:
+    """The first line with which the error comes: of what protobuf skips it does not tell the line."""
+    lines = text.split("\n")
+    low, high = 1, len(lines)
+    while low < high:
+        middle = (low + high) // 2
+        _, error = _parsed(kind, "\n".join(lines[:middle]))
+        low, high = (low, middle) if str(error).startswith(said) else (middle + 1, high)
+    return low
 
 
 # --- where a message does not go on

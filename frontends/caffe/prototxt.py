@@ -9,12 +9,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from google.protobuf import text_format
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from stepwell.frontends.caffe.schema import messages
-from stepwell.frontends.files import decode_text
+from stepwell.frontends.files import decode_text, parse_text_message
 from stepwell.runtime.errors import ModelError
 
 DEEPEST = 64
@@ -57,40 +56,12 @@ class UnknownField:
 def parse_prototxt(data: bytes, where: str) -> tuple[Message, list[UnknownField]]:
     """The network and the fields that were skipped. ModelErrors: no text, no prototxt, nested too deeply, a solver or a label map."""
     text = decode_text(data, "a prototxt", where)
-    network = messages()["NetParameter"]()
-    unknown = list(_unknown_fields(text, network.DESCRIPTOR, where))
-    try:
-        text_format.Parse(text, network, allow_unknown_field=True)
-    except (text_format.ParseError, ValueError) as error:
-        raise ModelError(f"not a Caffe network: {_told(text, error)}", where=where) from None
+    kind = messages()["NetParameter"]
+    unknown = list(_unknown_fields(text, kind.DESCRIPTOR, where))
+    network = parse_text_message(kind, text, "a Caffe network", where)
     if not network.layer and not network.layers:
         raise ModelError(_no_layers(text, unknown), where=where, hint="give the prototxt that holds the layers")
     return network, unknown
-
-
-def _told(text: str, error: Exception) -> str:
-    """What protobuf says of the text, with the line. Of what it skips it does not tell the line: that is the first one with which the error comes."""
-    message = (str(error).splitlines() or [""])[0][:200]
-    line = error.GetLine() if isinstance(error, text_format.ParseError) else None
-    return f"line {line or _first_line(text, message)}: {message}"
-
-
-def _first_line(text: str, message: str) -> int:
-    lines = text.split("\n")
-    low, high = 1, len(lines)
-    while low < high:
-        middle = (low + high) // 2
-        found = _error_of("\n".join(lines[:middle]))
-        low, high = (low, middle) if found.startswith(message) else (middle + 1, high)
-    return low
-
-
-def _error_of(text: str) -> str:
-    try:
-        text_format.Parse(text, messages()["NetParameter"](), allow_unknown_field=True)
-    except (text_format.ParseError, ValueError) as error:
-        return str(error)
-    return ""
 
 
 def _no_layers(text: str, unknown: list[UnknownField]) -> str:

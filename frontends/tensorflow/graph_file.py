@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from google.protobuf import text_format
 from google.protobuf.message import Message
 
-from stepwell.frontends.files import decode_text, parse_message, read_file
+from stepwell.frontends.files import decode_text, parse_message, parse_text_message, read_file
 from stepwell.frontends.tensorflow.schema import messages
 from stepwell.runtime.errors import ModelError
 
@@ -37,11 +36,7 @@ def parse_text(data: bytes, where: str) -> Message:
     """A GraphDef from its text form; fields that its definition does not have are passed over."""
     text = decode_text(data, "a text graph", where)
     _check_nesting(text, where)
-    graph = messages()["GraphDef"]()
-    try:
-        text_format.Parse(text, graph, allow_unknown_field=True)
-    except (text_format.ParseError, ValueError, RecursionError) as error:
-        raise ModelError(f"not a TensorFlow graph: {str(error).splitlines()[0]}", where=where) from None
+    graph = parse_text_message(messages()["GraphDef"], text, "a TensorFlow graph", where)
     if not graph.node:
         raise ModelError("the graph has no nodes", where=where, hint="give a frozen GraphDef")
     return graph

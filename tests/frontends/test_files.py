@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import helper
 
-from stepwell.frontends.files import decode_text, parse_message, read_file
+from stepwell.frontends.files import decode_text, parse_message, parse_text_message, read_file
 from stepwell.frontends.tensorflow.schema import messages
 from stepwell.runtime.errors import ModelError
 
@@ -78,6 +78,27 @@ def test_any_bytes(data: bytes) -> None:
         parse_message(onnx.ModelProto, data, "a model", "net")
     except ModelError as error:
         assert "at byte " in str(error) or " is not UTF-8" in str(error)
+
+
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ('node { name: "a" } node {', "line 1: "),
+        ('node { name: "a" }\nnode { other: ! }', "line 2: Invalid field value: !"),
+        ("node {\n name: 5 }", "line 2: "),
+        ('node {\n name: "a\\377" }', "line 2: "),
+        ('node {\n\n attr { key: "\\377" } }', "line 3: "),
+    ],
+)
+def test_text_messages(text: str, said: str) -> None:
+    with pytest.raises(ModelError) as caught:
+        parse_text_message(messages()["GraphDef"], text, "a graph", "net")
+    assert str(caught.value).startswith(f"net: not a graph: {said}")
+
+
+def test_fields_of_other_versions_are_passed_over() -> None:
+    made = parse_text_message(messages()["GraphDef"], 'node { name: "a" since: 3 later { x: "y" } }', "a graph", "net")
+    assert [node.name for node in made.node] == ["a"]
 
 
 def test_text_and_files(tmp_path: Path) -> None:

@@ -77,6 +77,7 @@ def judge(parser: Parser, parts: Parts, folder: Path) -> Fault | None:
 
 def _judge_warnings(warned: Sequence[warnings.WarningMessage]) -> Fault | None:
     """What a library prints stands before the one line of an error."""
+    warned = [entry for entry in warned if not issubclass(entry.category, DeprecationWarning)]  # Python shows none
     if not warned:
         return None
     place = f"{Path(warned[0].filename).name}:{warned[0].lineno}"
@@ -240,7 +241,7 @@ PARSERS: Mapping[str, Parser] = {
     "graphdef": Parser(("net.pb",), seeds.graph_defs, _model("net.pb"), _by_kind(_message("tensorflow", "GraphDef"))),
     "pbtxt": Parser(("net.pbtxt",), seeds.text_graph_defs, _model("net.pbtxt"), _by_kind(_text)),
     "saved-model": Parser(
-        ("saved_model.pb", "variables/variables.index", "variables/variables.data-00000-of-00001"),
+        seeds.BUNDLE,
         seeds.saved_models,
         _model("."),
         _by_kind(_message("tensorflow", "SavedModel"), mutated_bytes, mutated_bytes),

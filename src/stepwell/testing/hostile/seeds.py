@@ -15,6 +15,7 @@ from google.protobuf import text_format
 from onnx import helper, numpy_helper
 
 from stepwell.testing.corpora import absent, corpora, manifest
+from stepwell.testing.tensorflow_files import GraphDef, write_saved_model
 
 Parts = tuple[bytes, ...]
 LARGEST = 20_000
@@ -163,13 +164,34 @@ def text_graph_defs() -> Iterator[Parts]:
 
 
 def saved_models() -> Iterator[Parts]:
-    """Those of the corpora."""
+    """A variable behind a function, and those of the corpora."""
+    with tempfile.TemporaryDirectory() as name:
+        yield _parts_of(_saved_sum(Path(name)))
     for name in () if absent() else ("half_plus_two", "half_plus_two_v2"):
         folder = corpora() / "models" / name / "saved_model"
-        bundle = folder / "variables" / "variables"
-        files = folder / "saved_model.pb", Path(f"{bundle}.index"), Path(f"{bundle}.data-00000-of-00001")
-        if all(path.is_file() for path in files):
-            yield tuple(path.read_bytes() for path in files)
+        if (folder / BUNDLE[2]).is_file():
+            yield _parts_of(folder)
+
+
+def _saved_sum(folder: Path) -> Path:
+    made, body = GraphDef(), GraphDef()
+    body.node("read", "ReadVariableOp", "w")
+    body.node("sum", "AddV2", "x", "read:value:0")
+    made.function("add", ["x", "w"], {"result": "sum:z:0"}, body)
+    made.placeholder("serving_x", [2, 3])
+    made.node("w", "VarHandleOp", dtype=np.dtype(np.float32), shared_name="w")
+    made.call("called", "StatefulPartitionedCall", "serving_x", "w", f="add")
+    return write_saved_model(
+        folder, made, {"x": ("serving_x:0", [2, 3])}, {"y": "called:0"}, {"w": np.ones(3, np.float32)}
+    )
+
+
+BUNDLE = ("saved_model.pb", "variables/variables.index", "variables/variables.data-00000-of-00001")
+"""The files of a SavedModel."""
+
+
+def _parts_of(folder: Path) -> Parts:
+    return tuple((folder / name).read_bytes() for name in BUNDLE)
 
 
 # --- our own
