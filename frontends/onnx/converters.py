@@ -22,6 +22,7 @@ from stepwell.frontends.onnx import convert_scatter as scatter
 from stepwell.frontends.onnx import convert_sequence as sequence
 from stepwell.frontends.onnx import convert_slice as parts
 from stepwell.frontends.onnx import convert_space as space
+from stepwell.frontends.onnx import convert_suppression as suppression
 from stepwell.frontends.onnx import convert_window as window
 
 CONVERTERS: dict[str, elementwise.Converter] = {
@@ -122,6 +123,7 @@ CONVERTERS: dict[str, elementwise.Converter] = {
     "Mul": elementwise.binary("mul"),
     "Neg": elementwise.unary("neg"),
     "NonZero": counted.non_zero,
+    "NonMaxSuppression": suppression.non_max_suppression,
     "Not": elementwise.unary("not"),
     "OneHot": generate.one_hot,
     "Optional": sequence.optional,
