@@ -29,8 +29,8 @@ ORACLE: dict[str, Callable[[Array], Array]] = {
     "abs": np.abs,
     "neg": np.negative,
     "relu": lambda x: np.maximum(x, 0),
-    "gelu": lambda x: _times(x, 0.5 * numerics.erfc(-x / sqrt(2))),
-    "gelu_tanh": lambda x: _times(x, 1 / (1 + np.exp(-2 * sqrt(2 / pi) * (x + 0.044715 * x**3)))),
+    "gelu": lambda x: x * (0.5 * numerics.erfc(-x / sqrt(2))),
+    "gelu_tanh": lambda x: x / (1 + np.exp(-2 * sqrt(2 / pi) * (x + 0.044715 * x**3))),
     "exp": np.exp,
     "log": np.log,
     "sqrt": np.sqrt,
@@ -58,11 +58,6 @@ ORACLE: dict[str, Callable[[Array], Array]] = {
     "atanh": np.arctanh,
 }
 """Unary kinds of floats by formula, in float64: gelu and gelu_tanh in the forms that do not cancel below zero."""
-
-
-def _times(x: Array, share: Array) -> Array:
-    """x * share, 0 where the share is: gelu of -inf is -0, its limit."""
-    return np.where((share == 0) & (x < 0), -0.0, x * share)
 
 
 def _unary(op: UnaryOp, operands: Sequence[Array], settings: Settings) -> Results:

@@ -53,10 +53,11 @@ class UnaryOp(GraphOp):
 
     Kinds: abs neg relu gelu gelu_tanh exp log sqrt tanh sigmoid erf expm1 log1p softplus floor ceil trunc round_even sign sin cos tan asin
     acos atan sinh cosh asinh acosh atanh not. gelu = 0.5*x*(1 + erf(x/sqrt 2)), gelu_tanh = 0.5*x*(1 + tanh(sqrt(2/pi)*(x + 0.044715*x^3)))
-    (ONNX Gelu 20), softplus = log(1 + exp(x)). Floats are computed in float64 and rounded once; a lowering inserts the sequence of steps
-    that `elementwise.expand_unary` gives, each rounded to the element type. A NaN gives a NaN; outside of its domain a function gives
-    NaN; sign keeps a zero and its sign; round_even rounds halves to the even integer; kernels may give zero for a result that is not normal.
-    Integers: abs neg relu sign not (neg and abs of the least value wrap); i1: not. `not` of an integer inverts every bit."""
+    (ONNX Gelu 20; of -inf both are a product with 0, a NaN as in ONNX Runtime), softplus = log(1 + exp(x)). Floats are computed in float64 and
+    rounded once; a lowering inserts the sequence of steps that `elementwise.expand_unary` gives, each rounded to the element type. A NaN gives
+    a NaN; outside of its domain a function gives NaN; sign keeps a zero and its sign; round_even rounds halves to the even integer; kernels may
+    give zero for a result that is not normal. Integers: abs neg relu sign not (neg and abs of the least value wrap); i1: not. `not` of an
+    integer inverts every bit."""
 
     name = "graph.unary"
 

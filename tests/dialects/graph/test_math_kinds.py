@@ -128,8 +128,8 @@ SPECIAL = {
     "asinh": {-INF: -INF, -0.0: -0.0},
     "acosh": {1.0: 0.0, 0.5: NAN, INF: INF},
     "atanh": {1.0: INF, -1.0: -INF, 2.0: NAN, -0.0: -0.0},
-    "gelu": {0.0: 0.0, INF: INF, -INF: -0.0},
-    "gelu_tanh": {0.0: 0.0, INF: INF, -INF: -0.0},
+    "gelu": {0.0: 0.0, -50.0: -0.0, INF: INF, -INF: NAN},
+    "gelu_tanh": {0.0: 0.0, -50.0: -0.0, INF: INF, -INF: NAN},
 }
 
 
