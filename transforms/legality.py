@@ -59,14 +59,19 @@ def supported(op: Operation, target: str, precision: str = "model") -> Refusal |
 def refusals(module: ModuleOp, target: str, precision: str = "model") -> Iterator[str]:
     """A line for each op that cannot be lowered: source nodes, op, types, reason, what to do. Dead ops and movement that folds into a
     weight's recipe cost nothing and are not asked about; ops of other dialects are for the passes that plugins bring."""
+    yield from (f"{describe(op)}: {refusal}" for op, refusal in refused_ops(module, target, precision))
+    yield from _bindings(module, target)
+
+
+def refused_ops(module: ModuleOp, target: str, precision: str = "model") -> Iterator[tuple[Operation, Refusal]]:
+    """Each op that cannot be lowered, and why."""
     for op in live_ops(main_function(module).body.block):
         for inner in op.walk():
             if inner.name.partition(".")[0] != "graph" or _folds(inner):
                 continue
             refusal = supported(inner, target, precision)
             if refusal is not None:
-                yield f"{describe(inner)}: {refusal}"
-    yield from _bindings(module, target)
+                yield inner, refusal
 
 
 def _bindings(module: ModuleOp, target: str) -> Iterator[str]:

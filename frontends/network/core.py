@@ -10,7 +10,7 @@ from itertools import count
 from typing import Any
 
 from xdsl.dialects.builtin import ModuleOp, TensorType
-from xdsl.ir import Block, SSAValue
+from xdsl.ir import Block, Operation, SSAValue
 from xdsl.utils.exceptions import VerifyException
 
 from stepwell.dialects import graph
@@ -123,7 +123,7 @@ class NetworkCore:
         results = build.finish([values[tensor.value] for tensor in chosen.values()])
         module = module_of(block, [tensor.name for tensor in self.inputs], results, list(chosen), self.name)
         module.verify()
-        used = [op.ref.source.data for op in block.ops if isinstance(op, graph.WeightOp)]
+        used = [op.ref.source.data for op in module.walk() if isinstance(op, graph.WeightOp)]
         return module, build.weights.restricted_to(used)
 
     def _chosen(self, outputs: Sequence[str] | None) -> dict[str, Tensor]:
@@ -151,18 +151,26 @@ class NetworkCore:
             made for number in count(self._kinds[kind] + 1) if (made := f"{kind}{number}") not in self._taken
         )
         tensors = tuple(value for value in (*inputs, *also) if isinstance(value, Tensor))
-        build, before, held = self._build, self._block.last_op, list(self._build.weights)
+        build, block, held = self._build, self._build.block, list(self._build.weights)
+        before = block.last_op
         self._current, build.node_name = (called, kind, tensors), called
         try:
             self._check(called, inputs, tensors)
             yield build
+        except ModelError:  # of a layer in its body
+            self._take_back(block, before, held)
+            raise
         except (Unsupported, VerifyException, TypeError, ValueError, OverflowError) as error:
-            while (last := self._block.last_op) is not None and last is not before:
-                self._block.erase_op(last)
-            build.weights = build.weights.restricted_to(held)
+            self._take_back(block, before, held)
             listed = "; inputs: " + ", ".join(map(repr, tensors)) if tensors else ""
             advice = f"help(stepwell.Network.add_{kind}) says what it takes"
             raise ModelError(f"{error}{listed}", where=f"{called} ({kind})", hint=advice) from error
+
+    def _take_back(self, block: Block, before: Operation | None, weights: Sequence[str]) -> None:
+        """The block and the weights as they were before a layer."""
+        while (last := block.last_op) is not None and last is not before:
+            block.erase_op(last)
+        self._build.weights = self._build.weights.restricted_to(weights)
 
     def _check(self, called: str, inputs: Sequence[object], tensors: Sequence[Tensor]) -> None:
         if called in self._taken:
@@ -174,7 +182,7 @@ class NetworkCore:
                 )
         for tensor in tensors:
             if self._tensors.get(tensor.name) is not tensor:
-                raise Unsupported(f"{tensor!r} is a tensor of another network")
+                raise Unsupported(f"{tensor!r} is a tensor of another network, or of a body that ended")
 
     def _result(self, value: SSAValue) -> Tensor:
         """The only result of the layer that is being added."""

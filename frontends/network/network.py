@@ -8,15 +8,28 @@ from xdsl.dialects.builtin import ModuleOp
 
 from stepwell.dialects.weights import WeightStore
 from stepwell.frontends.events import ImportEvents, events_of
+from stepwell.frontends.network.layers_control import ControlLayers
 from stepwell.frontends.network.layers_elementwise import ElementwiseLayers
 from stepwell.frontends.network.layers_movement import MovementLayers
+from stepwell.frontends.network.layers_order import OrderLayers
 from stepwell.frontends.network.layers_plugin import PluginLayers
 from stepwell.frontends.network.layers_product import ProductLayers
+from stepwell.frontends.network.layers_quantise import QuantiseLayers
 from stepwell.frontends.network.layers_recurrent import RecurrentLayers
 from stepwell.frontends.network.layers_window import WindowLayers
 
 
-class Network(WindowLayers, ElementwiseLayers, ProductLayers, MovementLayers, RecurrentLayers, PluginLayers):
+class Network(
+    WindowLayers,
+    ElementwiseLayers,
+    ProductLayers,
+    MovementLayers,
+    RecurrentLayers,
+    OrderLayers,
+    QuantiseLayers,
+    ControlLayers,
+    PluginLayers,
+):
     """A network built in Python, layer by layer.
 
     `add_input` and every `add_*` layer return a Tensor (`name`, `shape`, `dtype`), `mark_output` says what comes out; `stepwell.compile(network)` compiles it,

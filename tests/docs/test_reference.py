@@ -15,6 +15,7 @@ from stepwell.reference.markdown import document, escape, first_sentence
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 NAMES = ["graph", "tile", "plan", "warp", "hopper", "llvm_extra", "passes", "onnx", "targets"]
+NAMES += ["support", "conformance"]
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\((?P<file>[^)#:\s]*)(?:#(?P<anchor>[^)\s]*))?\)")
 
 

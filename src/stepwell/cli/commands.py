@@ -14,6 +14,7 @@ COMMANDS = MappingProxyType(
         "run": "run a plan or a model on arrays",
         "inspect": "show what a plan or a model holds",
         "bench": "measure a plan",
+        "ops": "show which operators run where",
     }
 )
 """Command -> what it does. The file of a command is `<command>_command.py`."""

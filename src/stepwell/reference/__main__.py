@@ -12,6 +12,8 @@ from stepwell.reference.dialects import dialect_pages
 from stepwell.reference.examples import collect, modules_of
 from stepwell.reference.operators import operator_page
 from stepwell.reference.passes import pass_page
+from stepwell.reference.suites_page import suites_page
+from stepwell.reference.support_page import support_page
 from stepwell.reference.targets import target_page
 
 
@@ -22,6 +24,8 @@ def reference_pages(tests: Path) -> dict[str, str]:
         "passes.md": pass_page(),
         "onnx.md": operator_page(tests / "conformance"),
         "targets.md": target_page(),
+        "support.md": support_page(),
+        "conformance.md": suites_page(tests / "conformance"),
     }
 
 

@@ -18,6 +18,7 @@ from stepwell.frontends.caffe.prototxt import parse_prototxt
 from stepwell.frontends.caffe.prune import Pruned, needed_for, prune
 from stepwell.frontends.caffe.upgrade import upgraded_layers
 from stepwell.frontends.doors import bind_weights
+from stepwell.frontends.events import ImportEvents
 from stepwell.testing import corpora
 from stepwell.testing.caffe_files import blobs_of
 from stepwell.testing.calibrated import calibrated_weights, images
@@ -61,11 +62,7 @@ def absent() -> str:
 
 def check_definition(path: Path) -> Outcome:
     """It imports, every shape is inferred, and what it computes is what OpenCV computes. A file that is no network is refused as what it is."""
-    outputs = next((list(tops) for pattern, tops in OUTPUTS if fnmatch(str(path), pattern)), None)
-    parts = _parts(path, outputs)
-    shapes = {entry.name: _shape(path, entry.shape, len(parts.inputs)) for entry in parts.inputs}
-    module, own = import_caffe(path, shapes=shapes, outputs=outputs)
-    module.verify()
+    parts, shapes, module, own = import_definition(path)
     if operations(module) > MOST:
         return Outcome("right")
     names = argument_names(main_function(module))
@@ -78,6 +75,18 @@ def check_definition(path: Path) -> Outcome:
         if found := relative_difference(result, reference.reshape(result.shape), TOLERANCE):
             return Outcome("wrong", f"{name}: {found}")
     return Outcome("right")
+
+
+def import_definition(
+    path: Path, events: ImportEvents | None = None
+) -> tuple[Pruned, dict[str, tuple[int, ...]], ModuleOp, WeightStore]:
+    """Its inference part, the shapes of its inputs, its module, and the weights that the import made itself."""
+    outputs = next((list(tops) for pattern, tops in OUTPUTS if fnmatch(str(path), pattern)), None)
+    parts = _parts(path, outputs)
+    shapes = {entry.name: _shape(path, entry.shape, len(parts.inputs)) for entry in parts.inputs}
+    module, own = import_caffe(path, shapes=shapes, outputs=outputs, events=events)
+    module.verify()
+    return parts, shapes, module, own
 
 
 def _parts(path: Path, outputs: list[str] | None) -> Pruned:
