@@ -30,10 +30,12 @@ CONTROL = ("Enter", "Exit", "LoopCond", "Merge", "NextIteration", "Switch")
 """Operators that this module takes."""
 UNROLLED = 32
 """A loop of at most so many iterations is unrolled."""
-MOST_ITERATIONS = 1024
+MOST_ITERATIONS = 256
 """A loop that no graph.loop expresses is unrolled up to so many."""
-MOST_STEPS = 400_000
-"""Most nodes that are evaluated in all iterations together."""
+DEEPEST = 16
+"""Most loops in each other."""
+MOST_NODES = 20_000
+"""Most nodes that are converted in all iterations together."""
 
 
 class NodeUnsupported(Unsupported):
@@ -56,27 +58,33 @@ class Unroller:
         self._reached: dict[tuple[str, Tag], int] = {}
         self._loops: dict[tuple[str, Tag], Loop] = {}
         self._only_unrolled: set[tuple[str, Tag]] = set()
+        self._converted = 0
         self._blocks: dict[Tag, Block] = {(): build.block}
 
     def port(self, port: Port) -> Item:
         """The value of a port outside of all loops; Unsupported where it is dead or there is none."""
         stack: list[Key] = [(port[0], ())]
-        steps = 0
+        waiting = set[Key]()
         while stack:
             key = stack[-1]
-            steps += 1
-            if steps > MOST_STEPS:
-                raise NodeUnsupported(self.nodes[port[0]], f"its loops take more than {MOST_STEPS} steps to unroll")
             if key in self.values:
-                stack.pop()
+                waiting.discard(stack.pop())
                 continue
             try:
-                stack.extend(self._try(key))
+                missing = self._try(key)
             except NodeUnsupported:
                 loop = self._abandoned(key[1])
                 if loop is None:
                     raise
-                stack = [entry for entry in stack if entry[1][: len(loop.inner)] != loop.inner]
+                stack = [entry for entry in stack if entry[1][: len(loop.inner)] not in (loop.inner, loop.next)]
+                waiting &= set(stack)
+                continue
+            if missing:
+                waiting.add(key)
+            for name, tag in missing:
+                if (name, tag) in waiting:
+                    raise NodeUnsupported(self.nodes[name], f"it waits for itself, through {key[0]!r}")
+            stack.extend(missing)
         value = self._at(self.nodes[port[0]], port, ())
         if value is None or value.guards:
             when = "that is not taken" if value is None else "that the network's inputs may not take"
@@ -131,11 +139,17 @@ class Unroller:
         if node.op in CONTROL:
             return [Live(live.item, when) for live in inputs[:1]]
         if node.op != "Const":
+            self._count(node)
             return [Live(item, when) for item in self._convert(node, [live.item for live in inputs])]
         if node.name not in self._constants:
             with self.build.into(self._blocks[()]):
                 self._constants[node.name] = self._convert(node, [])
         return [Live(item, when) for item in self._constants[node.name]]
+
+    def _count(self, node: Node) -> None:
+        self._converted += 1
+        if self._converted > MOST_NODES:
+            raise NodeUnsupported(node, f"the unrolled loops have more than {MOST_NODES} nodes: it is one of them")
 
     def _switch(self, node: Node, inputs: Sequence[Live]) -> Results:
         if self.frames.is_variable(node):
@@ -174,12 +188,15 @@ class Unroller:
         frame, iteration = tag[-1]
         if iteration == 0:
             return self._forward(node, tag, start, tag)
-        assert isinstance(iteration, int)
+        if not isinstance(iteration, int):
+            raise Unsupported("it is no variable of the loop that it is in")
         return self._forward(node, tag, following, (*tag[:-1], (frame, iteration - 1)))
 
     def _exit(self, node: Node, tag: Tag) -> list[Key]:
         """The loop's variable behind its last iteration."""
         switch, merge, frame = self.frames.left(node)
+        if len(tag) >= DEEPEST:
+            raise Unsupported(f"more than {DEEPEST} loops are in each other")
         loop = self._loops.get((frame, tag)) or self._counted(node, switch, frame, tag)
         if isinstance(loop, list):
             return loop

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from random import Random
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.frontends.tensorflow.graph_defs import GraphDef
 
 import stepwell
 from stepwell.frontends.tensorflow import import_tensorflow
-from stepwell.runtime.errors import ModelError
+from stepwell.frontends.tensorflow.control_flow import CONTROL
+from stepwell.frontends.tensorflow.tensor_list import OPERATORS
+from stepwell.runtime.errors import ModelError, StepwellError
 
 X = np.array([1.0, -2.0, 3.0], np.float32)
 
@@ -221,3 +227,80 @@ def test_loops_that_are_none() -> None:
     grown.node("zero_in", "Enter", "zero", frame_name="loop", is_constant=True)
     with pytest.raises(ModelError, match="changes from tensor<3xf32> to tensor<6xf32>"):
         import_tensorflow(grown.proto.SerializeToString(), outputs=["v_out"])
+
+
+def _exit_in_its_own_loop(made: GraphDef) -> None:
+    """A counter that begins with what its own loop leaves."""
+    _loop(made, 3)
+    (enter,) = (node for node in made.proto.node if node.name == "i_in")
+    enter.input[0] = "i_out"
+
+
+def _waits_for_itself(made: GraphDef) -> None:
+    """A loop whose condition is computed from what it leaves."""
+    _loop(made, 3)
+    (less,) = (node for node in made.proto.node if node.name == "less")
+    less.input[1] = "count_in"
+    (enter,) = (node for node in made.proto.node if node.name == "count_in")
+    enter.input[0] = "i_out"
+
+
+def _endless(made: GraphDef) -> None:
+    """A variable that grows by an element for as long as a counter stays where it is."""
+    _loop(made, 3)
+    by_name = {node.name: node for node in made.proto.node}
+    by_name["i_more"].input[1] = "zero_in"
+    made.node("zero_in", "Enter", "zero", frame_name="loop", is_constant=True)
+    by_name["v_more"].op = "Concat"
+    by_name["v_more"].input[:] = ["zero_in", "v_switch:1", "v_switch:1"]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (_exit_in_its_own_loop, "in each other|cycle"),
+        (_waits_for_itself, "waits for itself|in each other|cycle"),
+        (_endless, "changes from tensor<3xf32>"),
+    ],
+)
+def test_loops_that_are_knots(change: Callable[[GraphDef], None], reason: str) -> None:
+    """Each is refused, in bounded time."""
+    made = GraphDef()
+    made.placeholder("x", [3])
+    change(made)
+    with pytest.raises(ModelError, match=reason):
+        import_tensorflow(made.proto.SerializeToString(), outputs=["v_out"])
+
+
+def _rewired(made: GraphDef, random: Random) -> bytes:
+    """The graph with an input, an operator or a constant changed."""
+    proto = type(made.proto)()
+    proto.CopyFrom(made.proto)
+    node = random.choice(list(proto.node))
+    names = [other.name for other in proto.node]
+    for _ in range(random.randint(1, 3)):
+        match random.randrange(4):
+            case 0 if node.input:
+                node.input[random.randrange(len(node.input))] = random.choice(names)
+            case 1:
+                node.op = random.choice([*CONTROL, *OPERATORS, "Identity", "Concat", "Const"])
+            case 2 if node.input:
+                del node.input[random.randrange(len(node.input))]
+            case _:
+                node.input.append(random.choice(names) + random.choice(["", ":1", ":9"]))
+        node = random.choice(list(proto.node))
+    return bytes(proto.SerializeToString())
+
+
+@pytest.mark.parametrize("count", [3, 40, None])
+@given(seed=st.integers(0, 1 << 32))
+def test_any_loop(count: int | None, seed: int) -> None:
+    """A module that verifies, or our own error."""
+    made = GraphDef()
+    made.placeholder("x", [3])
+    _loop(made, count, array=4)
+    try:
+        module, _ = import_tensorflow(_rewired(made, Random(seed)), outputs=["v_out", "rows"])
+    except StepwellError:
+        return
+    module.verify()
