@@ -102,12 +102,6 @@ def rsqrt(build: GraphBuilder, node: Node, inputs: Values) -> list[SSAValue]:
     return reciprocal(build, node, _unary("sqrt", build, node, inputs))
 
 
-def erfc(build: GraphBuilder, node: Node, inputs: Values) -> list[SSAValue]:
-    """Erfc: 1 - erf(x)."""
-    needs(inputs, 1)
-    return [build.binary("sub", build.number(1, inputs[0]), build.unary("erf", inputs[0]))]
-
-
 def relu6(build: GraphBuilder, node: Node, inputs: Values) -> list[SSAValue]:
     """Relu6: min(max(x, 0), 6)."""
     needs(inputs, 1)

@@ -85,7 +85,6 @@ CONVERTERS: dict[str, Converter] = {
     "DepthwiseConv2dNative": window.depthwise,
     "DivNoNan": elementwise.zero_aware("div", 1),
     "Elu": elementwise.elu,
-    "Erfc": elementwise.erfc,
     "ExpandDims": movement.expand_dims,
     "ExtractImagePatches": image.patches,
     "FakeQuantWithMinMaxArgs": elementwise.fake_quant,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from google.protobuf.message import Message
 from xdsl.ir import Attribute, SSAValue
 
@@ -58,8 +59,8 @@ class Node:
         return default if default is not None and not self.has(name) else int(self._field(name, "i"))
 
     def number(self, name: str, default: float) -> float:
-        """A float attribute."""
-        return float(self._field(name, "f")) if self.has(name) else default
+        """A float attribute; the default rounded to f32, as attributes are."""
+        return float(self._field(name, "f")) if self.has(name) else float(np.float32(default))
 
     def flag(self, name: str, default: bool = False) -> bool:
         """A boolean attribute."""
