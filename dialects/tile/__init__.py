@@ -23,6 +23,7 @@ from stepwell.dialects.tile.ops_host import ApplyOp, WindowOp
 from stepwell.dialects.tile.ops_kernel import KernelOp
 from stepwell.dialects.tile.ops_loop import ForOp, ForTilesOp, WaitPredecessorOp, YieldOp
 from stepwell.dialects.tile.ops_nest import NestOp
+from stepwell.dialects.tile.ops_reduce import IotaOp, ReduceOp, RelayoutOp
 from stepwell.dialects.tile.ops_ring import AcquireOp, AwaitOp, PublishOp, ReleaseOp, RingOp, RingType, WriteOp
 from stepwell.dialects.tile.ops_role import RoleOp, TurnOp
 from stepwell.dialects.tile.ops_tiles import BroadcastOp, FillOp, LoadOp, StoreOp
@@ -31,6 +32,7 @@ OPS = (
     KernelOp, NestOp, ApplyOp, WindowOp, RoleOp, TurnOp, WaitPredecessorOp, ForTilesOp, ForOp, YieldOp,
     RingOp, FetchOp, AwaitOp, ReleaseOp, AcquireOp, WriteOp, PublishOp, DrainOp,
     LoadOp, StoreOp, FillOp, MmaOp, FinishOp, MapOp, BroadcastOp,
+    ReduceOp, IotaOp, RelayoutOp,
 )  # fmt: skip
 TILE = Dialect(
     "tile", list(OPS), [TileType, RefType, ViewType, RingType, ResidenceAttr, AccessAttr, ConfigAttr, *LAYOUTS]
@@ -54,6 +56,7 @@ __all__ = [
     "FinishOp",
     "ForOp",
     "ForTilesOp",
+    "IotaOp",
     "KernelOp",
     "LoadOp",
     "MapOp",
@@ -61,7 +64,9 @@ __all__ = [
     "MmaSyncAttr",
     "NestOp",
     "PublishOp",
+    "ReduceOp",
     "RefType",
+    "RelayoutOp",
     "ReleaseOp",
     "Residence",
     "ResidenceAttr",

@@ -56,7 +56,7 @@ def run_kernel(
         assert isinstance(arg.type, RefType)
         outputs.append(Output.poisoned(shape, numpy_dtype(arg.type.element_type)))
         env[arg] = outputs[-1]
-    if any(isinstance(op, RingOp) for op in kernel.body.block.ops):
+    if any(isinstance(op, RingOp) or (isinstance(op, ForOp) and op.is_limited) for op in kernel.body.walk()):
         run_rings(kernel, env)
     else:
         _run_block(kernel.body.block, env, 0)

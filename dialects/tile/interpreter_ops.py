@@ -13,6 +13,7 @@ from stepwell.dialects.numpy_types import Array, numpy_dtype
 from stepwell.dialects.tile.attributes import TileType
 from stepwell.dialects.tile.ops_compute import FinishOp, MapOp, MmaOp
 from stepwell.dialects.tile.ops_loop import WaitPredecessorOp
+from stepwell.dialects.tile.ops_reduce import IotaOp, ReduceOp, RelayoutOp
 from stepwell.dialects.tile.ops_tiles import BroadcastOp, FillOp, LoadOp, StoreOp
 from stepwell.dialects.tile.refs import read
 
@@ -71,6 +72,32 @@ def _finish(op: FinishOp, env: Env, grid: int) -> None:
     env[op.result] = env[op.accumulator]
 
 
+def _reduce(op: ReduceOp, env: Env, grid: int) -> None:
+    """With `partial` too the whole fold: threads are not seen here, and what ends it folds along no dim."""
+    source = env[op.source]
+    fold = _FOLDS[op.kind.data]
+    axes = tuple(grid + dim for dim in op.get_dims())
+    folded = fold.reduce(source, axis=axes) if axes else source
+    env[op.result] = folded if op.init is None else fold(folded, env[op.init])
+
+
+def _iota(op: IotaOp, env: Env, grid: int) -> None:
+    kind = op.result.type
+    assert isinstance(kind, TileType)
+    offset = np.asarray(0 if op.offset is None else env[op.offset])
+    along = np.arange(kind.get_shape()[op.dim.value.data])
+    counted = along.reshape([-1 if dim == op.dim.value.data else 1 for dim in range(kind.rank)])
+    lead = np.reshape(offset, (*(offset.shape or (1,) * grid), *(1,) * kind.rank))
+    shape = (*lead.shape[:grid], *kind.get_shape())
+    env[op.result] = np.broadcast_to(lead + counted, shape).astype(numpy_dtype(kind.element_type))
+
+
+def _relayout(op: RelayoutOp, env: Env, grid: int) -> None:
+    env[op.result] = env[op.source]
+
+
+_FOLDS: Mapping[str, np.ufunc] = {"add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum}
+
 _RUN: Mapping[type[Operation], Callable[[Any, Env, int], None]] = {
     WaitPredecessorOp: lambda op, env, grid: None,
     LoadOp: _load,
@@ -80,6 +107,9 @@ _RUN: Mapping[type[Operation], Callable[[Any, Env, int], None]] = {
     FinishOp: _finish,
     MapOp: _map,
     BroadcastOp: _broadcast,
+    ReduceOp: _reduce,
+    IotaOp: _iota,
+    RelayoutOp: _relayout,
 }
 
 

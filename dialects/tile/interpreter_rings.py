@@ -32,10 +32,9 @@ BLOCKS = 2
 Steps = Iterator[Wait]
 
 
-def iterations(op: ForOp, extents: Sequence[int]) -> Iterator[tuple[int, ...]]:
+def iterations(op: ForOp, extents: Sequence[int], bound: int | None = None) -> Iterator[tuple[int, ...]]:
     """The offsets of each iteration of a loop, the last dim fastest."""
-    ranges = [range(0, extents[dim], step) for dim, step in zip(op.get_dims(), op.get_steps(), strict=True)]
-    return islice(product(*ranges), None if op.first is None else op.first.value.data)
+    return islice(product(*op.ranges(extents, bound)), None if op.first is None else op.first.value.data)
 
 
 def run_rings(kernel: KernelOp, env: Env, seed: int = 0) -> None:
@@ -122,7 +121,8 @@ class _Flow:
 
     def _for(self, op: ForOp) -> Steps:
         carried: Sequence[Any] = [self.env[value] for value in op.inits]
-        for offsets in iterations(op, self.env[op.over].extents):
+        bound = None if op.bound is None else int(self.env[op.bound])
+        for offsets in iterations(op, self.env[op.over].extents, bound):
             self.env.update(zip(op.offsets, (np.asarray(offset) for offset in offsets), strict=True))
             self.env.update(zip(op.iter_args, carried, strict=True))
             yield from self.run(op.body.block)

@@ -12,6 +12,7 @@ from xdsl.utils.exceptions import VerifyException
 
 from stepwell.dialects.tile.attributes import RefType, Residence, TileType
 from stepwell.dialects.tile.config import WARPGROUP, violations
+from stepwell.dialects.tile.layouts import WgmmaAAttr
 from stepwell.dialects.tile.ops_compute import MmaOp
 from stepwell.dialects.tile.ops_copy import DrainOp, FetchOp
 from stepwell.dialects.tile.ops_loop import ForOp, ForTilesOp, WaitPredecessorOp
@@ -181,7 +182,8 @@ def _residences(kernel: Kernel) -> Iterator[str]:
     for product in products:
         for name, operand, home in zip("ab", (product.a, product.b), wanted, strict=True):
             assert isinstance(operand.type, TileType)
-            if operand.type.home is not home:
+            in_fragment = name == "a" and isinstance(operand.type.layout, WgmmaAAttr) and config.uses_wgmma
+            if operand.type.home is not home and not in_fragment:
                 yield f"mma = {config.mma} reads operand {name} from a {home.value} tile, here it is {operand.type.home.value}"
     if config.uses_wgmma:
         yield from _copies(config.copy, products)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from xdsl.dialects.builtin import I64, DenseArrayBase, IndexType, IntegerAttr, i64
+from xdsl.dialects.builtin import I64, DenseArrayBase, IndexType, IntegerAttr, UnitAttr, i64
 from xdsl.ir import Attribute, Block, BlockArgument, Operation, Region, SSAValue
 from xdsl.irdl import (
+    AttrSizedOperandSegments,
     IRDLOperation,
     irdl_op_definition,
     operand_def,
+    opt_operand_def,
     opt_prop_def,
     prop_def,
     region_def,
@@ -185,19 +187,25 @@ class YieldOp(IRDLOperation):
 class ForOp(IRDLOperation):
     """A sequential loop nest over some dims of a ref: the offsets run from 0 below the extent in steps, the last dim
     fastest. Tiles are carried from iteration to iteration; the results are what the last one yields (the initial values
-    when an extent is 0). With `first` N only the first N iterations run."""
+    when an extent is 0). With `first` N only the first N iterations run. A loop over one dim may be limited to `range [LOW, end)` or
+    `range [LOW, %i + N)`, never beyond the extent, and run in `reverse`."""
 
     name = "tile.for"
 
     over = operand_def(RefType)
     inits = var_operand_def()
+    bound = opt_operand_def(IndexType())
     dims = prop_def(DenseArrayBase.constr(i64))
     steps = prop_def(DenseArrayBase.constr(i64))
     first = opt_prop_def(IntegerAttr[I64])
+    low = opt_prop_def(IntegerAttr[I64])
+    beyond = opt_prop_def(IntegerAttr[I64])
+    reverse = opt_prop_def(UnitAttr)
     body = region_def("single_block")
     carried = var_result_def()
 
     traits = traits_def(SingleBlockImplicitTerminator(YieldOp))
+    irdl_options = (AttrSizedOperandSegments(as_property=True),)
 
     def __init__(
         self,
@@ -207,6 +215,10 @@ class ForOp(IRDLOperation):
         inits: Sequence[SSAValue] = (),
         body: Region | None = None,
         first: int | None = None,
+        *,
+        low: int = 0,
+        bound: tuple[SSAValue, int] | None = None,
+        reverse: bool = False,
     ) -> None:
         types = [value.type for value in inits]
         region = body or Region(Block(arg_types=[*([IndexType()] * len(dims)), *types]))
@@ -214,8 +226,12 @@ class ForOp(IRDLOperation):
             "dims": int_array(dims),
             "steps": int_array(steps),
             "first": None if first is None else IntegerAttr(first, i64),
+            "low": IntegerAttr(low, i64) if low else None,
+            "beyond": None if bound is None else IntegerAttr(bound[1], i64),
+            "reverse": UnitAttr() if reverse else None,
         }
-        super().__init__(operands=[over, inits], result_types=[types], properties=properties, regions=[region])
+        limit = [] if bound is None else [bound[0]]
+        super().__init__(operands=[over, inits, limit], result_types=[types], properties=properties, regions=[region])
 
     def get_dims(self) -> tuple[int, ...]:
         """The dims of the ref that are looped over."""
@@ -224,6 +240,21 @@ class ForOp(IRDLOperation):
     def get_steps(self) -> tuple[int, ...]:
         """Elements per iteration of each looped dim."""
         return tuple(int(step) for step in self.steps.get_values())
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether it runs over a range, or backwards."""
+        return any(held is not None for held in (self.bound, self.low, self.reverse))
+
+    def ranges(self, extents: Sequence[int], bound: int | None) -> list[range]:
+        """The offsets of each dim, for extents and a value of the bound."""
+        dims, steps = self.get_dims(), self.get_steps()
+        low = 0 if self.low is None else self.low.value.data
+        high = [extents[dim] for dim in dims]
+        if bound is not None and self.beyond is not None:
+            high = [min(high[0], bound + self.beyond.value.data)]
+        found = [range(low, end, step) for end, step in zip(high, steps, strict=True)]
+        return [run[::-1] for run in found] if self.reverse is not None else found
 
     @property
     def offsets(self) -> tuple[BlockArgument, ...]:
@@ -246,6 +277,10 @@ class ForOp(IRDLOperation):
             )
         if self.first is not None and self.first.value.data < 1:
             raise VerifyException("tile.for: the first iterations are one at least")
+        if self.is_limited and (len(dims) != 1 or (self.low is not None and self.low.value.data < 0)):
+            raise VerifyException("tile.for: a range is from 0 or more on, along the one dim that is looped over")
+        if (self.bound is None) != (self.beyond is None):
+            raise VerifyException("tile.for: a bound is an offset and a number beyond it, as in %i + 128")
         carried = [value.type for value in self.inits]
         if [arg.type for arg in self.body.block.args] != [IndexType()] * len(dims) + carried:
             raise VerifyException("tile.for: the body takes the offsets and then the carried tiles")
@@ -264,6 +299,8 @@ class ForOp(IRDLOperation):
         dims = parse_ints(parser)
         parser.parse_keyword("step")
         steps = parse_ints(parser)
+        low, bound = _parse_range(parser)
+        reverse = parser.parse_optional_keyword("reverse") is not None
         first = parse_count(parser, "first")
         carried: list[Parser.Argument] = []
         inits: list[SSAValue] = []
@@ -277,7 +314,7 @@ class ForOp(IRDLOperation):
         body = parser.parse_region([*names, *carried])
         if not inits and not isinstance(body.block.last_op, YieldOp):
             body.block.add_op(YieldOp())
-        op = cls(over, dims, steps, inits, body, first)
+        op = cls(over, dims, steps, inits, body, first, low=low, bound=bound, reverse=reverse)
         if attributes is not None:
             op.attributes |= attributes.data
         return op
@@ -290,6 +327,7 @@ class ForOp(IRDLOperation):
         print_ints(printer, self.get_dims())
         printer.print_string(" step ")
         print_ints(printer, self.get_steps())
+        _print_range(printer, self)
         print_count(printer, "first", self.first)
         if self.inits:
             printer.print_string(" iter ")
@@ -299,3 +337,30 @@ class ForOp(IRDLOperation):
         printer.print_op_attributes(self.attributes, print_keyword=True)
         printer.print_string(" ")
         printer.print_region(self.body, print_entry_block_args=False, print_block_terminators=bool(self.inits))
+
+
+def _parse_range(parser: Parser) -> tuple[int, tuple[SSAValue, int] | None]:
+    """`range [128, end)`, `range [0, %i + 128)`, or nothing: low, and the bound with what lies beyond it."""
+    if parser.parse_optional_keyword("range") is None:
+        return 0, None
+    parser.parse_punctuation("[")
+    low = parser.parse_integer(allow_boolean=False)
+    parser.parse_punctuation(",")
+    bound: tuple[SSAValue, int] | None = None
+    if parser.parse_optional_keyword("end") is None:
+        value = parse_defined(parser)
+        parser.parse_punctuation("+")
+        bound = (value, parser.parse_integer(allow_boolean=False))
+    parser.parse_punctuation(")")
+    return low, bound
+
+
+def _print_range(printer: Printer, op: ForOp) -> None:
+    low = 0 if op.low is None else op.low.value.data
+    if op.bound is not None and op.beyond is not None:
+        printer.print_string(f" range [{low}, ")
+        printer.print_ssa_value(op.bound)
+        printer.print_string(f" + {op.beyond.value.data})")
+    elif low:
+        printer.print_string(f" range [{low}, end)")
+    printer.print_string(" reverse" if op.reverse is not None else "")

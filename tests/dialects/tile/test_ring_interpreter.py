@@ -173,3 +173,44 @@ def test_misuse(name: str) -> None:
     with pytest.raises(ModelError) as error:
         run(200, 200, 330, *changes, verify=False)
     assert message in str(error.value)
+
+
+def attention(causal: bool, m: int, t: int) -> tuple[Array, Array]:
+    """What the kernel gives, and softmax(q k^T / 8) v in float64."""
+    plain = (
+        (" range [0, %i + 128) reverse", " reverse"),
+        ("arith.cmpi sge, %2, %3", "arith.cmpi eq, %2, %2"),
+    )
+    rng = np.random.default_rng(m)
+    q, k, v = (rng.standard_normal((rows, 64)).astype(np.float16) for rows in (m, t, t))
+    main = f"""
+  func.func @main(%q: tensor<{m}x64xf16>, %k: tensor<{t}x64xf16>, %v: tensor<{t}x64xf16>) -> tensor<{m}x64xf16> {{
+    %y = tile.apply @attention(%q, %k, %v) : (tensor<{m}x64xf16>, tensor<{t}x64xf16>, tensor<{t}x64xf16>) -> tensor<{m}x64xf16>
+    func.return %y : tensor<{m}x64xf16>
+  }}"""
+    (y,) = run_function(module_of("ring_attention", main, *(() if causal else plain)), [q, k, v])
+    scores = q.astype(np.float64) @ k.astype(np.float64).T / 8
+    if causal:
+        scores = np.where(np.arange(m)[:, None] >= np.arange(t), scores, -np.inf)
+    weights = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return y, weights / weights.sum(axis=1, keepdims=True) @ v.astype(np.float64)
+
+
+@pytest.mark.parametrize(("causal", "m", "t"), [(True, 300, 300), (True, 1, 1), (True, 64, 64), (False, 70, 256)])
+def test_attention(causal: bool, m: int, t: int) -> None:
+    y, expected = attention(causal, m, t)
+    assert np.max(np.abs(y - expected)) < 2e-3
+
+
+@pytest.mark.parametrize(("m", "n"), [(7, 200), (1, 1), (4, 256), (0, 3)])
+def test_softmax(m: int, n: int) -> None:
+    x = np.random.default_rng(n).standard_normal((m, n)).astype(np.float32)
+    kind = f"tensor<{m}x{n}xf32>"
+    main = f"""
+  func.func @main(%x: {kind}) -> {kind} {{
+    %y = tile.apply @softmax(%x) : ({kind}) -> {kind}
+    func.return %y : {kind}
+  }}"""
+    (y,) = run_function(module_of("reduce", main), [x])
+    powers = np.exp2(x.astype(np.float64))
+    assert np.allclose(y, powers / powers.sum(axis=1, keepdims=True), rtol=1e-5)

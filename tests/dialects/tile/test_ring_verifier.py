@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import pytest
+from xdsl.dialects.builtin import f32
 from xdsl.utils.exceptions import ParseError, VerifyException
 
+from stepwell.dialects import tile
 from stepwell.ir.printing import module_text
 from stepwell.ir.source import SourceError, SourceMap, parse_text
 from stepwell.plugins.universe import make_context
@@ -86,3 +88,34 @@ def test_budgets(name: str) -> None:
     with pytest.raises((VerifyException, SourceError)) as error:
         checked(CONVOLUTION.replace(old, new))
     assert message in str(error.value)
+
+
+ATTENTION = (HERE / "ring_attention.mlir").read_text()
+ATTENTION_CASES = {
+    "no fold": ("tile.reduce max %u0", "tile.reduce mean %u0", "tile.reduce: mean is no fold: add, mul, max, min"),
+    "all dims": ("%u0 dims [1]", "%u0 dims [0, 1]", "leave one dim of"),
+    "no dim": ("%u0 dims [1]", "%u0 dims [2]", "dims [2] are not dims of"),
+    "partial of nothing": ("add %l9 dims []", "add %l9 dims [] partial", "what is folded between threads is whole afterwards"),
+    "another init": ("init %mc", "init %oc", "tile.reduce: init is"),
+    "no layout": ("%h0 -> #tile.wgmma_a", "%h0 -> #tile.shared<128>", "is no layout of a regs tile"),
+    "a dim that is not there": ("tile.iota 1 at", "tile.iota 2 at", "has no dim 2"),
+    "a range of two dims": ("%k dims [0] step [64]", "%k dims [0, 1] step [64, 64]", "a range is from 0 or more on, along the one dim"),
+    "operand in registers": ("tile.mma %pa0", "tile.mma %h0", "never from regs"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ATTENTION_CASES)
+def test_invalid_attention(name: str) -> None:
+    old, new, message = ATTENTION_CASES[name]
+    assert old in ATTENTION
+    text = ATTENTION.replace(old, new)
+    if name == "a range of two dims":
+        text = text.replace("tile.for (%t)", "tile.for (%t, %t2)")
+    with pytest.raises((VerifyException, ParseError, SourceError)) as error:
+        checked(text)
+    assert message in str(error.value)
+
+
+def test_only_integers_count() -> None:
+    with pytest.raises(VerifyException, match="makes a register tile of integers, not"):
+        tile.IotaOp(0, tile.TileType([4], f32)).verify_()
