@@ -19,12 +19,10 @@ from stepwell.driver.driver import passes_of
 from stepwell.driver.modules import make_context
 from stepwell.testing import gpu_kernels
 from stepwell.testing.gpu_contractions import Ending, Schedule, gemm
+from stepwell.transforms.pipelines import KERNEL, LLVM, PLAN
 from stepwell.types.targets import SM_90A
 
-LOWERING = (
-    "stepwell-convert-tile-to-plan,plan-assign-offsets,stepwell-convert-tile-to-hopper,stepwell-convert-tile-to-warp,"
-    "stepwell-convert-hopper-roles-to-scf,stepwell-convert-scf-to-cf,stepwell-convert-kernel-to-llvm"
-)
+LOWERING = ",".join([*PLAN, *KERNEL["sm_90a"], *LLVM["sm_90a"]])
 MOST_OPS = 450
 """llvm-level ops of a kernel, constants and addresses of globals apart: compile time grows with them."""
 

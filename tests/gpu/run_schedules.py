@@ -43,7 +43,14 @@ def pipelines() -> dict[str, Pipeline]:
 
 def products(small: bool) -> Iterator[tuple[str, tuple[int, int, int]]]:
     """M, N, K of the products: those of the probes."""
-    for m, n, k in ((2048,) * 3, (4096,) * 3, (16384, 768, 768), (100352, 64, 64), (100352, 256, 64), (25088, 512, 128)):
+    for m, n, k in (
+        (2048,) * 3,
+        (4096,) * 3,
+        (16384, 768, 768),
+        (100352, 64, 64),
+        (100352, 256, 64),
+        (25088, 512, 128),
+    ):
         scale = 8 if small else 1
         yield f"{m}x{n}x{k}", (m // scale if m > 4096 else m // scale // 2 * 2, n, min(k, 256) if small else k)
 
@@ -93,7 +100,10 @@ def main() -> int:
             try:
                 failed += not run(exact, schedule, road, not options.check)
             except StepwellError as error:
-                print(f"{case.name:34} {schedule:24} {'refused' if error.exit_code != 70 else 'FAILED'}: {str(error)[:160]}", flush=True)
+                print(
+                    f"{case.name:34} {schedule:24} {'refused' if error.exit_code != 70 else 'FAILED'}: {str(error)[:160]}",
+                    flush=True,
+                )
                 failed += error.exit_code == 70
     print(f"{count - failed} of {count} right or refused with a reason")
     return int(failed > 0)

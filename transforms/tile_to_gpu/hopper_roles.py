@@ -41,11 +41,6 @@ from stepwell.transforms.tile_to_gpu.hopper_turns import lower_turn, take_copy
 from stepwell.transforms.tile_to_gpu.launch import GpuKernel
 
 
-def in_role_form(kernel: tile.KernelOp) -> bool:
-    """Whether the passes of the tile level have given the kernel roles."""
-    return bool(kernel.roles)
-
-
 def lower_kernel(kernel: tile.KernelOp) -> GpuKernel:
     """The Hopper kernel that does what `kernel` says; refuses with a reason what has no form there."""
     signature = signature_of(kernel)

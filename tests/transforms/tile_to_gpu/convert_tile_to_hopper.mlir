@@ -1,4 +1,4 @@
-// RUN: stepwell-opt %s -p stepwell-convert-tile-to-hopper | filecheck %s
+// RUN: stepwell-opt %s -p 'tile-assign-copies,tile-assign-layouts,tile-pipeline-loops,tile-split-roles,tile-hoist-constants,tile-allocate-shared,stepwell-convert-tile-to-hopper' | filecheck %s
 
 // CHECK: stepwell.level = "kernel"
 // CHECK:      warp.kernel @fc(%map_a: !hopper.tensor_map<tiled f16 [64, 1, 128] swizzle 128>, %map_b: !hopper.tensor_map<tiled f16 [64, 1, 64] swizzle 128>, %p2: !warp.global<f32>, %p3: !warp.global<f16>, %ld3: i32, %m: i32, %n: i32,
@@ -6,14 +6,14 @@
 // CHECK:        hopper.mbarrier_init %{{.*}} count 8
 // CHECK:        warp.barrier 0 threads 384
 // CHECK-NEXT:   warp.launch_dependents
-// CHECK-NEXT:   hopper.role "producer" warpgroups 1 from 0 {
+// CHECK-NEXT:   hopper.role "load" warpgroups 1 from 0 {
 // CHECK:          hopper.expect_more_bytes %{{.*}}, 8192
 // CHECK:          hopper.tma_load %map_b
 // CHECK:          warp.wait_predecessor
 // CHECK:          hopper.wait %empty parity
 // CHECK:          hopper.expect_bytes %{{.*}}, 16384
-// CHECK:          hopper.tma_load %map_a[%k{{.*}}, %tap{{.*}}, %i{{.*}}]
-// CHECK:        hopper.role "consumer" warpgroups 2 from 1 {
+// CHECK:          hopper.tma_load %map_a[%k{{.*}}, %t{{.*}}, %i{{.*}}]
+// CHECK:        hopper.role "multiply" warpgroups 2 from 1 {
 // CHECK:          %[[BIAS:.*]] = warp.fragment_load_row %p2[%j{{.*}}] bounds[%n] <wgmma 64x64> access 2
 // CHECK:          hopper.wgmma %{{.*}} "f16" instructions 4 : !hopper.pending<vector<32xf32>>
 // CHECK-NEXT:     hopper.wgmma_wait %{{.*}} pending 1

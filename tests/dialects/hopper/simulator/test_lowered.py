@@ -23,13 +23,13 @@ from stepwell.dialects.hopper.simulator import (
 from stepwell.dialects.hopper.simulator.launch import Argument
 from stepwell.dialects.hopper.simulator.memory import Array
 from stepwell.dialects.weights import WeightStore
+from stepwell.driver.driver import passes_of
 from stepwell.passes import StepwellContext
 from stepwell.transforms.kernel_to_llvm.convert_hopper_roles_to_scf import ConvertHopperRolesToScf
-from stepwell.transforms.plan.assign_offsets import AssignOffsetsPass
-from stepwell.transforms.tile_to_gpu.convert_tile_to_hopper import ConvertTileToHopper
-from stepwell.transforms.tile_to_plan.convert_tile_to_plan import ConvertTileToPlanPass
+from stepwell.transforms.pipelines import PLAN, RINGS
 
 Parse = Callable[[str], ModuleOp]
+LOWERING = ",".join([*PLAN, *RINGS, "stepwell-convert-tile-to-hopper"])
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ builtin.module attributes {{stepwell.level = "tile", stepwell.target = "sm_90a"}
         """The kernel level."""
         text, store = self.module()
         module, context = parse(text), StepwellContext()
-        for each in (ConvertTileToPlanPass(), AssignOffsetsPass(), ConvertTileToHopper()):
+        for each in passes_of(LOWERING):
             each.apply(context, module)
         module.verify()
         return module, store
