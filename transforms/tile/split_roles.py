@@ -171,8 +171,20 @@ def _split(kernel: tile.KernelOp, warpgroups: int, copies: int, budgets: tuple[i
         _take_turns(kernel, multiply)
 
 
+def _load_late(loop: tile.ForOp) -> None:
+    """While one copy waits for what its epilogue reads, the other multiplies: nothing is held in registers during the products."""
+    block = loop.parent
+    assert block is not None
+    ops = list(block.ops)
+    for load in [op for op in ops[: ops.index(loop)] if isinstance(op, tile.LoadOp)]:
+        users = [use.operation for use in load.result.uses if use.operation.parent is block]
+        load.detach()
+        block.insert_op_before(load, min(users, key=ops.index))
+
+
 def _take_turns(kernel: tile.KernelOp, role: tile.RoleOp) -> None:
-    """Copies multiply one after the other: the loop around the products is a turn, and its rings' slots alternate."""
+    """Copies multiply one after the other: the loop around the products is a turn, and its rings' slots alternate. They hide each other's epilogues, as
+    two blocks on a multiprocessor would."""
     rings = {op.ring for op in role.walk() if isinstance(op, tile.AwaitOp | tile.AcquireOp)}
     for ring in rings:
         assert isinstance(ring.owner, tile.RingOp)
@@ -183,10 +195,11 @@ def _take_turns(kernel: tile.KernelOp, role: tile.RoleOp) -> None:
         begin, end = tile.TurnOp("begin", TURN), tile.TurnOp("end", TURN)
         for turn in (begin, end):
             inherit_location(turn, loop)
+        _load_late(loop)
         loop.parent.insert_op_before(begin, loop)
         loop.parent.insert_op_after(end, loop)
     warps = WARPS * (1 + role.groups)
-    kernel.config = tile.ConfigAttr(replace(kernel.config.data, warps=warps))
+    kernel.config = tile.ConfigAttr(replace(kernel.config.data, warps=warps, resident=1))
 
 
 def _loading(grid: tile.ForTilesOp) -> Operation:

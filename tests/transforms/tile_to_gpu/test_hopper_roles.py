@@ -205,6 +205,14 @@ def test_the_ptx_of_copies_in_turn_computes_the_same() -> None:
     np.testing.assert_array_equal(found.reshape(case.expected.shape), case.expected)
 
 
+def test_what_the_epilogue_of_a_copy_reads_is_loaded_behind_its_products() -> None:
+    case = TURNS["more steps than slots"]
+    ctx, module = planned(case.text, case)
+    run(RINGS + "tile-pipeline-loops,tile-split-roles{copies=2}", ctx, module)
+    names = [op.name for op in module.walk() if isinstance(op, tile.LoadOp | tile.FinishOp)]
+    assert names == ["tile.finish", "tile.load"]
+
+
 def test_copies_without_turns_are_seen() -> None:
     """A parity says which of two rounds a slot is in; who is further behind takes one for the other."""
     case = TURNS["several tiles"]
