@@ -3,6 +3,7 @@
 Where it is known to differ from the layers' published definitions, networks are spelled for it in other layers of the same meaning:
 
 - Axpy is a * x + y; OpenCV 4.14 computes a * y + x. Spelled as Scale and Eltwise.
+- A `pad_h` without a `pad_w` is passed over, and the other way round; Caffe takes the other one as 0. Both are written.
 - `scale_bias` and fillers of NVIDIA's BatchNorm are not known to it. Spelled as BatchNorm and Scale.
 """
 
@@ -57,8 +58,20 @@ def _spelled(layer: Message, blobs: dict[str, Sequence[Array]]) -> Iterator[Mess
         yield from (product, total)
     elif layer.type == "BatchNorm":
         yield from _normalised(layer, blobs)
+    elif layer.type in ("Convolution", "Deconvolution"):
+        yield _padded(layer)
     else:
         yield layer
+
+
+def _padded(layer: Message) -> Message:
+    parameters = layer.convolution_param
+    if parameters.HasField("pad_h") == parameters.HasField("pad_w"):
+        return layer
+    whole = type(layer)()
+    whole.CopyFrom(layer)
+    whole.convolution_param.pad_h, whole.convolution_param.pad_w = parameters.pad_h, parameters.pad_w
+    return whole
 
 
 def _normalised(layer: Message, blobs: dict[str, Sequence[Array]]) -> Iterator[Message]:
