@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from onnx import helper
-from xdsl.dialects.builtin import i64
+from xdsl.dialects.builtin import i1, i8, i64
 from xdsl.ir import SSAValue
 
 from stepwell.dialects import graph
-from stepwell.dialects.numpy_types import element_type_of
+from stepwell.dialects.numpy_types import element_type_of, ui8
 from stepwell.frontends.emitter import Unsupported
 from stepwell.frontends.onnx.builder import GraphBuilder, shape_of
 from stepwell.frontends.onnx.convert_movement import dim_of
@@ -109,31 +109,18 @@ def _transposed_extents(
     return [total // 2 if mode == "SAME_UPPER" else total - total // 2 for total in totals], wanted
 
 
-def dft(node: Node, build: GraphBuilder) -> list[SSAValue]:
-    """DFT: the axis is an attribute before opset 20, an input from then on."""
-    x = build.value(node, 0)
-    rank = len(shape_of(x))
-    axis = node.integer("axis", 1) if node.opset < 20 else -2
-    if node.opset >= 20 and node.has_input(2):
-        axis = int(build.constant(node, 2, "axis").item())
-    dim = dim_of(axis, rank)
-    inverse, onesided = bool(node.integer("inverse", 0)), bool(node.integer("onesided", 0))
-    length = shape_of(x)[dim]
-    if node.has_input(1):
-        length = int(build.constant(node, 1, "dft_length").item())
-    elif inverse and onesided:
-        length = 2 * (length - 1)
-    return [build.emit(graph.DftOp(x, dim=dim, length=length, inverse=inverse, onesided=onesided))]
-
-
 def determinant(node: Node, build: GraphBuilder) -> list[SSAValue]:
     """Det: graph.determinant of each matrix."""
     return [build.emit(graph.DeterminantOp(build.value(node, 0)))]
 
 
 def bit_cast(node: Node, build: GraphBuilder) -> list[SSAValue]:
-    """BitCast: graph.bitcast."""
-    element = element_type_of(helper.tensor_dtype_to_np_dtype(node.integer("to", 0)))
+    """BitCast: graph.bitcast; a truth is a byte."""
+    element, x = element_type_of(helper.tensor_dtype_to_np_dtype(node.integer("to", 0))), build.value(node, 0)
+    if build.element(x) == i1 and element in (i8, ui8):
+        return [build.cast(x, element)]
+    if element == i1 and build.element(x) in (i8, ui8):
+        return [build.emit(graph.CompareOp(x, build.number(0, x), kind="ne"))]
     return [build.emit(graph.BitcastOp(build.value(node, 0), element))]
 
 

@@ -59,17 +59,43 @@ def softmax(log: bool) -> Converter:
 
 
 def batch_normalization(node: Node, build: GraphBuilder) -> list[SSAValue]:
-    """BatchNormalization with given statistics; with spatial = 0 (before opset 9) for each activation of its own."""
-    if node.integer("training_mode", 0) or any(node.has_output(k) for k in range(1, 5)):
+    """BatchNormalization with given statistics, or in training_mode those of the batch; with spatial = 0 (before opset 9) for each activation of its own."""
+    training = node.opset >= 14 and bool(node.integer("training_mode", 0))
+    if not training and any(node.has_output(k) for k in range(1, 5)):
         raise Unsupported("statistics of the batch at hand are for training: export the model for inference")
-    node.ignore("momentum", "is_test", "consumed_inputs")
+    node.ignore("is_test")
     x, *given = (build.value(node, k) for k in range(5))
     element = build.element(x)
     cast = [build.cast(value, element) for value in given]
+    if training:
+        return _trained(node, build, x, cast)
+    node.ignore("momentum")
     dim = 1 if len(shape_of(x)) > 1 else 0
     if node.integer("spatial", 1) != 1:
         return [_normalised(build, x, *cast, epsilon=node.number("epsilon", 1e-5))]
     return [build.emit(graph.BatchNormOp(x, *cast, dim=dim, epsilon=node.number("epsilon", 1e-5)))]
+
+
+def _trained(node: Node, build: GraphBuilder, x: SSAValue, given: Sequence[SSAValue]) -> list[SSAValue]:
+    """By the statistics of the batch at hand, and what becomes of the running ones."""
+    scale, bias, running_mean, running_variance = given
+    shape, momentum = shape_of(x), node.number("momentum", 0.9)
+    dims = [d for d in range(len(shape)) if d != 1]
+    count = prod(shape[d] for d in dims)
+
+    def mean(value: SSAValue) -> SSAValue:
+        total = build.emit(graph.ReduceOp(value, kind="sum", dims=dims))
+        return build.binary("div", total, build.number(count, total))
+
+    def mixed(old: SSAValue, new: SSAValue) -> SSAValue:
+        before = build.binary("mul", old, build.number(momentum, old))
+        return build.binary("add", before, build.binary("mul", new, build.number(1 - momentum, new)))
+
+    average = mean(x)
+    apart = build.binary("sub", x, build.along(average, 1, x))
+    variance = mean(build.binary("mul", apart, apart))
+    op = graph.BatchNormOp(x, scale, bias, average, variance, dim=1, epsilon=node.number("epsilon", 1e-5))
+    return [build.emit(op), mixed(running_mean, average), mixed(running_variance, variance)]
 
 
 def _normalised(

@@ -9,6 +9,7 @@ from stepwell.frontends.onnx import convert_counted as counted
 from stepwell.frontends.onnx import convert_einsum as einsum
 from stepwell.frontends.onnx import convert_elementwise as elementwise
 from stepwell.frontends.onnx import convert_generate as generate
+from stepwell.frontends.onnx import convert_geometry as geometry
 from stepwell.frontends.onnx import convert_indexing as indexing
 from stepwell.frontends.onnx import convert_matmul as matmul
 from stepwell.frontends.onnx import convert_movement as movement
@@ -20,9 +21,11 @@ from stepwell.frontends.onnx import convert_reduction as reduction
 from stepwell.frontends.onnx import convert_resample as resample
 from stepwell.frontends.onnx import convert_scatter as scatter
 from stepwell.frontends.onnx import convert_sequence as sequence
+from stepwell.frontends.onnx import convert_signal as signal
 from stepwell.frontends.onnx import convert_slice as parts
 from stepwell.frontends.onnx import convert_space as space
 from stepwell.frontends.onnx import convert_suppression as suppression
+from stepwell.frontends.onnx import convert_text as text
 from stepwell.frontends.onnx import convert_window as window
 
 CONVERTERS: dict[str, elementwise.Converter] = {
@@ -30,6 +33,7 @@ CONVERTERS: dict[str, elementwise.Converter] = {
     "Acos": elementwise.unary("acos"),
     "Acosh": elementwise.unary("acosh"),
     "Add": elementwise.binary("add"),
+    "AffineGrid": geometry.affine_grid,
     "And": elementwise.binary("and"),
     "ArgMax": reduction.arg_reduction("max"),
     "ArgMin": reduction.arg_reduction("min"),
@@ -45,6 +49,7 @@ CONVERTERS: dict[str, elementwise.Converter] = {
     "BitwiseNot": activation.sign_of_bits,
     "BitwiseOr": elementwise.binary("or"),
     "BitwiseXor": elementwise.binary("xor"),
+    "BlackmanWindow": signal.window_function((0.42, -0.5, 0.08)),
     "Cast": elementwise.cast,
     "CastLike": elementwise.cast_like,
     "Ceil": elementwise.unary("ceil"),
@@ -63,7 +68,8 @@ CONVERTERS: dict[str, elementwise.Converter] = {
     "Cosh": elementwise.unary("cosh"),
     "CumProd": reduction.cumulative("product"),
     "CumSum": reduction.cumulative("sum"),
-    "DFT": norm.dft,
+    "DFT": signal.dft,
+    "DeformConv": geometry.deform_conv,
     "DepthToSpace": space.depth_to_space,
     "DequantizeLinear": quantise.dequantize_linear,
     "Det": norm.determinant,
@@ -90,6 +96,8 @@ CONVERTERS: dict[str, elementwise.Converter] = {
     "Greater": activation.compare("gt"),
     "GreaterOrEqual": activation.compare("ge"),
     "GridSample": resample.grid_sample,
+    "HammingWindow": signal.window_function((25 / 46, -21 / 46)),
+    "HannWindow": signal.window_function((0.5, -0.5)),
     "HardSigmoid": activation.hard_sigmoid,
     "HardSwish": activation.hard_swish,
     "Hardmax": normalise.hardmax,
@@ -117,13 +125,14 @@ CONVERTERS: dict[str, elementwise.Converter] = {
     "MaxUnpool": scatter.max_unpool,
     "Mean": activation.mean,
     "MeanVarianceNormalization": normalise.mean_variance_normalization,
+    "MelWeightMatrix": signal.mel_weight_matrix,
     "Min": elementwise.variadic("min"),
     "Mish": activation.mish,
     "Mod": activation.modulo,
     "Mul": elementwise.binary("mul"),
     "Neg": elementwise.unary("neg"),
-    "NonZero": counted.non_zero,
     "NonMaxSuppression": suppression.non_max_suppression,
+    "NonZero": counted.non_zero,
     "Not": elementwise.unary("not"),
     "OneHot": generate.one_hot,
     "Optional": sequence.optional,
@@ -155,6 +164,7 @@ CONVERTERS: dict[str, elementwise.Converter] = {
     "ReverseSequence": scatter.reverse_sequence,
     "RoiAlign": resample.roi_align,
     "Round": elementwise.unary("round_even"),
+    "STFT": signal.stft,
     "Scan": control.scan,
     "Scatter": indexing.scatter_elements,
     "ScatterElements": indexing.scatter_elements,
@@ -189,6 +199,7 @@ CONVERTERS: dict[str, elementwise.Converter] = {
     "Tan": elementwise.unary("tan"),
     "Tanh": elementwise.unary("tanh"),
     "TensorScatter": scatter.tensor_scatter,
+    "TfIdfVectorizer": text.tf_idf_vectorizer,
     "ThresholdedRelu": activation.thresholded_relu,
     "Tile": indexing.tile,
     "TopK": reduction.top_k,

@@ -1,0 +1,93 @@
+"""Converter: TfIdfVectorizer over integers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial, reduce
+
+import numpy as np
+from xdsl.dialects.builtin import f32, i64
+from xdsl.ir import SSAValue
+
+from stepwell.dialects import graph
+from stepwell.dialects.numpy_types import Array
+from stepwell.frontends.emitter import Unsupported
+from stepwell.frontends.onnx.builder import GraphBuilder, shape_of
+from stepwell.frontends.onnx.node import Node
+
+MOST_COMPARED = 1 << 24
+"""Most comparisons of positions with n-grams."""
+
+
+def tf_idf_vectorizer(node: Node, build: GraphBuilder) -> list[SSAValue]:
+    """TfIdfVectorizer: how often each n-gram of the pool stands in a row, with up to `max_skip_count` elements between its parts; weighed."""
+    if node.has("pool_strings"):
+        raise Unsupported("strings have no device type: number the words before the network")
+    x = build.value(node, 0)
+    shape = shape_of(x)
+    rows = build.reshape(build.cast(x, i64), [1, *shape]) if len(shape) == 1 else build.cast(x, i64)
+    least, most, skips = (node.integer(name, 1) for name in ("min_gram_length", "max_gram_length", "max_skip_count"))
+    mode, indexes = node.text("mode", "TF"), node.integers("ngram_indexes", ())
+    grams = _pool(node.integers("pool_int64s", ()), node.integers("ngram_counts", ()))
+    if (
+        mode not in ("TF", "IDF", "TFIDF")
+        or len(grams) != len(indexes)
+        or min(indexes, default=-1) < 0
+        or len(shape_of(rows)) != 2
+    ):
+        raise Unsupported(
+            f"mode {mode!r}, {len(grams)} n-grams, {len(indexes)} ngram_indexes for an operand {list(shape)}"
+        )
+    hits = [build.zeros(build.cast(rows, f32), [shape_of(rows)[0], 0])]
+    order: list[int] = []
+    for length in range(least, most + 1):
+        members = [k for k, gram in enumerate(grams) if len(gram) == length]
+        if members:
+            wanted = np.array([grams[k] for k in members], np.int64)
+            gaps = range(1, 2 if length == 1 else skips + 2)
+            hits.append(reduce(partial(build.binary, "add"), [_hits(build, rows, wanted, gap) for gap in gaps]))
+            order += members
+    weights = list(node.value("weights")) if node.has("weights") else [1.0] * len(grams)
+    if len(weights) != len(grams):
+        raise Unsupported(f"{len(weights)} weights for {len(grams)} n-grams")
+    found = build.joined(hits, 1)
+    if mode == "IDF":
+        found = build.binary("min", found, build.number(1, found))
+    factors = np.eye(max(indexes) + 1, dtype=np.float32)[[indexes[k] for k in order]]
+    if mode != "TF":
+        factors = factors * np.array([weights[k] for k in order], np.float32)[:, None]
+    made = build.emit(graph.MatmulOp(found, build.literal(factors)))
+    return [build.reshape(made, shape_of(made)[1:]) if len(shape) == 1 else made]
+
+
+def _pool(values: Sequence[int], starts: Sequence[int]) -> list[tuple[int, ...]]:
+    """The n-grams in order: those of one element first, beginning where `starts` says."""
+    found = []
+    for length, begin in enumerate(starts, 1):
+        end = starts[length] if length < len(starts) else len(values)
+        if not 0 <= begin <= end <= len(values) or (end - begin) % length:
+            raise Unsupported(f"ngram_counts {list(starts)} do not divide a pool of {len(values)}")
+        found += [tuple(values[k : k + length]) for k in range(begin, end, length)]
+    if len(set(found)) < len(found):
+        raise Unsupported("an n-gram stands twice in the pool")
+    return found
+
+
+def _hits(build: GraphBuilder, rows: SSAValue, wanted: Array, gap: int) -> SSAValue:
+    """How often each of some n-grams of one length stands in each row, its parts `gap` apart."""
+    batch, width = shape_of(rows)
+    count, length = wanted.shape
+    starts = max(0, width - (length - 1) * gap)
+    shape = [batch, starts, count]
+    if batch * starts * count > MOST_COMPARED:
+        raise Unsupported(f"{batch * starts * count} comparisons with n-grams, {MOST_COMPARED} are supported")
+    if not starts:
+        return build.zeros(build.cast(rows, f32), [batch, count])
+    same = []
+    for part in range(length):
+        cut = build.cut(rows, 1, part * gap, part * gap + starts)
+        here = build.emit(graph.BroadcastOp(cut, dims=[0, 1], shape=shape))
+        there = build.emit(graph.BroadcastOp(build.literal(wanted[:, part]), dims=[2], shape=shape))
+        same.append(build.emit(graph.CompareOp(here, there, kind="eq")))
+    every = reduce(partial(build.binary, "and"), same)
+    return build.emit(graph.ReduceOp(build.cast(every, f32), kind="sum", dims=[1]))
