@@ -14,11 +14,15 @@ from typing import Any
 
 from xdsl.dialects.builtin import ModuleOp, TensorType, f16, f32, f64, i1, i8, i16, i32, i64
 from xdsl.ir import Attribute, Block, Operation, SSAValue
+from xdsl.utils.exceptions import VerifyException
 
 from stepwell.dialects import graph
 from stepwell.dialects.graph.elementwise import Elementwise, expand, has_expansion
 from stepwell.dialects.graph.interpreter import main_function
+from stepwell.dialects.graph.plugins import DEEPEST as DEEPEST_PLUGINS
+from stepwell.dialects.graph.plugins import Expanding
 from stepwell.dialects.numpy_types import numpy_dtype
+from stepwell.dialects.weights import WeightStore
 from stepwell.passes import names_of
 from stepwell.runtime.errors import ModelError
 from stepwell.runtime.program import MAX_BYTES
@@ -56,22 +60,61 @@ def supported(op: Operation, target: str, precision: str = "model") -> Refusal |
     return _tensors(op, target) or rule(op, target, precision)
 
 
-def refusals(module: ModuleOp, target: str, precision: str = "model") -> Iterator[str]:
+def refusals(
+    module: ModuleOp, target: str, precision: str = "model", weights: WeightStore | None = None
+) -> Iterator[str]:
     """A line for each op that cannot be lowered: source nodes, op, types, reason, what to do. Dead ops and movement that folds into a
     weight's recipe cost nothing and are not asked about; ops of other dialects are for the passes that plugins bring."""
-    yield from (f"{describe(op)}: {refusal}" for op, refusal in refused_ops(module, target, precision))
+    yield from (f"{refused.told}: {refused.refusal}" for refused in refused_ops(module, target, precision, weights))
     yield from _bindings(module, target)
 
 
-def refused_ops(module: ModuleOp, target: str, precision: str = "model") -> Iterator[tuple[Operation, Refusal]]:
-    """Each op that cannot be lowered, and why."""
+@dataclass(frozen=True)
+class Refused:
+    """An op that cannot be lowered: the source nodes that it comes from, itself in words, and why."""
+
+    names: tuple[str, ...]
+    told: str
+    refusal: Refusal
+
+
+def refused_ops(
+    module: ModuleOp, target: str, precision: str = "model", weights: WeightStore | None = None
+) -> Iterator[Refused]:
+    """Each op that cannot be lowered; in place of a plugin's op those that it means, for which constants may be read from `weights`."""
+    store = WeightStore() if weights is None else weights.restricted_to(weights)
     for op in live_ops(main_function(module).body.block):
-        for inner in op.walk():
-            if inner.name.partition(".")[0] != "graph" or _folds(inner):
-                continue
-            refusal = supported(inner, target, precision)
-            if refusal is not None:
-                yield inner, refusal
+        yield from _refused_in(op, target, precision, store, 0)
+
+
+def _refused_in(op: Operation, target: str, precision: str, weights: WeightStore, depth: int) -> Iterator[Refused]:
+    for inner in op.walk():
+        if inner.name.partition(".")[0] != "graph" or _folds(inner):
+            continue
+        if isinstance(inner, graph.CustomOp) and not inner.why_not_expanded():
+            yield from _refused_of_plugin(inner, target, precision, weights, depth)
+        elif (refusal := supported(inner, target, precision)) is not None:
+            yield Refused(names_of(inner), describe(inner), refusal)
+
+
+def _refused_of_plugin(
+    op: graph.CustomOp, target: str, precision: str, weights: WeightStore, depth: int
+) -> list[Refused]:
+    """What is refused of the ops that a plugin's op means; they are made, asked about and thrown away."""
+    plugin, block = op.definition, Block()
+    assert isinstance(plugin, Expanding)
+    if depth == DEEPEST_PLUGINS:
+        told = f"the plugin's ops hold ops of plugins, {DEEPEST_PLUGINS} levels deep"
+        return [Refused(names_of(op), describe(op), Refusal(told, "mend the plugin's ops"))]
+    try:
+        plugin.expand(op, op.parameters.data, weights, block)
+        made = list(block.ops)
+        return [refused for inner in made for refused in _refused_in(inner, target, precision, weights, depth + 1)]
+    except VerifyException as error:
+        return [Refused(names_of(op), describe(op), Refusal(str(error), "mend the plugin's ops"))]
+    finally:
+        for inner in reversed(list(block.ops)):
+            block.erase_op(inner)
 
 
 def _bindings(module: ModuleOp, target: str) -> Iterator[str]:
@@ -87,9 +130,9 @@ def _bindings(module: ModuleOp, target: str) -> Iterator[str]:
             yield f"{value.name_hint or 'an input'} : {value.type}: {refusal}"
 
 
-def check_module(module: ModuleOp, target: str, precision: str = "model") -> None:
+def check_module(module: ModuleOp, target: str, precision: str = "model", weights: WeightStore | None = None) -> None:
     """A ModelError with everything that `refusals` finds."""
-    reasons = list(refusals(module, target, precision))
+    reasons = list(refusals(module, target, precision, weights))
     if reasons:
         count = "one operation has" if len(reasons) == 1 else f"{len(reasons)} operations have"
         raise ModelError(f"{count} no lowering for {target}", where=_title(module), reasons=reasons)
@@ -158,9 +201,9 @@ def _elementwise(op: Elementwise, target: str, precision: str) -> Refusal | None
 
 
 def _plugin(op: graph.CustomOp, target: str, precision: str) -> Refusal | None:
-    """The plugin says what the op means in ops that are lowered (graph-expand-plugins runs before this question)."""
-    reason = op.why_not_expanded() or "is not expanded"
-    return Refusal(f'plugin "{op.plugin.data}" {reason}', "run graph-expand-plugins, or leave it to the interpreter")
+    """The plugin says what the op means in ops, which `refused_ops` asks about."""
+    reason = op.why_not_expanded()
+    return Refusal(f'plugin "{op.plugin.data}" {reason}', "or leave it to the interpreter") if reason else None
 
 
 def _missing(op: Elementwise) -> Iterator[str]:

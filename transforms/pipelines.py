@@ -5,10 +5,8 @@ The stage `graph` stays on its level. Read from top to bottom, a family is the w
 
 from __future__ import annotations
 
-AHEAD = ["graph-expand-plugins"]
-"""What may still rewrite ops that no lowering takes: applied before the question which those are."""
-
 GRAPH = [
+    "graph-expand-plugins",
     "graph-remove-dead",
     "graph-assign-layout",
     "graph-fold-weight-transforms",
@@ -78,7 +76,7 @@ PRECISIONS_OF = {"cpu": ("model", "fp32", "fp16"), "sm_90a": PRECISIONS}
 def stages(family: str, precision: str = "model") -> list[tuple[str, list[str]]]:
     """`(level, pass specs)` from graph to llvm for one family of targets and one precision."""
     return [
-        ("graph", [*AHEAD, *GRAPH, *PRECISION[precision]]),
+        ("graph", [*GRAPH, *PRECISION[precision]]),
         ("linalg", LINALG[precision]),
         ("tile", TILE),
         ("plan", PLAN),

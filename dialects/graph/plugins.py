@@ -34,6 +34,10 @@ class Plugin(Protocol):
         ...
 
 
+DEEPEST = 16
+"""How often ops of plugins may mean ops of plugins."""
+
+
 @runtime_checkable
 class Expanding(Protocol):
     """A plugin that may say its meaning in ops of the graph dialect."""

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from stepwell.reference import support
-from stepwell.reference.support import DOORS, RUNNERS, Seen, read, shipped, written
+from stepwell.api import support
+from stepwell.api.support import DOORS, RUNNERS, Seen, read, shipped, written
 from stepwell.testing.conformance.network_layers import LAYERS
 from stepwell.testing.conformance.support import (
     caffe_support,
@@ -21,7 +21,7 @@ from stepwell.testing.run_line import call
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORDS = ROOT / "tests/conformance"
-FILE = ROOT / "src/stepwell/reference/support.txt"
+FILE = ROOT / "src/stepwell/api/support.txt"
 ADVICE = "python -m stepwell.testing.conformance.support, then make docs"
 
 

@@ -154,7 +154,8 @@ MISTAKES = [
     (["run", "{plan}", "--target", "tpu", "--random", "0"], 4, "no section"),
     (["run", "missing.plan"], 2, "no such file"),
     (["run", "{plan}", "--random", "0", "--output", "nowhere/x.npz"], 2, "no such folder"),
-    (["run", str(MODEL)], 4, "not a plan file"),
+    (["run", str(MODEL)], 3, "has no fixed shape"),
+    (["bench", str(MODEL)], 4, "not a plan file"),
     (["inspect", "{plan}", "--section", "x"], 2, "no section"),
     (["bench", "{plan}", "--target", "cpu", "--duration", "0"], 2, "duration"),
 ]

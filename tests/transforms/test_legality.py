@@ -113,7 +113,7 @@ def test_an_inserted_pass_may_rewrite_what_no_lowering_takes(network: MakeNetwor
     """The check comes after the last pass of the graph stage that is not of the default pipeline."""
     case = network(lambda x: [graph.UnaryOp(x, kind="relu")], TensorType(f16, (2, 3)))
     steps = stepwell.pipeline("sm_90a").insert("canonicalize", after="graph-assign-layout")
-    assert steps.before_lowering == ("graph-remove-dead", "graph-assign-layout", "canonicalize")
+    assert steps.before_lowering == ("graph-expand-plugins", "graph-remove-dead", "graph-assign-layout", "canonicalize")
     assert steps.drop("canonicalize").before_lowering == ()
     recorder = Recorder()
     module = keep_weights(case.module, case.weights)

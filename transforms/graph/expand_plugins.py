@@ -24,13 +24,10 @@ from xdsl.utils.exceptions import VerifyException
 
 from stepwell.dialects import graph
 from stepwell.dialects.graph.plugin_record import record_plugin
-from stepwell.dialects.graph.plugins import Expanding
+from stepwell.dialects.graph.plugins import DEEPEST, Expanding
 from stepwell.dialects.weights import WeightStore
 from stepwell.passes import Meaning, PassFailure, StepwellContext, StepwellPass, names_of, remarks_of
 from stepwell.passes.remarks import Kind, Remark
-
-DEEPEST = 16
-"""How often ops of plugins may be expanded into ops of plugins."""
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the rows."""
+    from stepwell.api.support import DOORS, RUNNERS, chosen, shipped
     from stepwell.dialects.numpy_types import ELEMENT_TYPE_NAMES
-    from stepwell.reference.support import DOORS, RUNNERS, chosen, shipped
     from stepwell.runtime.errors import UsageError
 
     if args.type is not None and args.type not in ELEMENT_TYPE_NAMES:

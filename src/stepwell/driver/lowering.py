@@ -7,6 +7,7 @@ from xdsl.dialects.builtin import ModuleOp
 from stepwell.driver.driver import Driver, passes_of
 from stepwell.driver.pipeline import Pipeline
 from stepwell.driver.signature import check_bindings
+from stepwell.passes import StepwellContext
 from stepwell.passes.levels import check_level, level_of, rank, set_level
 from stepwell.passes.target import target_of
 from stepwell.runtime.errors import UsageError
@@ -24,7 +25,8 @@ def lower_in_place(module: ModuleOp, to: str, steps: Pipeline, driver: Driver) -
         if stage.level == "graph" and leaves_graph:
             ahead = steps.before_lowering
             driver.run(module, passes_of(",".join(ahead)))
-            check_module(module, _family(module), steps.precision)
+            weights = driver.ctx.weights if isinstance(driver.ctx, StepwellContext) else None
+            check_module(module, _family(module), steps.precision, weights)
             passes = passes[len(ahead) :]
         driver.run(module, passes_of(",".join(passes)))
         set_level(module, stage.level)

@@ -37,7 +37,7 @@ class Pipeline:
 
     @property
     def before_lowering(self) -> tuple[str, ...]:
-        """The passes of the graph stage up to the last one that was inserted, those of `pipelines.AHEAD` at least: they may still rewrite what no lowering takes."""
+        """The passes of the graph stage up to the last one that was inserted: they may still rewrite what no lowering takes. None by default."""
         usual = {_name(spec) for spec in (*pipelines.GRAPH, *pipelines.PRECISION[self.precision])}
         specs = [spec for stage in self.stages if stage.level == "graph" for spec in stage.passes]
         while specs and _name(specs[-1]) in usual:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from stepwell.api.support import DOORS, RUNNERS, Table, shipped
 from stepwell.reference.markdown import page, table
-from stepwell.reference.support import DOORS, RUNNERS, Table, shipped
 
 TITLES = {"onnx": "ONNX", "caffe": "Caffe", "tensorflow": "TensorFlow", "network": "The network API"}
 COLUMNS = {"graph": "interpreter", "cpu": "cpu", "sm_90a": "sm_90a"}

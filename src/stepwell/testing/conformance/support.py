@@ -1,4 +1,4 @@
-"""Which operator of which door runs where, as it was seen: `python -m stepwell.testing.conformance.support` writes `stepwell/reference/support.txt`.
+"""Which operator of which door runs where, as it was seen: `python -m stepwell.testing.conformance.support` writes `stepwell/api/support.txt`.
 
 The cases are those that the records of the suites hold as right: ONNX's node tests and the operator sweep, TensorFlow's graphs, Caffe's definitions; the project's own tests of the
 doors; and every layer of the network API. For ONNX the records say what ran on a target too; for the other doors the lowering is asked whether it takes all ops that an operator became.
@@ -16,13 +16,13 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Operation
 
 import stepwell
+from stepwell.api.support import Seen, short, written
 from stepwell.dialects.graph import ConstantOp, WeightOp
 from stepwell.dialects.graph.interpreter import main_function
 from stepwell.driver.files import write_whole
 from stepwell.driver.signature import signature_of
 from stepwell.frontends.events import ImportEvents
 from stepwell.ir.locations import names_of
-from stepwell.reference.support import Seen, short, written
 from stepwell.runtime.errors import StepwellError
 from stepwell.testing import corpora
 from stepwell.testing.conformance import record
@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Write the file; 2 where the corpora are not here."""
     parser = argparse.ArgumentParser(prog="python -m stepwell.testing.conformance.support", description=__doc__)
     parser.add_argument("--records", type=Path, default=Path("tests/conformance"))
-    parser.add_argument("--file", type=Path, default=Path("src/stepwell/reference/support.txt"))
+    parser.add_argument("--file", type=Path, default=Path("src/stepwell/api/support.txt"))
     args = parser.parse_args(argv)
     if corpora.absent():
         print(corpora.absent(), file=sys.stderr)
@@ -134,7 +134,7 @@ def network_support(share: int = 1) -> Iterator[Seen]:
 
 def _seen(door: str, module: ModuleOp, events: ImportEvents) -> Iterator[Seen]:
     """Every node runs in the interpreter; on a target those runs all of whose ops the lowering takes."""
-    refused = {t: {name for op, _ in refused_ops(module, t) for name in names_of(op)} for t in TARGETS}
+    refused = {t: {name for refused in refused_ops(module, t) for name in refused.names} for t in TARGETS}
     present = {name for op in live_ops(main_function(module).body.block) for name in names_of(op) if _computes(op)}
     for name, operator, element in _nodes(events):
         yield Seen(door, operator, element, "graph")

@@ -55,7 +55,7 @@ def read(text: str) -> Table:
 
 def shipped() -> Table:
     """The table that the package holds, and every operator with a converter that no case of a suite has: it runs nowhere as far as anyone saw."""
-    seen = read((files("stepwell.reference") / "support.txt").read_text())
+    seen = read((files("stepwell.api") / "support.txt").read_text())
     names = {(door, operator): seen.get((door, operator), {}) for door, operator in converted()}
     return {key: names[key] for key in sorted(names, key=lambda key: (DOORS.index(key[0]), key[1]))}
 
