@@ -37,10 +37,10 @@ TILE = [
     "tile-merge-kernels",
 ]
 
-PLAN = [
-    "stepwell-convert-tile-to-plan",
-    "plan-assign-offsets",
-]
+PLAN = {
+    "cpu": ["stepwell-convert-tile-to-plan", "plan-assign-offsets"],
+    "sm_90a": ["stepwell-convert-tile-to-plan", "plan-annotate-refs", "plan-assign-offsets"],
+}
 
 RINGS = [
     "tile-assign-copies",
@@ -79,7 +79,7 @@ def stages(family: str, precision: str = "model") -> list[tuple[str, list[str]]]
         ("graph", [*GRAPH, *PRECISION[precision]]),
         ("linalg", LINALG[precision]),
         ("tile", TILE),
-        ("plan", PLAN),
+        ("plan", PLAN[family]),
         ("kernel", KERNEL[family]),
         ("llvm", LLVM[family]),
     ]

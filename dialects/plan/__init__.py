@@ -2,6 +2,7 @@
 
 from xdsl.ir import Dialect
 
+from stepwell.dialects.plan.alignment import row_alignment
 from stepwell.dialects.plan.attributes import (
     ALIGNMENT,
     BufferType,
@@ -67,6 +68,7 @@ __all__ = [
     "element_name",
     "predecessor_faults",
     "root_of",
+    "row_alignment",
     "row_major",
     "verify_launch_arguments",
     "verify_program",

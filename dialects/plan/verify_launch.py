@@ -7,8 +7,10 @@ from xdsl.ir import Attribute, Operation
 from xdsl.traits import SymbolTable
 from xdsl.utils.exceptions import VerifyException
 
+from stepwell.dialects.plan.alignment import row_alignment
 from stepwell.dialects.plan.attributes import BufferType, TableType, TensorMapType, WindowType
 from stepwell.dialects.plan.ops_launch import LaunchOp, TensorMapOp
+from stepwell.dialects.tile.attributes import RefType
 from stepwell.dialects.tile.ops_nest import NestOp
 
 
@@ -92,6 +94,11 @@ def verify_launch_arguments(launch: LaunchOp) -> None:
         if given not in _ACCEPTS[expected]:
             raise VerifyException(
                 f"{title}: argument {index} is a {given} ({operand.type}), the kernel takes a {expected}"
+            )
+        promised = parameter.access.align if isinstance(parameter, RefType) else 0
+        if promised > row_alignment(operand):
+            raise VerifyException(
+                f"{title}: the rows of argument {index} are aligned to {row_alignment(operand)} bytes, the kernel relies on {promised}"
             )
         if isinstance(operand.owner, TensorMapOp) and parameter.name == "hopper.tensor_map":
             _verify_tensor_map(f"{title}: argument {index}", parameter, operand.owner)

@@ -20,7 +20,7 @@ from stepwell.dialects.tile.layouts import (
 from stepwell.dialects.tile.ops_compute import FinishOp, MapOp, MmaOp, in_flight
 from stepwell.dialects.tile.ops_copy import DrainOp, FetchOp
 from stepwell.dialects.tile.ops_host import ApplyOp, WindowOp
-from stepwell.dialects.tile.ops_kernel import KernelOp
+from stepwell.dialects.tile.ops_kernel import ONE_WAVE, KernelOp
 from stepwell.dialects.tile.ops_loop import ForOp, ForTilesOp, WaitPredecessorOp, YieldOp
 from stepwell.dialects.tile.ops_nest import NestOp
 from stepwell.dialects.tile.ops_reduce import IotaOp, ReduceOp, RelayoutOp
@@ -41,6 +41,7 @@ DIALECT = TILE
 
 __all__ = [
     "DIALECT",
+    "ONE_WAVE",
     "TILE",
     "Access",
     "AccessAttr",

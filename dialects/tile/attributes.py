@@ -41,17 +41,25 @@ class ResidenceAttr(EnumAttribute[Residence]):
 class Access:
     """How a kernel may address a ref. plain: a dense row-major tensor; window: rows are pixels, the second dim is the
     filter tap, the host describes where each (row, tap) lies; packed: weights [N, T, K], K contiguous, or, with `panel`
-    = P, stored as [N/P, T, K, P]."""
+    = P, stored as [N/P, T, K, P]. `align` bytes (4, 8 or 16): in every launch each row in memory, of a window each row of its image,
+    begins at a multiple of so many bytes and is a multiple of them long; 0: nothing is known."""
 
     kind: str = "plain"
     panel: int = 0
     constant: bool = False
+    align: int = 0
+
+    def elements_at_once(self, size: int, most: int) -> int:
+        """How many contiguous elements of `size` bytes a thread may access at once along a row, up to the power of two `most`."""
+        return min(most, max(1, self.align // size))
 
     def __str__(self) -> str:
         return f"{self.kind}<{self.panel}>" if self.panel else self.kind
 
 
 ACCESS_KINDS = ("plain", "window", "packed")
+ALIGNMENTS = (4, 8, 16)
+"""Bytes of one access that a ref may promise."""
 
 
 @irdl_attr_definition
@@ -71,21 +79,27 @@ class AccessAttr(Data[Access]):
 
 
 def parse_access(parser: AttrParser) -> Access:
-    """`kind`, `packed<P>`, each perhaps followed by `, constant`."""
+    """`kind`, `packed<P>`, each perhaps followed by `, constant` and `, align N`."""
     kind = parser.parse_keyword_in(ACCESS_KINDS, " as the access of a ref")
     panel = 0
     if parser.parse_optional_punctuation("<"):
         panel = parser.parse_integer()
         parser.parse_punctuation(">")
-    constant = parser.parse_optional_punctuation(",") is not None
-    if constant:
-        parser.parse_keyword("constant")
-    return Access(kind, panel, constant)
+    constant, align = False, 0
+    if parser.parse_optional_punctuation(","):
+        constant = parser.parse_optional_keyword("constant") is not None
+        if not constant or parser.parse_optional_punctuation(","):
+            parser.parse_keyword("align")
+            align = parser.parse_integer(allow_boolean=False, allow_negative=False)
+            if align not in ALIGNMENTS:
+                parser.raise_error(f"align {align}: a ref is aligned to 4, 8 or 16 bytes")
+    return Access(kind, panel, constant, align)
 
 
 def print_access(printer: Printer, access: Access) -> None:
     """The inverse of `parse_access`."""
-    printer.print_string(str(access) + (", constant" if access.constant else ""))
+    align = f", align {access.align}" if access.align else ""
+    printer.print_string(str(access) + (", constant" if access.constant else "") + align)
 
 
 def _print_shape(printer: Printer, shape: Sequence[int], element_type: Attribute) -> None:
@@ -187,8 +201,8 @@ class TileType(_Shaped, ParametrizedAttribute, TypeAttribute):
 @irdl_attr_definition
 class RefType(ParametrizedAttribute, TypeAttribute):
     """`!tile.ref<3xf32, packed<64>, constant>`: a kernel parameter: rank and element type of a tensor, how it may be
-    addressed, and whether it is constant (weights may be read before the predecessor kernel has ended). The extents are
-    known to the host only."""
+    addressed, whether it is constant (weights may be read before the predecessor kernel has ended), and what every launch promises of
+    it (`align`, written by plan-annotate-refs). The extents are known to the host only."""
 
     name = "tile.ref"
 

@@ -28,6 +28,9 @@ from stepwell.dialects.tile.kernel_rules import check_kernel
 from stepwell.dialects.tile.ops_loop import ForTilesOp
 from stepwell.dialects.tile.ops_role import RoleOp, roles_in
 
+ONE_WAVE = "tile.one_wave"
+"""Attribute of a kernel of which every launch has at most as many tiles as the target has multiprocessors (plan-annotate-refs)."""
+
 
 @irdl_op_definition
 class KernelOp(IRDLOperation):

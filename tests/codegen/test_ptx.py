@@ -22,7 +22,7 @@ from stepwell.testing.gpu_contractions import Ending, Schedule, gemm
 from stepwell.transforms.pipelines import KERNEL, LLVM, PLAN
 from stepwell.types.targets import SM_90A
 
-LOWERING = ",".join([*PLAN, *KERNEL["sm_90a"], *LLVM["sm_90a"]])
+LOWERING = ",".join([*PLAN["sm_90a"], *KERNEL["sm_90a"], *LLVM["sm_90a"]])
 MOST_OPS = 450
 """llvm-level ops of a kernel, constants and addresses of globals apart: compile time grows with them."""
 

@@ -6,7 +6,7 @@ sees numbers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import ceil, prod
 
@@ -16,7 +16,7 @@ from xdsl.ir import Block, BlockArgument, SSAValue
 from stepwell.dialects import plan, tile, warp
 from stepwell.dialects.tile import RefType, TileType
 from stepwell.transforms.tile_to_gpu.emitter import Emitter
-from stepwell.transforms.tile_to_gpu.launch import LaunchSite, Parameter, common_access, divisor, number, pointer
+from stepwell.transforms.tile_to_gpu.launch import LaunchSite, Parameter, divisor, number, pointer
 
 ACCESS_BYTES = 16
 """The widest access of one thread."""
@@ -79,7 +79,7 @@ def strides_of(site: LaunchSite, position: int) -> tuple[int, ...]:
     return kind.get_strides()
 
 
-def vector_width(kernel: tile.KernelOp, sites: Sequence[LaunchSite]) -> int:
+def vector_width(kernel: tile.KernelOp) -> int:
     """Contiguous columns per thread: what every operand that runs along the columns allows in one access."""
     refs = [r for r in (*kernel.inputs, *kernel.outputs) if isinstance(r.type, RefType)]
     size = max(warp.element_bytes(ref.type.element_type) for ref in refs if isinstance(ref.type, RefType))
@@ -87,18 +87,8 @@ def vector_width(kernel: tile.KernelOp, sites: Sequence[LaunchSite]) -> int:
     for ref in refs:
         uses = [use.operation for use in ref.uses if isinstance(use.operation, tile.LoadOp | tile.StoreOp)]
         if any(_along_columns(kernel, op) for op in uses):
-            width = _window_access(sites, ref, width) if _is_window(ref) else common_access(sites, ref.index, width)
-    return width
-
-
-def _is_window(ref: BlockArgument) -> bool:
-    return isinstance(ref.type, RefType) and ref.type.access.kind == "window"
-
-
-def _window_access(sites: Sequence[LaunchSite], ref: BlockArgument, width: int) -> int:
-    for site in sites:
-        channels = site.shape(ref.index)[-1]
-        width = min(width, channels & -channels)
+            assert isinstance(ref.type, RefType)
+            width = ref.type.access.elements_at_once(warp.element_bytes(ref.type.element_type), width)
     return width
 
 
@@ -108,10 +98,10 @@ def _along_columns(kernel: tile.KernelOp, op: tile.LoadOp | tile.StoreOp) -> boo
     return last == len(op.indices) - 1 and op.indices[last] is kernel.grid.body.block.args[-1]
 
 
-def choose_layout(kernel: tile.KernelOp, sites: Sequence[LaunchSite]) -> warp.FragmentAttr:
+def choose_layout(kernel: tile.KernelOp) -> warp.FragmentAttr:
     """Blocked: as many threads as the config's warps have, fewer for small blocks, so that each has at least two elements."""
     rows, columns = kernel.config.data.block[-2:]
-    width = vector_width(kernel, sites)
+    width = vector_width(kernel)
     threads = 32 * kernel.config.data.warps
     while threads > 1 and (rows * columns // width < threads or rows % max(1, threads * width // columns)):
         threads //= 2

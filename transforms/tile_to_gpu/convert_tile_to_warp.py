@@ -31,23 +31,23 @@ from stepwell.passes.remarks import Remark
 from stepwell.transforms.tile_to_gpu._tile_to_warp_body import WarpBody
 from stepwell.transforms.tile_to_gpu._tile_to_warp_refs import Parameters, block_counts, choose_layout
 from stepwell.transforms.tile_to_gpu.emitter import Emitter
-from stepwell.transforms.tile_to_gpu.launch import GpuKernel, LaunchSite, finish_level, launches_of, replace_kernel
+from stepwell.transforms.tile_to_gpu.launch import GpuKernel, finish_level, replace_kernel
 from stepwell.transforms.tile_to_gpu.nest import build_nest_kernel
 
 NAME = "stepwell-convert-tile-to-warp"
 
 
-def lower_kernel(kernel: tile.KernelOp | tile.NestOp, sites: list[LaunchSite]) -> GpuKernel:
+def lower_kernel(kernel: tile.KernelOp | tile.NestOp) -> GpuKernel:
     """The kernel that does what `kernel` does; refuses with a reason what it cannot."""
     if isinstance(kernel, tile.NestOp):
-        return build_nest_kernel(kernel, sites)
+        return build_nest_kernel(kernel)
     if kernel.config.data.mma != "none":
         names = " + ".join(names_of(kernel))
         hint = "run stepwell-convert-tile-to-hopper first; mma = fma is for the CPU"
         raise PassFailure(f"@{kernel.sym_name.data} has mma = {kernel.config.data.mma}", where=names, hint=hint)
     region = Region(Block())
     parameters = Parameters(region.block, kernel)
-    body = WarpBody(Emitter(region.block, kernel.location), kernel, choose_layout(kernel, sites), parameters)
+    body = WarpBody(Emitter(region.block, kernel.location), kernel, choose_layout(kernel), parameters)
     body.write()
     made = warp.KernelOp(kernel.sym_name.data, region, body.threads)
     return GpuKernel(made, parameters.listed, lambda site: prod(block_counts(site, kernel)))
@@ -64,7 +64,7 @@ class ConvertTileToWarp(StepwellPass):
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         kernels = [k for k in op.ops if isinstance(k, tile.KernelOp | tile.NestOp)]
-        lowered = [(kernel, lower_kernel(kernel, launches_of(op, kernel))) for kernel in kernels]
+        lowered = [(kernel, lower_kernel(kernel)) for kernel in kernels]
         for kernel, made in lowered:
             replace_kernel(op, kernel, made)
             message = f"{made.kernel.threads.value.data} threads, {len(made.parameters)} parameters"

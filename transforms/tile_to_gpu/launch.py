@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import gcd, prod
+from math import prod
 
 from xdsl.dialects import arith
 from xdsl.dialects.builtin import IntegerAttr, ModuleOp, StringAttr, i32
@@ -53,13 +53,6 @@ class LaunchSite:
         if not isinstance(kind, plan.BufferType) or (kind.get_num_dims() and kind.get_strides()[-1] != 1):
             raise self.refuse(f"operand {position} is {kind}: its rows must be contiguous")
         return kind.get_strides()[-2] if kind.get_num_dims() > 1 else kind.get_shape()[-1]
-
-    def offset(self, position: int) -> int:
-        """Elements between the aligned start of memory and an operand."""
-        total, owner = 0, self.operands[position].owner
-        while isinstance(owner, plan.ViewOp):
-            total, owner = total + owner.element_offset, owner.source.owner
-        return total
 
     def window(self, position: int) -> plan.WindowOp:
         """The window op behind an operand."""
@@ -130,15 +123,6 @@ def launches_of(module: ModuleOp, kernel: tile.KernelOp | tile.NestOp) -> list[L
     name = kernel.sym_name.data
     ops = [op for p in module.ops if isinstance(p, plan.ProgramOp) for op in p.block.ops]
     return [LaunchSite(op, kernel) for op in ops if isinstance(op, plan.LaunchOp) and op.kernel_name == name]
-
-
-def common_access(sites: Sequence[LaunchSite], position: int, width: int) -> int:
-    """How many contiguous elements every launch may access at once along rows of operand `position`: a power of two up to `width` that
-    divides the row's length and pitch."""
-    shared = width
-    for site in sites:
-        shared = gcd(shared, site.pitch(position), site.shape(position)[-1], site.offset(position))
-    return shared & -shared
 
 
 def replace_kernel(module: ModuleOp, old: tile.KernelOp | tile.NestOp, new: GpuKernel) -> None:

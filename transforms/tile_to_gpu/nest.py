@@ -46,9 +46,8 @@ class _Elements:
         return list(loop.results.values())
 
 
-def build_nest_kernel(kernel: tile.NestOp, sites: Sequence[LaunchSite]) -> GpuKernel:
+def build_nest_kernel(kernel: tile.NestOp) -> GpuKernel:
     """The kernel that does what `kernel` does."""
-    _check_dense(sites)
     values = kernel.results_of_body.arguments
     tensors = [*((v, "r") for v in kernel.inputs), *((v, "w") for v in values)]
     parameters = [pointer(f"p{i}", i, element_of(v), effect) for i, (v, effect) in enumerate(tensors)]
@@ -59,7 +58,7 @@ def build_nest_kernel(kernel: tile.NestOp, sites: Sequence[LaunchSite]) -> GpuKe
     _write(Emitter(block, kernel.location), kernel, block, threads)
     made = warp.KernelOp(kernel.sym_name.data, Region(block), threads)
     most = max(prod(shape_of(value)) for value in values)
-    return GpuKernel(made, parameters, lambda site: max(1, ceil(most / threads)))
+    return GpuKernel(made, parameters, lambda site: _blocks(site, ceil(most / threads)))
 
 
 def _write(e: Emitter, kernel: tile.NestOp, block: Block, threads: int) -> None:
@@ -79,10 +78,11 @@ def _write(e: Emitter, kernel: tile.NestOp, block: Block, threads: int) -> None:
     e.insert(warp.ReturnOp())
 
 
-def _check_dense(sites: Sequence[LaunchSite]) -> None:
-    for site in sites:
-        for position, value in enumerate(site.operands):
-            if not isinstance(value.type, plan.BufferType) or not value.type.contiguous:
-                raise site.refuse(
-                    f"operand {position} is {value.type}: a nest reads and writes whole buffers", "copy it first"
-                )
+def _blocks(site: LaunchSite, count: int) -> int:
+    """The blocks of a launch, whose operands must be whole buffers."""
+    for position, value in enumerate(site.operands):
+        if not isinstance(value.type, plan.BufferType) or not value.type.contiguous:
+            raise site.refuse(
+                f"operand {position} is {value.type}: a nest reads and writes whole buffers", "copy it first"
+            )
+    return max(1, count)

@@ -20,6 +20,7 @@ from stepwell.testing.check_pass import check_pass
 from stepwell.testing.gpu_contractions import Ending, Schedule, Window, conv, gemm
 from stepwell.transforms.kernel_to_llvm.convert_hopper_roles_to_scf import ConvertHopperRolesToScf
 from stepwell.transforms.pipelines import KERNEL, RINGS
+from stepwell.transforms.plan.annotate_refs import AnnotateRefsPass
 from stepwell.transforms.plan.assign_offsets import AssignOffsetsPass
 from stepwell.transforms.tile_to_gpu.convert_tile_to_hopper import ConvertTileToHopper
 from stepwell.transforms.tile_to_gpu.convert_tile_to_warp import ConvertTileToWarp
@@ -41,7 +42,7 @@ NAMES = [
 def planned(case: Any) -> tuple[StepwellContext, ModuleOp]:
     ctx = make_context(case.weights)
     module = Parser(ctx, case.text).parse_module()
-    for step in (ConvertTileToPlanPass(), AssignOffsetsPass()):
+    for step in (ConvertTileToPlanPass(), AnnotateRefsPass(), AssignOffsetsPass()):
         step.apply(ctx, module)
     return ctx, module
 
@@ -98,7 +99,7 @@ def test_operands_that_are_not_constant_wait() -> None:
     case = small()["gemm_f16"]
     ctx = make_context(case.weights)
     module = Parser(ctx, case.text.replace("packed, constant", "packed")).parse_module()
-    for step in passes_of(",".join(["stepwell-convert-tile-to-plan", *RINGS, "stepwell-convert-tile-to-hopper"])):
+    for step in passes_of(",".join(["stepwell-convert-tile-to-plan", "plan-annotate-refs", *RINGS, "stepwell-convert-tile-to-hopper"])):
         step.apply(ctx, module)
     ops = list(module.walk())
     wait = next(i for i, op in enumerate(ops) if isinstance(op, warp.WaitPredecessorOp))
@@ -146,7 +147,7 @@ def test_source_names_stay() -> None:
         if isinstance(op, tile.KernelOp | tile.ApplyOp):
             for inner in op.walk():
                 inner.location = location_of(["fc1"])
-    for step in passes_of(",".join(["stepwell-convert-tile-to-plan", *RINGS, "stepwell-convert-tile-to-hopper"])):
+    for step in passes_of(",".join(["stepwell-convert-tile-to-plan", "plan-annotate-refs", *RINGS, "stepwell-convert-tile-to-hopper"])):
         step.apply(ctx, module)
     kernel = next(op for op in module.ops if isinstance(op, warp.KernelOp))
     assert {names_of(op) for op in kernel.walk()} == {("fc1",)}

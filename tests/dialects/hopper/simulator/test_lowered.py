@@ -29,7 +29,7 @@ from stepwell.transforms.kernel_to_llvm.convert_hopper_roles_to_scf import Conve
 from stepwell.transforms.pipelines import PLAN, RINGS
 
 Parse = Callable[[str], ModuleOp]
-LOWERING = ",".join([*PLAN, *RINGS, "stepwell-convert-tile-to-hopper"])
+LOWERING = ",".join([*PLAN["sm_90a"], *RINGS, "stepwell-convert-tile-to-hopper"])
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,128 @@
+"""plan-annotate-refs: what the launches of a kernel know about its operands goes into the kernel's text; launches that know different things get
+kernels of their own.
+
+Before:
+    tile.kernel @k(%x: !tile.ref<2xf16, plain>) -> (%y: !tile.ref<2xf16, plain>) config .. { .. }
+    plan.program @main {
+      plan.launch @k(%a) outs (%b) : !plan.buffer<64x64xf16> -> !plan.buffer<64x64xf16>
+      plan.launch @k(%c) outs (%d) : !plan.buffer<64x10xf16> -> !plan.buffer<64x10xf16>
+After:
+    tile.kernel @k(%x: !tile.ref<2xf16, plain, align 16>) -> (%y: !tile.ref<2xf16, plain, align 16>) config .. { .. }
+    tile.kernel @k_0(%x: !tile.ref<2xf16, plain, align 4>) -> (%y: !tile.ref<2xf16, plain, align 4>) config .. { .. }
+    plan.program @main {
+      plan.launch @k(%a) outs (%b) : ..
+      plan.launch @k_0(%c) outs (%d) : ..
+
+From here on a kernel's text is its key: equal text becomes equal code, whatever launches it. Facts are the alignment of an operand's rows (`align`), and for
+kernels with matrix instructions whether all tiles run at once (`tile.one_wave`): then nothing is gained by two blocks on a multiprocessor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import ceil, prod
+from typing import ClassVar
+
+from xdsl.context import Context
+from xdsl.dialects.builtin import FunctionType, ModuleOp, StringAttr, SymbolRefAttr, UnitAttr
+from xdsl.ir import BlockArgument
+
+from stepwell.dialects import plan, tile
+from stepwell.passes import Meaning, PassFailure, StepwellPass, names_of, remarks_of
+from stepwell.passes.remarks import Remark
+from stepwell.passes.target import target_of
+from stepwell.transforms.linalg_to_tile.convert_linalg_to_tile import symbol_for
+
+NAME = "plan-annotate-refs"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What one launch knows: bytes of alignment of each operand's rows, and whether its tiles run at once."""
+
+    aligned: tuple[int, ...]
+    one_wave: bool
+
+    def __str__(self) -> str:
+        listed = ", ".join(map(str, self.aligned))
+        return f"rows aligned to [{listed}] bytes" + (", all tiles at once" if self.one_wave else "")
+
+
+@dataclass(frozen=True)
+class AnnotateRefsPass(StepwellPass):
+    """Write `align` into the refs of every tile kernel that is launched, and `tile.one_wave` on those with matrix instructions whose tiles run at once; a kernel is
+    cloned for each further set of facts. Refuses a module that names no target. Remarks: passed, a kernel's facts; missed, operands whose rows
+    allow no access wider than an element."""
+
+    name = NAME
+    level: ClassVar[str] = "plan"
+    meaning: ClassVar[Meaning] = "exact"
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        target = target_of(op)
+        if target is None:
+            raise PassFailure("the module names no target", where=NAME, hint='stepwell.target = "sm_90a"')
+        launches = [inner for inner in op.walk() if isinstance(inner, plan.LaunchOp)]
+        taken = {inner.sym_name.data for inner in op.ops if isinstance(inner, tile.KernelOp | tile.NestOp)}
+        for kernel in [inner for inner in op.ops if isinstance(inner, tile.KernelOp)]:
+            mine = [launch for launch in launches if launch.kernel_name == kernel.sym_name.data]
+            groups: dict[Facts, list[plan.LaunchOp]] = {}
+            for launch in mine:
+                groups.setdefault(facts_of(kernel, launch, target.multiprocessors), []).append(launch)
+            made = kernel
+            for number, (facts, group) in enumerate(groups.items()):
+                made = _clone(made, kernel.sym_name.data, taken) if number else kernel
+                _annotate(made, facts)
+                for launch in group:
+                    launch.kernel = SymbolRefAttr(made.sym_name.data)
+                self._remark(ctx, made, facts)
+
+    def _remark(self, ctx: Context, kernel: tile.KernelOp, facts: Facts) -> None:
+        remarks, title = remarks_of(ctx), f"@{kernel.sym_name.data}"
+        remarks.add(Remark("passed", NAME, names_of(kernel), f"{title}: {facts}"))
+        narrow = [str(position) for position, width in enumerate(facts.aligned) if not width]
+        if narrow:
+            message = f"{title}: rows of operand {' and '.join(narrow)} are read and written element by element"
+            remarks.add(Remark("missed", NAME, names_of(kernel), message, "pad the channels to a multiple of 16 bytes"))
+
+
+def facts_of(kernel: tile.KernelOp, launch: plan.LaunchOp, multiprocessors: int) -> Facts:
+    """What a launch knows of the kernel's operands."""
+    operands = [*launch.args, *launch.outs]
+    grid = kernel.grid.output
+    assert isinstance(grid, BlockArgument)
+    kind = operands[grid.index].type
+    assert isinstance(kind, plan.BufferType)
+    tiles = prod(ceil(extent / block) for extent, block in zip(kind.get_shape(), kernel.config.data.block, strict=True))
+    return Facts(tuple(map(plan.row_alignment, operands)), kernel.config.data.uses_wgmma and tiles <= multiprocessors)
+
+
+def _clone(kernel: tile.KernelOp, stem: str, taken: set[str]) -> tile.KernelOp:
+    """A copy behind the kernel, under a name of its own that begins like `stem`."""
+    made = kernel.clone()
+    name = symbol_for(stem, taken)
+    taken.add(name)
+    made.sym_name = StringAttr(name)
+    block = kernel.parent_block()
+    assert block is not None
+    block.insert_op_after(made, kernel)
+    return made
+
+
+def _annotate(kernel: tile.KernelOp, facts: Facts) -> None:
+    for ref, width in zip((*kernel.inputs, *kernel.outputs), facts.aligned, strict=True):
+        assert isinstance(ref.type, tile.RefType)
+        kind = tile.RefType(ref.type.rank, ref.type.element_type, replace(ref.type.access, align=width))
+        ref._type = kind
+    kernel.function_type = _signature(kernel.inputs, kernel.outputs)
+    kernel.attributes.pop(tile.ONE_WAVE, None)
+    if facts.one_wave:
+        kernel.attributes[tile.ONE_WAVE] = UnitAttr()
+
+
+def _signature(inputs: Sequence[BlockArgument], outputs: Sequence[BlockArgument]) -> FunctionType:
+    return FunctionType.from_lists([ref.type for ref in inputs], [ref.type for ref in outputs])
+
+
+PASS = AnnotateRefsPass
