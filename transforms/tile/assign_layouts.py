@@ -19,7 +19,7 @@ tile.store %o, %y[%i, %j] access 2
 ```
 Layouts spread from the products: a map holds its operands as it holds its result, what is repeated along a dim is a slice of what repeats it. A row of a shared tile is one
 swizzle, so that eight rows of a product's operand lie in different banks. An accumulator's thread holds two columns side by side, which may be
-accessed at once where every launch has rows, pitches and offsets of whole pairs."""
+accessed at once where the refs promise rows of whole pairs (`align`)."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ from xdsl.rewriter import Rewriter
 
 from stepwell.dialects import tile
 from stepwell.dialects.tile import TileType
+from stepwell.dialects.warp import element_bytes
 from stepwell.passes import Meaning, PassFailure, StepwellPass, names_of, remarks_of
 from stepwell.passes.remarks import Remark
-from stepwell.transforms.tile_to_gpu.launch import LaunchSite, common_access, launches_of
 
 NAME = "tile-assign-layouts"
 PAIR = 2
@@ -71,10 +71,10 @@ class AssignLayoutsPass(StepwellPass):
             for value, layout in (*registers.items(), *_ring_values(shared)):
                 _retype(value, layout)
             remarks_of(ctx).add(Remark("passed", NAME, names_of(kernel), _summary(registers, shared)))
-            for remark in self._widen(kernel, launches_of(op, kernel)):
+            for remark in self._widen(kernel):
                 remarks_of(ctx).add(remark)
 
-    def _widen(self, kernel: tile.KernelOp, sites: list[LaunchSite]) -> Iterator[Remark]:
+    def _widen(self, kernel: tile.KernelOp) -> Iterator[Remark]:
         """Set the access widths of loads and stores in rows of fragments."""
         for op in [op for op in kernel.walk() if isinstance(op, tile.LoadOp | tile.StoreOp)]:
             ref = op.source if isinstance(op, tile.LoadOp) else op.target
@@ -82,15 +82,12 @@ class AssignLayoutsPass(StepwellPass):
             assert isinstance(ref, BlockArgument) and isinstance(kind, TileType)
             if not _in_rows(op, kind):
                 continue
-            width = common_access(sites, ref.index, self.access) if sites else 1
+            assert isinstance(ref.type, tile.RefType)
+            width = ref.type.access.elements_at_once(element_bytes(ref.type.element_type), self.access)
             if width > 1:
                 op.access = IntegerAttr(width, i64)
             elif self.access > 1:
-                reason = (
-                    "no launch says how its rows lie"
-                    if not sites
-                    else "a launch has rows, a pitch or an offset that is no whole pair of elements"
-                )
+                reason = "no launch promises rows of whole pairs (align, by plan-annotate-refs)"
                 yield Remark(
                     "missed",
                     NAME,

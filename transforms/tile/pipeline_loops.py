@@ -35,7 +35,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import ceil, prod
 from typing import ClassVar
 
 from xdsl.context import Context
@@ -48,7 +47,6 @@ from stepwell.passes import Meaning, PassFailure, StepwellPass, inherit_location
 from stepwell.passes.remarks import Remark
 from stepwell.transforms.tile._registers import MAX_REGISTERS, budgets, operand_registers
 from stepwell.transforms.tile_to_gpu.emitter import is_long
-from stepwell.transforms.tile_to_gpu.launch import MULTIPROCESSORS, LaunchSite, launches_of
 
 NAME = "tile-pipeline-loops"
 MAX_IN_FLIGHT = 7
@@ -89,7 +87,7 @@ class PipelineLoopsPass(StepwellPass):
                 f"{self.in_flight} product{'s' * (self.in_flight > 1)} in flight: a slot is released that much later"
             )
             remarks_of(ctx).add(Remark("passed", NAME, names_of(loop), flight))
-            remarks_of(ctx).add(_place_loads(kernel, loop, launches_of(op, kernel)))
+            remarks_of(ctx).add(_place_loads(kernel, loop))
 
     def _check(self, kernel: tile.KernelOp, loop: tile.ForOp) -> None:
         slots = min(ring.slot_count for ring in _rings(loop))
@@ -141,13 +139,13 @@ def _overlap(loop: tile.ForOp, product: tile.MmaOp, in_flight: int) -> None:
     block.insert_ops_after(made, loop)
 
 
-def _place_loads(kernel: tile.KernelOp, loop: tile.ForOp, sites: Sequence[LaunchSite]) -> Remark:
+def _place_loads(kernel: tile.KernelOp, loop: tile.ForOp) -> Remark:
     """Decide how many blocks share a multiprocessor, and whether the epilogue's operands are loaded before the loop."""
     block = kernel.grid.body.block
     epilogue = list(block.ops)[list(block.ops).index(loop) + 1 :]
     loads = [op for op in epilogue if isinstance(op, tile.LoadOp)]
     rows, columns = kernel.grid.get_block()
-    resident, alone = _resident(kernel, epilogue, sites)
+    resident, alone = _resident(kernel, epilogue)
     if resident > 1:
         kernel.config = tile.ConfigAttr(replace(kernel.config.data, resident=resident))
         return Remark(
@@ -176,10 +174,10 @@ def _place_loads(kernel: tile.KernelOp, loop: tile.ForOp, sites: Sequence[Launch
     )
 
 
-def _resident(kernel: tile.KernelOp, epilogue: Sequence[Operation], sites: Sequence[LaunchSite]) -> tuple[int, str]:
+def _resident(kernel: tile.KernelOp, epilogue: Sequence[Operation]) -> tuple[int, str]:
     """Blocks on a multiprocessor: two where there is work for them and both fit; and why there is only one."""
     rows, columns = kernel.grid.get_block()
-    if sites and all(prod(_tiles(kernel, site)) <= MULTIPROCESSORS for site in sites):
+    if tile.ONE_WAVE in kernel.attributes:
         return 1, "no launch has tiles for more"
     if budgets(rows, columns):
         return 1, "roles have register budgets"
@@ -194,13 +192,6 @@ def _resident(kernel: tile.KernelOp, epilogue: Sequence[Operation], sites: Seque
     if 2 * (shared + RESERVED_SHARED) > SHARED_PER_MULTIPROCESSOR:
         return 1, f"two rings of {shared} bytes do not fit"
     return 2, ""
-
-
-def _tiles(kernel: tile.KernelOp, site: LaunchSite) -> tuple[int, ...]:
-    """Output tiles of a launch, along each dim."""
-    output = kernel.grid.output
-    extents = site.shape(next(ref.index for ref in kernel.outputs if ref is output))
-    return tuple(ceil(extent / step) for extent, step in zip(extents, kernel.grid.get_block(), strict=True))
 
 
 def _move_before(loads: Sequence[tile.LoadOp], place: Operation | None) -> None:

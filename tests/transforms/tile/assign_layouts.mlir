@@ -1,7 +1,7 @@
-// RUN: stepwell-opt %s -p 'stepwell-convert-tile-to-plan,plan-assign-offsets,tile-assign-copies,tile-assign-layouts' | filecheck %s
-// RUN: stepwell-opt %s -p 'stepwell-convert-tile-to-plan,plan-assign-offsets,tile-assign-copies,tile-assign-layouts,tile-assign-layouts' | filecheck %s
-// RUN: stepwell-opt %s -p 'stepwell-convert-tile-to-plan,plan-assign-offsets,tile-assign-copies,tile-assign-layouts{access=1}' | filecheck %s --check-prefix=ONE
-// RUN: stepwell-opt %s -p 'stepwell-convert-tile-to-plan,plan-assign-offsets,tile-assign-copies,tile-assign-layouts' --remarks-filter 'tile-assign-layouts' 2>&1 | filecheck %s --check-prefix=REMARK
+// RUN: stepwell-opt %s -p 'stepwell-convert-tile-to-plan,plan-annotate-refs,plan-assign-offsets,tile-assign-copies,tile-assign-layouts' | filecheck %s
+// RUN: stepwell-opt %s -p 'stepwell-convert-tile-to-plan,plan-annotate-refs,plan-assign-offsets,tile-assign-copies,tile-assign-layouts,tile-assign-layouts' | filecheck %s
+// RUN: stepwell-opt %s -p 'stepwell-convert-tile-to-plan,plan-annotate-refs,plan-assign-offsets,tile-assign-copies,tile-assign-layouts{access=1}' | filecheck %s --check-prefix=ONE
+// RUN: stepwell-opt %s -p 'stepwell-convert-tile-to-plan,plan-annotate-refs,plan-assign-offsets,tile-assign-copies,tile-assign-layouts' --remarks-filter 'tile-assign-layouts' 2>&1 | filecheck %s --check-prefix=REMARK
 
 // REMARK: remark: [passed] tile-assign-layouts: {{.*}}7 register tiles as the product holds its result (#tile.wgmma), 1 vectors as slices of it; rings in #tile.shared<128>
 // ONE-NOT: access

@@ -1,8 +1,8 @@
-// RUN: stepwell-opt %s -p 'stepwell-convert-tile-to-plan,plan-assign-offsets,tile-assign-copies,tile-assign-layouts' | filecheck %s
-// RUN: stepwell-opt %s -p 'stepwell-convert-tile-to-plan,plan-assign-offsets,tile-assign-copies,tile-assign-layouts' --remarks-filter 'tile-assign-layouts' 2>&1 | filecheck %s --check-prefix=REMARK
+// RUN: stepwell-opt %s -p 'stepwell-convert-tile-to-plan,plan-annotate-refs,plan-assign-offsets,tile-assign-copies,tile-assign-layouts' | filecheck %s
+// RUN: stepwell-opt %s -p 'stepwell-convert-tile-to-plan,plan-annotate-refs,plan-assign-offsets,tile-assign-copies,tile-assign-layouts' --remarks-filter 'tile-assign-layouts' 2>&1 | filecheck %s --check-prefix=REMARK
 
 // Rows of 61 elements are no whole pairs.
-// REMARK: remark: [missed] tile-assign-layouts: {{.*}}tile.store of parameter 4 goes element by element: a launch has rows, a pitch or an offset that is no whole pair of elements
+// REMARK: remark: [missed] tile-assign-layouts: {{.*}}tile.store of parameter 4 goes element by element: no launch promises rows of whole pairs
 // CHECK-NOT: access 2
 builtin.module attributes {stepwell.level = "tile", stepwell.target = "sm_90a"} {
   tile.kernel @fc(%x: !tile.ref<3xf32, window>, %w: !tile.ref<3xf32, packed, constant>, %b: !tile.ref<1xf32, plain, constant>, %r: !tile.ref<2xf32, plain>) -> (%y: !tile.ref<2xf32, plain>) config #tile.config<block = [128, 64], k = 32, stages = 4, warps = 12, copy = tma_im2col, mma = wgmma, swizzle = 128> {

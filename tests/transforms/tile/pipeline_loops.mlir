@@ -1,7 +1,7 @@
 // RUN: stepwell-opt %s -p 'tile-assign-copies,tile-assign-layouts,tile-pipeline-loops' | filecheck %s --check-prefixes=CHECK,TWO
 // RUN: stepwell-opt %s -p 'tile-assign-copies,tile-assign-layouts,tile-pipeline-loops,tile-pipeline-loops' | filecheck %s --check-prefixes=CHECK,TWO
 // RUN: stepwell-opt %s -p 'tile-assign-copies,tile-assign-layouts,tile-pipeline-loops{in_flight=2}' | filecheck %s --check-prefix=DEEP
-// RUN: stepwell-opt %s -p 'stepwell-convert-tile-to-plan,plan-assign-offsets,tile-assign-copies,tile-assign-layouts,tile-pipeline-loops' | filecheck %s --check-prefixes=CHECK,EARLY
+// RUN: stepwell-opt %s -p 'stepwell-convert-tile-to-plan,plan-annotate-refs,plan-assign-offsets,tile-assign-copies,tile-assign-layouts,tile-pipeline-loops' | filecheck %s --check-prefixes=CHECK,EARLY
 // RUN: stepwell-opt %s -p 'tile-assign-copies,tile-assign-layouts,tile-pipeline-loops' --remarks-filter 'tile-pipeline-loops' 2>&1 | filecheck %s --check-prefix=REMARK
 
 // Not launched, or with many tiles, two blocks share a multiprocessor; with two tiles one block has it alone and loads its epilogue's operands first.
