@@ -99,7 +99,9 @@ def test_operands_that_are_not_constant_wait() -> None:
     case = small()["gemm_f16"]
     ctx = make_context(case.weights)
     module = Parser(ctx, case.text.replace("packed, constant", "packed")).parse_module()
-    for step in passes_of(",".join(["stepwell-convert-tile-to-plan", "plan-annotate-refs", *RINGS, "stepwell-convert-tile-to-hopper"])):
+    for step in passes_of(
+        ",".join(["stepwell-convert-tile-to-plan", "plan-annotate-refs", *RINGS, "stepwell-convert-tile-to-hopper"])
+    ):
         step.apply(ctx, module)
     ops = list(module.walk())
     wait = next(i for i, op in enumerate(ops) if isinstance(op, warp.WaitPredecessorOp))
@@ -147,7 +149,9 @@ def test_source_names_stay() -> None:
         if isinstance(op, tile.KernelOp | tile.ApplyOp):
             for inner in op.walk():
                 inner.location = location_of(["fc1"])
-    for step in passes_of(",".join(["stepwell-convert-tile-to-plan", "plan-annotate-refs", *RINGS, "stepwell-convert-tile-to-hopper"])):
+    for step in passes_of(
+        ",".join(["stepwell-convert-tile-to-plan", "plan-annotate-refs", *RINGS, "stepwell-convert-tile-to-hopper"])
+    ):
         step.apply(ctx, module)
     kernel = next(op for op in module.ops if isinstance(op, warp.KernelOp))
     assert {names_of(op) for op in kernel.walk()} == {("fc1",)}
