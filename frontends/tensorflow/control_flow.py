@@ -26,6 +26,8 @@ Key = tuple[str, Tag]
 Results = list[Live | None]
 """A node's outputs; None is a dead one."""
 
+_FAILED: Results = []
+"""Of a node that has a reason, or hangs on one that has."""
 CONTROL = ("Enter", "Exit", "LoopCond", "Merge", "NextIteration", "Switch")
 """Operators that this module takes."""
 UNROLLED = 32
@@ -46,6 +48,14 @@ class NodeUnsupported(Unsupported):
         self.node = node
 
 
+class Skipped(NodeUnsupported):
+    """What a node hangs on had its reason already."""
+
+
+class TooLong(NodeUnsupported):
+    """Nothing more is followed."""
+
+
 class Unroller:
     """Evaluates nodes on demand. `convert` makes ops of a node without control flow, where `build` stands."""
 
@@ -54,6 +64,7 @@ class Unroller:
     ) -> None:
         self.frames, self.nodes, self.build, self._convert = frames, frames.nodes, build, convert
         self.values: dict[Key, Results] = {}
+        self.failures: dict[str, NodeUnsupported] = {}
         self._constants: dict[str, Sequence[Item]] = {}
         self._reached: dict[tuple[str, Tag], int] = {}
         self._loops: dict[tuple[str, Tag], Loop] = {}
@@ -72,24 +83,33 @@ class Unroller:
                 continue
             try:
                 missing = self._try(key)
-            except NodeUnsupported:
+            except NodeUnsupported as error:
                 loop = self._abandoned(key[1])
                 if loop is None:
-                    raise
+                    self._fail(key, error)
+                    continue
                 stack = [entry for entry in stack if entry[1][: len(loop.inner)] not in (loop.inner, loop.next)]
                 waiting &= set(stack)
                 continue
             if missing:
                 waiting.add(key)
-            for name, tag in missing:
-                if (name, tag) in waiting:
-                    raise NodeUnsupported(self.nodes[name], f"it waits for itself, through {key[0]!r}")
+            knots = [other for other in missing if other in waiting]
+            for other in knots:
+                self._fail(other, NodeUnsupported(self.nodes[other[0]], f"it waits for itself, through {key[0]!r}"))
             stack.extend(missing)
         value = self._at(self.nodes[port[0]], port, ())
         if value is None or value.guards:
             when = "that is not taken" if value is None else "that the network's inputs may not take"
             raise NodeUnsupported(self.nodes[port[0]], f"it is in a branch {when}")
         return value.item
+
+    def _fail(self, key: Key, error: NodeUnsupported) -> None:
+        """Go on without a node: each that fails is told once, what hangs on it is not."""
+        if isinstance(error, TooLong):
+            raise error
+        self.values[key] = _FAILED
+        if not isinstance(error, Skipped):
+            self.failures.setdefault(error.node.name, error)
 
     def _try(self, key: Key) -> list[Key]:
         node = self.nodes[key[0]]
@@ -149,7 +169,7 @@ class Unroller:
     def _count(self, node: Node) -> None:
         self._converted += 1
         if self._converted > MOST_NODES:
-            raise NodeUnsupported(node, f"the unrolled loops have more than {MOST_NODES} nodes: it is one of them")
+            raise TooLong(node, f"the unrolled loops have more than {MOST_NODES} nodes: it is one of them")
 
     def _switch(self, node: Node, inputs: Sequence[Live]) -> Results:
         if self.frames.is_variable(node):
@@ -195,6 +215,8 @@ class Unroller:
     def _exit(self, node: Node, tag: Tag) -> list[Key]:
         """The loop's variable behind its last iteration."""
         switch, merge, frame = self.frames.left(node)
+        if any(frame == outer for outer, _ in tag):
+            raise Unsupported(f"its loop {frame!r} begins with what it leaves itself")
         if len(tag) >= DEEPEST:
             raise Unsupported(f"more than {DEEPEST} loops are in each other")
         loop = self._loops.get((frame, tag)) or self._counted(node, switch, frame, tag)
@@ -311,6 +333,8 @@ class Unroller:
 
     def _at(self, node: Node, port: Port, tag: Tag) -> Live | None:
         results = self.values[port[0], tag]
+        if results is _FAILED:
+            raise Skipped(node, f"{port[0]!r} is not there")
         if results and port[1] >= len(results):
             raise NodeUnsupported(node, f"{port[0]!r} has no output {port[1]}")
         return results[port[1]] if results else None

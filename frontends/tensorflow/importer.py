@@ -16,7 +16,7 @@ from stepwell.frontends.builder import GraphBuilder, module_of
 from stepwell.frontends.emitter import Unsupported, converting, not_imported, set_name_hint
 from stepwell.frontends.events import ImportEvents, events_of
 from stepwell.frontends.shapes import Shapes, check_names, parse_shape, too_large
-from stepwell.frontends.tensorflow.control_flow import CONTROL, NodeUnsupported, Unroller
+from stepwell.frontends.tensorflow.control_flow import CONTROL, NodeUnsupported, Skipped, Unroller
 from stepwell.frontends.tensorflow.converters import CONVERTERS, REFUSED
 from stepwell.frontends.tensorflow.frames import Frames
 from stepwell.frontends.tensorflow.functions import inlined
@@ -178,13 +178,18 @@ class _Importer:
                 self.reasons.append(f"node {node.name!r} ({node.op}): {self._why(node)}")
         self._refuse()
         unroller = Unroller(Frames({node.name: node for node in order}), self.build, self._followed)
-        try:
-            for port in ports:
+        failures = dict[str, NodeUnsupported]()
+        for port in ports:
+            try:
                 self.values[port] = tensor(unroller.port(port))
-        except NodeUnsupported as error:
-            self.reasons.append(f"node {error.node.name!r} ({error.node.op}): {error}")
-        except Unsupported as error:
-            self.reasons.append(str(error))
+            except Skipped:
+                continue
+            except NodeUnsupported as error:
+                failures[error.node.name] = error
+            except Unsupported as error:
+                self.reasons.append(f"output {_tensor(*port)!r}: {error}")
+        for name, failure in (unroller.failures | failures).items():
+            self.reasons.append(f"node {name!r} ({failure.node.op}): {failure}")
 
     def _followed(self, node: Node, items: Sequence[Item]) -> Sequence[Item]:
         if self._is_input(node):
