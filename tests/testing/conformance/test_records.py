@@ -71,7 +71,7 @@ def test_node_tests() -> None:
             check("nodes", executor, part("nodes", executor, 15))
 
 
-SHARES = {"converted": 8, "operator": 6, "simple": 4, "light": 6, "models": 5, "tf_graphs": 12, "caffe_definitions": 25}
+SHARES = {"converted": 8, "operator": 6, "simple": 4, "light": 12, "models": 5, "tf_graphs": 12, "caffe_definitions": 25}
 """By default one case in so many of the suites that run at the graph level only."""
 
 
