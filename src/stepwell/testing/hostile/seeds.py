@@ -14,6 +14,9 @@ import onnx
 from google.protobuf import text_format
 from onnx import helper, numpy_helper
 
+from stepwell.testing.conformance.backend_models import stored_tests
+from stepwell.testing.conformance.node_tests import node_tests
+from stepwell.testing.conformance.run import MakeModel
 from stepwell.testing.corpora import absent, corpora, manifest
 from stepwell.testing.tensorflow_files import GraphDef, write_saved_model
 
@@ -63,12 +66,10 @@ def small_model() -> onnx.ModelProto:
 
 
 def onnx_models() -> Iterator[Parts]:
-    """The small model, and of ONNX's node tests the first of each set of operators and attributes."""
-    from stepwell.testing.conformance.node_tests import node_tests
-
+    """The small model, operators that PyTorch exported, and of ONNX's node tests the first of each set of operators and attributes."""
     yield (small_model().SerializeToString(),)
     seen = set()
-    for make in node_tests().values():
+    for make in _onnx_cases():
         model = make().model
         kinds = frozenset((node.op_type, attribute.name) for node in model.graph.node for attribute in node.attribute)
         kinds |= {(node.op_type, "") for node in model.graph.node}
@@ -76,6 +77,12 @@ def onnx_models() -> Iterator[Parts]:
         if kinds not in seen and len(data) < LARGEST:
             seen.add(kinds)
             yield (data,)
+
+
+def _onnx_cases() -> Iterator[MakeModel]:
+    """Those first that are files: collecting the others takes seconds."""
+    yield from stored_tests("operator").values()
+    yield from node_tests().values()
 
 
 def external_models() -> Iterator[Parts]:
