@@ -132,36 +132,37 @@ def _varint(data: memoryview, at: int) -> tuple[int, int]:
 
 def _damaged_strings(message: Any, path: str) -> Iterator[str]:
     """Fields below `message` that should be text and are not, as `graph.node[3].name`. A key of a map that is none fails as soon as the map is read."""
-    for name, is_repeated, is_message in _textual(message.DESCRIPTOR):
+    for name, is_repeated in _textual(message.DESCRIPTOR):
         if not is_repeated and not message.HasField(name):
             continue
         place = f"{path}.{name}" if path else name
         try:
             held = getattr(message, name)
-            values = [(held, place)] if not is_repeated else _numbered(held, place)
+            values = [(held, place)] if not is_repeated else _numbered(held, place, message.DESCRIPTOR, name)
         except UnicodeDecodeError:
             yield place
             continue
         for value, inner in values:
-            if is_message and not isinstance(value, str):
+            if isinstance(value, Message):
                 yield from _damaged_strings(value, inner)
             elif not isinstance(value, str):
                 yield inner
 
 
-def _numbered(held: Any, place: str) -> list[tuple[Any, str]]:
-    """The elements of a repeated field with their places; of a map its keys and, where they are messages, its values."""
+def _numbered(held: Any, place: str, kind: Descriptor, name: str) -> list[tuple[Any, str]]:
+    """The elements of a repeated field with their places; of a map its values where they are messages or text, and all its keys are read."""
     if not hasattr(held, "values"):
         return [(value, f"{place}[{number}]") for number, value in enumerate(held)]
     entries = [(held[key], f"{place}[{key!r}]") for key in list(held)]
-    return [(value, where) for value, where in entries if isinstance(value, Message | str)]
+    value = kind.fields_by_name[name].message_type.fields_by_name["value"]
+    return entries if value.type in (FieldDescriptor.TYPE_MESSAGE, FieldDescriptor.TYPE_STRING) else []
 
 
 @cache
-def _textual(kind: Descriptor) -> tuple[tuple[str, bool, bool], ...]:
-    """Name, whether it is repeated, and whether it is a message, of the fields that are strings or may hold some."""
+def _textual(kind: Descriptor) -> tuple[tuple[str, bool], ...]:
+    """Name, and whether it is repeated, of the fields that are strings or may hold some."""
     return tuple(
-        (field.name, field.is_repeated, field.message_type is not None)
+        (field.name, field.is_repeated)
         for field in kind.fields
         if field.type == FieldDescriptor.TYPE_STRING
         or (field.message_type is not None and _has_text(field.message_type, frozenset()))

@@ -69,6 +69,11 @@ def test_text_below_a_map_is_looked_at() -> None:
     graph.node.add(name="x").attr["key"].func.name = "inner"
     data = graph.SerializeToString().replace(b"inner", b"inne\xff")
     assert "node[0].attr['key'].func.name is not UTF-8" in refusal(data, messages()["GraphDef"])
+    graph = messages()["GraphDef"]()
+    graph.library.function.add().ret["key"] = "inner"
+    data = graph.SerializeToString()
+    assert parse_message(messages()["GraphDef"], data, "a graph", "net") == graph
+    assert "function[0].ret" in refusal(data.replace(b"inner", b"inne\xff"), messages()["GraphDef"])
 
 
 @given(st.binary(max_size=60))

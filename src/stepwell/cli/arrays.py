@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import warnings
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -70,7 +71,8 @@ def read_inputs(
 
 def _read(path: str, item: str) -> np.ndarray | dict[str, np.ndarray]:
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of headers that Python 2 wrote
             if not zipfile.is_zipfile(file):
                 file.seek(0)
                 return _array(file, Path(path).stat().st_size)

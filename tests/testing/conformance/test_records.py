@@ -65,7 +65,7 @@ def test_a_part_of_the_sweep(executor: str) -> None:
 
 def test_node_tests() -> None:
     """A part of ONNX's node tests on everything that runs them. One test, because collecting them takes longer than running them."""
-    for executor, count in (("graph", 150), ("x86-64-v4", 15), ("sm_90a", 15)):
+    for executor, count in (("graph", 60), ("x86-64-v4", 15), ("sm_90a", 15)):
         if not missing(executor):
             check("nodes", executor, part("nodes", executor, count))
 
@@ -104,7 +104,7 @@ def test_a_suite_in_full(suite: str) -> None:
 
 def test_every_suite_is_sampled_and_recorded() -> None:
     assert set(SUITES) == {*SHARES, "sweep", "nodes"}
-    assert {path.stem for path in RECORDS.glob("*-graph.txt")} == {f"{suite}-graph" for suite in (*SHARES, "nodes")}
+    assert {path.stem for path in RECORDS.glob("*-graph.txt")} >= {f"{suite}-graph" for suite in (*SHARES, "nodes")}
 
 
 @pytest.mark.slow
