@@ -55,7 +55,12 @@ class Extent(int):
         return hash(self.key)
 
     def __str__(self) -> str:
-        return f'"{self.symbol}" * {self.factor} in [{self.low}, {self.high}]' + (" counted" if self.counted else "")
+        return f'"{self.symbol}" {self.bounds}'
+
+    @property
+    def bounds(self) -> str:
+        """What stands behind the symbol in the text."""
+        return f"* {self.factor} in [{self.low}, {self.high}]" + (" counted" if self.counted else "")
 
     __repr__ = __str__
 
@@ -94,8 +99,13 @@ class ExtentsAttr(Data[tuple[Extent, ...]]):
             return tuple(parser.parse_comma_separated_list(parser.Delimiter.SQUARE, lambda: _parse_extent(parser)))
 
     def print_parameter(self, printer: Printer) -> None:
-        with printer.in_angle_brackets():
-            printer.print_string(f"[{', '.join(map(str, self.data))}]")
+        with printer.in_angle_brackets(), printer.in_square_brackets():
+            printer.print_list(self.data, lambda extent: _print_extent(printer, extent))
+
+
+def _print_extent(printer: Printer, extent: Extent) -> None:
+    printer.print_string_literal(extent.symbol)
+    printer.print_string(f" {extent.bounds}")
 
 
 def _parse_extent(parser: AttrParser) -> Extent:

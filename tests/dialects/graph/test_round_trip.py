@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from xdsl.dialects import builtin, func
 from xdsl.dialects.builtin import ModuleOp
+from xdsl.rewriter import Rewriter
 from xdsl.utils.exceptions import VerifyException
 
 from stepwell.dialects import graph
@@ -35,6 +36,23 @@ def test_generated_ops_round_trip(case: GeneratedGraph) -> None:
         again = parse(text)
         again.verify()
         assert module_text(again, generic=generic) == text
+
+
+@pytest.mark.parametrize("symbol", ["kept", 'a"b', "a\\b\n", "é", "1 * 2]>"])
+@pytest.mark.parametrize("generic", [False, True])
+def test_any_name_of_a_symbol_round_trips(symbol: str, generic: bool) -> None:
+    """Symbols are called after nodes, and those after what a user wrote."""
+    op = "%y = graph.compact %x, %m dim 0 as {0} : (tensor<3x2xf32>, tensor<3xi1>) -> tensor<?x2xf32, #graph.extents<[{0} * 1 in [0, 3] counted]>>"
+    module = parse(body(op.format('"kept"'), "%x: tensor<3x2xf32>, %m: tensor<3xi1>"))
+    (compact,) = [op for op in module.walk() if isinstance(op, graph.CompactOp)]
+    renamed = graph.CompactOp(compact.operand, compact.mask, dim=0, symbol=symbol)
+    Rewriter.replace_op(compact, renamed)
+    text = module_text(module, generic=generic)
+    again = parse(text)
+    again.verify()
+    assert module_text(again, generic=generic) == text
+    (found,) = [op for op in again.walk() if isinstance(op, graph.CompactOp)]
+    assert found.symbol == symbol and found.result.type == renamed.result.type
 
 
 EXAMPLES = f"""
