@@ -21,6 +21,7 @@ from stepwell.dialects.tile.ops_role import RoleOp, roles_in
 from stepwell.dialects.tile.ops_tiles import LoadOp, StoreOp
 from stepwell.dialects.tile.registers import Kernel as KernelBody
 from stepwell.dialects.tile.registers import facts_of
+from stepwell.dialects.tile.ring_machine_rules import machine_reasons
 from stepwell.dialects.tile.ring_rules import ring_reasons
 from stepwell.types.targets import SM_90A
 
@@ -212,6 +213,9 @@ def _copies(copy: str, products: list[MmaOp]) -> Iterator[str]:
 
 def _rings(kernel: Kernel) -> Iterator[str]:
     yield from ring_reasons(kernel.body)
+    if target_of(kernel.grid) == SM_90A.name:
+        config = kernel.config.data
+        yield from machine_reasons(kernel.body, 32 * config.warps, config.resident)
 
 
 def _schedule(kernel: Kernel) -> Iterator[str]:

@@ -206,6 +206,12 @@ class MapOp(IRDLOperation):
                 raise VerifyException(
                     f"tile.map: operands and result are register tiles of one shape, here are {value.type} and {self.result.type}"
                 )
+        layouts = {value.type.layout for value in (*self.inputs, self.result) if isinstance(value.type, TileType)}
+        if len(layouts) > 1:
+            held = ", ".join(sorted(map(str, layouts)))
+            raise VerifyException(
+                f"tile.map: operands and result lie in one layout, here are {held}: put tile.relayout before"
+            )
         if [arg.type for arg in self.body.block.args] != [_element(value) for value in self.inputs]:
             raise VerifyException("tile.map: the body takes one element of each operand")
         last = self.body.block.last_op

@@ -40,6 +40,7 @@ from stepwell.dialects.tile._syntax import (
     scalar_attr,
 )
 from stepwell.dialects.tile.attributes import RefType, Residence, TileType
+from stepwell.dialects.tile.layouts import SliceAttr
 
 
 def check_slice(name: str, ref: Attribute, indices: Sequence[SSAValue], dims: Sequence[int], tile: Attribute) -> None:
@@ -305,6 +306,16 @@ class BroadcastOp(IRDLOperation):
             or result.home is not Residence.REGS
         ):
             raise VerifyException("tile.broadcast repeats register tiles and does not convert")
+        lost = [dim for dim in range(result.rank) if dim not in dims]
+        if (
+            source.has_layout
+            and result.has_layout
+            and len(lost) == 1
+            and source.layout != SliceAttr(lost[0], result.layout)
+        ):
+            raise VerifyException(
+                f"tile.broadcast: {source} is repeated into {result}: it lies in {SliceAttr(lost[0], result.layout)}"
+            )
 
     @classmethod
     def parse(cls, parser: Parser) -> BroadcastOp:

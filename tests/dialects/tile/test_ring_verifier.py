@@ -119,3 +119,33 @@ def test_invalid_attention(name: str) -> None:
 def test_only_integers_count() -> None:
     with pytest.raises(VerifyException, match="makes a register tile of integers, not"):
         tile.IotaOp(0, tile.TileType([4], f32)).verify_()
+
+
+MACHINE = {
+    "a way that sm_90a lacks for rings": ("to %ab#1 via tma as tf32", "to %ab#1 via cp_async as tf32", "via cp_async: rings of sm_90a are filled via tma or tma_im2col"),
+    "a swizzle that is no row": ("(128x32xf32 #tile.shared<128>", "(128x32xf32 #tile.shared<64>", "the swizzle is as long as a row, #tile.shared<128>"),
+    "no swizzle": ("(128x32xf32 #tile.shared<128>", "(128x32xf32 #tile.shared<none>", "wgmma reads operand a from"),
+    "operands as they are": (" as tf32", "", "wgmma takes f32 operands as tf32: fetch element #0 `as tf32`"),
+    "another fragment": ("#tile.wgmma", "#tile.mma_sync", "wgmma holds its result as #tile.wgmma, not as #tile.mma_sync"),
+    "wide accesses": ("tile.store %o, %y[%i, %j] access 2", "tile.store %o, %y[%i, %j] access 4", "a thread holds 2 columns side by side, access 2 is the most"),
+    "too many blocks": ("swizzle = 128>", "swizzle = 128, resident = 2>", "shared memory: a multiprocessor holds 1"),
+    "layouts that meet": ("regs, #tile.slice<0, #tile.wgmma>>", "regs, #tile.slice<1, #tile.wgmma>>", "it lies in #tile.slice<0, #tile.wgmma>"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MACHINE)
+def test_what_the_machine_does_not_do(name: str) -> None:
+    old, new, message = MACHINE[name]
+    assert old in CONVOLUTION
+    with pytest.raises((VerifyException, SourceError)) as error:
+        checked(CONVOLUTION.replace(old, new))
+    assert message in str(error.value)
+
+
+def test_a_map_holds_its_tiles_in_one_layout() -> None:
+    text = PRODUCT.replace(
+        "access 2 : !tile.tile<128x64xf16, regs, #tile.wgmma>",
+        "access 2 : !tile.tile<128x64xf16, regs, #tile.mma_sync>",
+    )
+    with pytest.raises(VerifyException, match="operands and result lie in one layout"):
+        checked(text)
