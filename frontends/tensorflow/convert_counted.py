@@ -117,51 +117,10 @@ def largest(build: GraphBuilder, value: SSAValue) -> int:
         value = value.owner.operands[0]
 
 
-def non_max_suppression(build: GraphBuilder, node: Node, inputs: Values) -> list[SSAValue]:
-    """NonMaxSuppression and its versions 2 to 5: the boxes that overlap no better one, from the best; V4 their number, V5 their scores too."""
-    version = int(node.op[-1]) if node.op[-1].isdecimal() else 1
-    needs(inputs, {1: 3, 2: 4, 3: 5, 4: 5, 5: 6}[version])
-    boxes, scores = inputs[0], inputs[1]
-    if len(shape_of(boxes)) != 2 or shape_of(boxes)[1] != 4 or shape_of(scores) != shape_of(boxes)[:1]:
-        raise Unsupported(
-            f"boxes {list(shape_of(boxes))} and scores {list(shape_of(scores))}: [N, 4] and [N] are needed"
-        )
-    given = (*(build.constant_array(value, "a limit").reshape(-1)[0].item() for value in inputs[2:]),)
-    most, iou = int(given[0]), float(given[1]) if version > 1 else node.number("iou_threshold", 0.5)
-    if most < 0 or not 0 <= iou <= 1:
-        raise Unsupported(f"max_output_size is {most} and iou_threshold {iou}: 0 or more, 0 to 1")
-    score = float(given[2]) if version > 2 and given[2] != -np.inf else None
-    if version == 5 and given[3] != 0:
-        raise Unsupported(f"soft_nms_sigma is {given[3]}: only 0, which drops what overlaps, is supported")
-    batch = [build.reshape(boxes, [1, *shape_of(boxes)]), build.reshape(scores, [1, 1, *shape_of(scores)])]
-    op = graph.NonMaxSuppressionOp(*batch, most=most, iou=iou, score=score, symbol=build.symbol())
-    (found,) = build.counted(op)
-    column = build.cut(found, 1, 2, 3)
-    kept = build.reshape(column, shape_of(column)[:1])
-    picked = [build.cast(kept, i32)]
-    if version == 5:
-        picked.append(build.emit(graph.GatherOp(scores, column, dims=[0])))
-    if version < 4:
-        return picked
-    valid = build.cast(build.emit(graph.ExtentOp(kept, dim=0)), i32)
-    if node.flag("pad_to_max_output_size"):
-        picked = [_padded(build, value, most) for value in picked]
-    return [*picked, valid]
-
-
-def _padded(build: GraphBuilder, value: SSAValue, extent: int) -> SSAValue:
-    """A vector with zeros behind it."""
-    zero = build.zeros(value, [])
-    full = build.emit(graph.FillTailOp(value, zero, dim=0)) if isinstance(shape_of(value)[0], graph.Extent) else value
-    missing = extent - shape_of(full)[0]
-    return build.emit(graph.PadOp(full, zero, low=[0], high=[missing])) if missing else full
-
-
 CONVERTERS: dict[str, Converter] = {
     "DynamicPartition": dynamic_partition,
     "DynamicStitch": dynamic_stitch,
     "ListDiff": list_diff,
-    **{f"NonMaxSuppression{version}": non_max_suppression for version in ("", "V2", "V3", "V4", "V5")},
     "ParallelDynamicStitch": dynamic_stitch,
     **dict.fromkeys(("Unique", "UniqueV2", "UniqueWithCounts", "UniqueWithCountsV2"), unique),
     "Where": where,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import product
 from math import ceil, floor
 
@@ -13,11 +14,13 @@ from stepwell.dialects import graph
 from stepwell.dialects.numpy_types import Array
 from stepwell.frontends.builder import GraphBuilder
 from stepwell.frontends.emitter import Unsupported, shape_of
-from stepwell.frontends.tensorflow.convert_window import pads_of, window_of
+from stepwell.frontends.tensorflow.convert_window import pads_of, resize, window_of
 from stepwell.frontends.tensorflow.node import Node, Values, extents_of, needs
 
 MOST_TAPS = 4096
 """Most elements of a patch in one channel."""
+MOST_WEIGHTS = 1 << 24
+"""Most elements of a matrix that resizes."""
 
 
 def _channels(build: GraphBuilder, x: SSAValue) -> list[SSAValue]:
@@ -94,19 +97,57 @@ def resize_area(build: GraphBuilder, node: Node, inputs: Values) -> list[SSAValu
     before = shape_of(x)
     if len(before) != 4 or len(extents) != 2 or min(*before[1:3], *extents) < 1:
         raise Unsupported(f"an image of {list(before)} is not resized to {list(extents)}")
+    weights = [_covered(a, b, node.flag("align_corners")) for a, b in zip(before[1:3], extents, strict=True)]
+    return [_resampled(build, node, x, weights)]
+
+
+def _resampled(build: GraphBuilder, node: Node, x: SSAValue, weights: Sequence[Array]) -> SSAValue:
+    """[N, H, W, C] times a matrix [before, after] for the height and one for the width."""
     rows, columns = (
-        build.weight(f"{node.name}.{name}", _covered(a, b, node.flag("align_corners")))
-        for name, a, b in zip(("rows", "columns"), before[1:3], extents, strict=True)
+        build.weight(f"{node.name}.{name}", array) for name, array in zip(("rows", "columns"), weights, strict=True)
     )
     high = build.emit(graph.MatmulOp(build.transpose(x, [0, 2, 3, 1]), rows))
     wide = build.emit(graph.MatmulOp(build.transpose(high, [0, 3, 2, 1]), columns))
-    return [build.transpose(wide, [0, 1, 3, 2])]
+    return build.transpose(wide, [0, 1, 3, 2])
+
+
+def resize_bicubic(build: GraphBuilder, node: Node, inputs: Values) -> list[SSAValue]:
+    """ResizeBicubic: with half_pixel_centers a graph.resize; without, TensorFlow's table of 1024 steps of the cubic with -0.75."""
+    needs(inputs, 2)
+    if node.flag("half_pixel_centers"):
+        return resize("cubic")(build, node, inputs)
+    x, extents = build.cast(inputs[0], f32), extents_of(build, inputs[1], "the size")
+    before = shape_of(x)
+    if len(before) != 4 or len(extents) != 2 or min(*before[1:3], *extents) < 1:
+        raise Unsupported(f"an image of {list(before)} is not resized to {list(extents)}")
+    weights = [_cubic(a, b, node.flag("align_corners")) for a, b in zip(before[1:3], extents, strict=True)]
+    return [_resampled(build, node, x, weights)]
+
+
+def _cubic(before: int, after: int, corners: bool) -> Array:
+    """[before, after]: the weights of the four pixels around each output pixel; beyond the border the last one repeats."""
+    if before * after > MOST_WEIGHTS:
+        raise Unsupported(f"an extent of {before} is not resized to {after}")
+    scale = np.float32((before - 1) / (after - 1) if corners and after > 1 else before / after)
+    at = np.arange(after, dtype=np.float32) * scale
+    low = np.floor(at)
+    step = np.rint((at - low) * np.float32(1024)) / 1024
+    weights = np.zeros((before, after))
+    for tap, distance in enumerate((1 + step, step, 1 - step, 2 - step)):
+        np.add.at(weights, (np.clip(low.astype(int) + tap - 1, 0, before - 1), np.arange(after)), _keys(distance))
+    return weights.astype(np.float32)
+
+
+def _keys(x: Array, a: float = -0.75) -> Array:
+    """The cubic of Keys (1981) at a distance of 0 to 2."""
+    near, far = ((a + 2) * x - (a + 3)) * x * x + 1, ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
+    return np.where(x <= 1, near, far)
 
 
 def _covered(before: int, after: int, corners: bool) -> Array:
     """[before, after]: how much of each pixel lies in each output pixel; beyond the border the last one repeats."""
     scale = (before - 1) / (after - 1) if corners and after > 1 else before / after
-    if scale <= 0 or before * after > 1 << 24:
+    if scale <= 0 or before * after > MOST_WEIGHTS:
         raise Unsupported(f"an extent of {before} is not resized to {after}")
     weights = np.zeros((before, after))
     for position in range(after):

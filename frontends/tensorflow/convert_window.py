@@ -144,8 +144,6 @@ def resize(mode: str) -> Converter:
         if len(before) != 2 or len(extents) != 2 or min(*before, *extents) < 1:
             raise Unsupported(f"an image of {list(shape_of(x))} is not resized to {extents}")
         corners, centres = node.flag("align_corners"), node.flag("half_pixel_centers")
-        if mode == "cubic" and not centres:
-            raise Unsupported("half_pixel_centers is false: its table of 1024 coefficients is not reproduced")
         rule = "align_corners" if corners else "half_pixel" if centres else "asymmetric"
         rounding = "round_prefer_ceil" if corners else "floor"
         if mode == "nearest" and centres:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stepwell.frontends.tensorflow import convert_block as block
+from stepwell.frontends.tensorflow import convert_boxes as boxes
 from stepwell.frontends.tensorflow import convert_counted as counted
 from stepwell.frontends.tensorflow import convert_elementwise as elementwise
 from stepwell.frontends.tensorflow import convert_image as image
@@ -46,6 +47,7 @@ _COMPARE = {
 _REDUCE = {"All": "and", "Any": "or", "Max": "max", "Min": "min", "Prod": "product", "Sum": "sum"}
 
 CONVERTERS: dict[str, Converter] = {
+    **boxes.CONVERTERS,
     **counted.CONVERTERS,
     **linear.CONVERTERS,
     **special.CONVERTERS,
@@ -134,7 +136,7 @@ CONVERTERS: dict[str, Converter] = {
     "Relu6": elementwise.relu6,
     "Reshape": movement.reshape,
     "ResizeArea": image.resize_area,
-    "ResizeBicubic": window.resize("cubic"),
+    "ResizeBicubic": image.resize_bicubic,
     "ResizeBilinear": window.resize("linear"),
     "ResizeNearestNeighbor": window.resize("nearest"),
     "ReverseSequence": product.reverse_sequence,
