@@ -98,6 +98,19 @@ def test_weights_are_matched_by_layer_name(tmp_path: Path, old: bool, double: bo
     assert np.array_equal(interpret(module, {"data": X}, weights)["fc"], interpret(wanted, {"data": X}, held)["fc"])
 
 
+@pytest.mark.parametrize(("number", "kind"), [(0, "<f8"), (1, "<f4"), (2, "<f2")])
+def test_arrays_with_a_type(tmp_path: Path, number: int, kind: str) -> None:
+    """NVIDIA's branch stores the bytes of an array and the number of their type."""
+    network = messages()["NetParameter"]()
+    array = np.asarray([[1.5, -2], [0.25, 3]], kind)
+    blob = network.layer.add(name="n").blobs.add(raw_data=array.tobytes(), raw_data_type=number)
+    blob.shape.dim.extend(array.shape)
+    path = tmp_path / "net.caffemodel"
+    path.write_bytes(network.SerializeToString())
+    (found,) = read_caffemodel(path)["n"]
+    assert found.dtype == np.float32 and np.array_equal(found, array.astype(np.float32))
+
+
 def test_the_arrays_of_a_large_file_are_not_copied_in_python(tmp_path: Path) -> None:
     """Reading takes at most 2.2 times the file, in Python's own count."""
     network = messages()["NetParameter"]()
