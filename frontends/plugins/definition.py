@@ -118,6 +118,14 @@ class Plugin:
         except (Unsupported, VerifyException) as error:
             raise ModelError(str(error), where=repr(self)) from None
 
+    def run_ops(self, arrays: Sequence[Array], parameters: Parameters) -> Sequence[Array]:
+        """The results of its ops in the interpreter, whether there is a reference or not."""
+        try:
+            wanted = self.infer([tensor_type_of(array) for array in arrays], parameters)
+            return self._checked(self._run_ops(arrays, parameters), wanted)
+        except (Unsupported, VerifyException) as error:
+            raise ModelError(str(error), where=repr(self)) from None
+
     def expand(self, op: Operation, parameters: Parameters, weights: WeightStore, block: Block) -> list[SSAValue]:
         """The op's results as ops that are appended to `block`; VerifyException where the meaning refuses or gives other types than the op has."""
         build = PluginBuilder(block, weights)
@@ -141,6 +149,9 @@ class Plugin:
         if self._reference is not None:
             with np.errstate(all="ignore"):
                 return _as_tuple(self._call(self._reference, *arrays, **self._values(parameters)))
+        return self._run_ops(arrays, parameters)
+
+    def _run_ops(self, arrays: Sequence[Array], parameters: Parameters) -> tuple[Any, ...]:
         if self._graph is None:
             raise Unsupported(f"{self} has neither a reference nor ops: decorate a function with .reference or .graph")
         block, store = Block(arg_types=[tensor_type_of(array) for array in arrays]), WeightStore()
