@@ -78,9 +78,11 @@ class CustomOp(IRDLOperation):
         if plugin is None:
             place = f' of "{self.namespace.data}"' if self.namespace.data else ""
             return f"version {self.version.data}{place} is not loaded: import the module that defines it"
-        if isinstance(plugin, Expanding) and plugin.has_ops:
-            return ""
-        return "says its meaning in NumPy only: say it in graph ops too"
+        if not isinstance(plugin, Expanding):
+            return "says its meaning in NumPy only: say it in graph ops too"
+        linked = ", which no pipeline links into a plan yet" if plugin.form in ("a tile program", "PTX") else ""
+        said = f"says its meaning in {plugin.form} only{linked}" if plugin.form else "says no meaning"
+        return "" if plugin.has_ops else f"{said}: say it in graph ops too"
 
     def verify_(self) -> None:
         with checks.named(f'{self.name} "{self.plugin.data}"'):

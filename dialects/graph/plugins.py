@@ -47,6 +47,11 @@ class Expanding(Protocol):
         """Whether it does."""
         ...
 
+    @property
+    def form(self) -> str:
+        """How it says its meaning, in words."""
+        ...
+
     def expand(self, op: Operation, parameters: Parameters, weights: WeightStore, block: Block) -> Sequence[SSAValue]:
         """The op's results as ops that are appended to `block`, with new weights in the store; VerifyException where that cannot be."""
         ...

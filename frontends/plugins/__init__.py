@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from stepwell.frontends.plugins.building import PluginBuilder
 from stepwell.frontends.plugins.definition import Plugin, plugin
+from stepwell.frontends.plugins.programs import PtxKernel
 from stepwell.frontends.plugins.specs import TensorSpec
 
-__all__ = ["Plugin", "PluginBuilder", "TensorSpec", "plugin"]
+__all__ = ["Plugin", "PluginBuilder", "PtxKernel", "TensorSpec", "plugin"]

@@ -34,6 +34,7 @@ from stepwell.dialects.weights import WeightStore
 from stepwell.frontends.emitter import Unsupported
 from stepwell.frontends.plugins.building import PluginBuilder, function_module
 from stepwell.frontends.plugins.parameters import complete, declared_parameters, from_attribute, to_attribute
+from stepwell.frontends.plugins.programs import run_ptx_kernel, run_tile_program
 from stepwell.frontends.plugins.specs import spec_of, type_of
 from stepwell.runtime.errors import ModelError, StepwellError, UsageError
 
@@ -61,6 +62,8 @@ class Plugin:
         self.inputs = [p for p in inspect.signature(shapes).parameters.values() if p.name not in self.declared]
         self._reference: Callable[..., Any] | None = None
         self._graph: Callable[..., Any] | None = None
+        self._tile: Callable[..., Any] | None = None
+        self._ptx: Callable[..., Any] | None = None
         self.__doc__ = inspect.getdoc(shapes)
 
     def __str__(self) -> str:
@@ -87,6 +90,24 @@ class Plugin:
         """Decorates the meaning in ops: a builder and the inputs as values, parameters by name; it returns the results. Every executor has it then."""
         self._graph = function
         return function
+
+    def tile(self, function: Function) -> Function:
+        """Decorates the meaning as a program of the tile level: TensorSpecs in, parameters by name, the text of a module out. It is executed where there is neither a reference nor ops;
+        no pipeline links it into a plan yet."""
+        self._tile = function
+        return function
+
+    def ptx(self, function: Function) -> Function:
+        """Decorates the meaning as PTX: TensorSpecs in, parameters by name, a PtxKernel out. It is executed by the PTX interpreter where there is nothing above it; no pipeline links it
+        into a plan yet."""
+        self._ptx = function
+        return function
+
+    @property
+    def form(self) -> str:
+        """The most abstract form in which the meaning is there: ops, NumPy, a tile program, PTX, or nothing."""
+        forms = {"ops": self._graph, "NumPy": self._reference, "a tile program": self._tile, "PTX": self._ptx}
+        return next((name for name, function in forms.items() if function is not None), "")
 
     @property
     def has_ops(self) -> bool:
@@ -149,11 +170,25 @@ class Plugin:
         if self._reference is not None:
             with np.errstate(all="ignore"):
                 return _as_tuple(self._call(self._reference, *arrays, **self._values(parameters)))
-        return self._run_ops(arrays, parameters)
+        if self._graph is not None:
+            return self._run_ops(arrays, parameters)
+        return self._run_program(arrays, parameters)
+
+    def _run_program(self, arrays: Sequence[Array], parameters: Parameters) -> tuple[Any, ...]:
+        types = [tensor_type_of(array) for array in arrays]
+        specs = [spec_of(checks.tensor(type, f"input {place}")) for place, type in enumerate(types)]
+        values = self._values(parameters)
+        if self._tile is not None:
+            text = self._call(self._tile, *specs, **values)
+            return run_tile_program(text, arrays, f"the tile program of {self}")
+        if self._ptx is not None:
+            kernel = self._call(self._ptx, *specs, **values)
+            return tuple(run_ptx_kernel(kernel, arrays, self.infer(types, parameters), f"the PTX of {self}"))
+        raise Unsupported(f"{self} has no meaning: decorate a function with .reference, .graph, .tile or .ptx")
 
     def _run_ops(self, arrays: Sequence[Array], parameters: Parameters) -> tuple[Any, ...]:
         if self._graph is None:
-            raise Unsupported(f"{self} has neither a reference nor ops: decorate a function with .reference or .graph")
+            raise Unsupported(f"{self} does not say its meaning in ops: decorate a function with .graph")
         block, store = Block(arg_types=[tensor_type_of(array) for array in arrays]), WeightStore()
         build = PluginBuilder(block, store)
         build.node_name = self.name

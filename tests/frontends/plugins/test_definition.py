@@ -137,7 +137,7 @@ def test_a_plugin_without_a_meaning_says_what_lacks() -> None:
     def empty(x):  # type: ignore[no-untyped-def]
         return x
 
-    with pytest.raises(ModelError, match="decorate a function with .reference or .graph"):
+    with pytest.raises(ModelError, match="decorate a function with .reference, .graph, .tile or .ptx"):
         empty.run([np.zeros(1, np.float32)], {})
 
 
