@@ -13,6 +13,7 @@ from stepwell.dialects import graph
 from stepwell.dialects.numpy_types import Array
 from stepwell.frontends.emitter import Unsupported
 from stepwell.frontends.onnx.builder import GraphBuilder, Item, shape_of
+from stepwell.frontends.onnx.convert_random import dropout as dropped
 from stepwell.frontends.onnx.node import Node
 
 
@@ -22,10 +23,10 @@ def identity(node: Node, build: GraphBuilder) -> list[Item]:
 
 
 def dropout(node: Node, build: GraphBuilder) -> list[SSAValue]:
-    """Dropout: the value itself, as always when a network is run and not trained; the mask is all true."""
-    node.ignore("ratio", "seed", "is_test")
+    """Dropout: the value itself, as always when a network is run and not trained; the mask is all true. With training_mode by random numbers."""
     if node.has_input(2) and bool(build.constant(node, 2, "training_mode")):
-        raise Unsupported("training_mode is true: export the model for inference")
+        return dropped(node, build)
+    node.ignore("ratio", "seed", "is_test")
     x = build.value(node, 0)
     if not node.has_output(1):
         return [x]

@@ -40,14 +40,29 @@ def _functions(node: Node, defaults: Sequence[str], directions: int) -> list[dic
     if len(names) != count * directions or any(name.lower() not in FUNCTIONS for name in names):
         raise Unsupported(f"activations {names}: {count} of {', '.join(FUNCTIONS)} for each direction are needed")
     found = [FUNCTIONS[name.lower()] for name in names]
-    given = [list(node.value(name)) if node.has(name) else [] for name in ("activation_alpha", "activation_beta")]
-    if any(values and len(values) != len(names) for values in given):
-        raise Unsupported(
-            f"activation_alpha and activation_beta must have {len(names)} values, one for each activation"
-        )
-    alphas, betas = (values or [entry[k + 1] for entry in found] for k, values in enumerate(given))
+    alphas = _parameters(node, "activation_alpha", names, [entry[1] for entry in found], ALPHA)
+    betas = _parameters(node, "activation_beta", names, [entry[2] for entry in found], BETA)
     parts = [slice(d * count, (d + 1) * count) for d in range(directions)]
     return [{"activations": [e[0] for e in found[p]], "alphas": alphas[p], "betas": betas[p]} for p in parts]
+
+
+ALPHA = {"affine", "elu", "hardsigmoid", "leakyrelu", "scaledtanh", "thresholdedrelu"}
+BETA = {"affine", "hardsigmoid", "scaledtanh"}
+"""Functions that take the one and the other parameter."""
+
+
+def _parameters(
+    node: Node, attribute: str, names: Sequence[str], defaults: Sequence[float], takers: set[str]
+) -> list[object]:
+    """One parameter for each activation: those that take it get the values in order, then their defaults (as ONNX Runtime has it)."""
+    given = list(node.value(attribute)) if node.has(attribute) else []
+    if len(given) > len(names) or not all(isinstance(value, float) for value in given):
+        raise Unsupported(f"{attribute} must be at most {len(names)} numbers, one for each activation")
+    values = iter(given)
+    return [
+        next(values, default) if name.lower() in takers else default
+        for name, default in zip(names, defaults, strict=True)
+    ]
 
 
 def _part(build: GraphBuilder, value: SSAValue, direction: int) -> SSAValue:

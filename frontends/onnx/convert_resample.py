@@ -167,3 +167,19 @@ def roi_align(node: Node, build: GraphBuilder) -> list[SSAValue]:
         offset=0.5 if rule == "half_pixel" else 0.0,
     )
     return [build.emit(op)]
+
+
+def max_roi_pool(node: Node, build: GraphBuilder) -> list[SSAValue]:
+    """MaxRoiPool: rows of batch, x1, y1, x2, y2; corners rounded, bins to whole elements."""
+    x, boxes = build.value(node, 0), build.value(node, 1)
+    extents = node.integers("pooled_shape", ())
+    if len(extents) != 2 or len(shape_of(boxes)) != 2 or shape_of(boxes)[1] != 5:
+        raise Unsupported(
+            f"pooled_shape {list(extents)} or rois {list(shape_of(boxes))}: they must be [h, w] and [rows, 5]"
+        )
+    rows = shape_of(boxes)[0]
+    batch = build.cast(build.reshape(build.cut(boxes, 1, 0, 1), [rows]), i64)
+    op = graph.RoiPoolOp(
+        x, build.cut(boxes, 1, 1, 5), batch, kind="max", extents=extents, scale=node.number("spatial_scale", 1.0)
+    )
+    return [build.emit(op)]

@@ -16,6 +16,7 @@ from stepwell.frontends.onnx import convert_movement as movement
 from stepwell.frontends.onnx import convert_norm as norm
 from stepwell.frontends.onnx import convert_normalise as normalise
 from stepwell.frontends.onnx import convert_quantise as quantise
+from stepwell.frontends.onnx import convert_random as random
 from stepwell.frontends.onnx import convert_recurrent as recurrent
 from stepwell.frontends.onnx import convert_reduction as reduction
 from stepwell.frontends.onnx import convert_resample as resample
@@ -43,6 +44,7 @@ CONVERTERS: dict[str, elementwise.Converter] = {
     "Atanh": elementwise.unary("atanh"),
     "AveragePool": window.average_pool,
     "BatchNormalization": normalise.batch_normalization,
+    "Bernoulli": random.bernoulli,
     "BitCast": norm.bit_cast,
     "BitShift": activation.shift,
     "BitwiseAnd": elementwise.binary("and"),
@@ -122,6 +124,7 @@ CONVERTERS: dict[str, elementwise.Converter] = {
     "MatMulInteger": quantise.matmul_integer,
     "Max": elementwise.variadic("max"),
     "MaxPool": window.max_pool,
+    "MaxRoiPool": resample.max_roi_pool,
     "MaxUnpool": scatter.max_unpool,
     "Mean": activation.mean,
     "MeanVarianceNormalization": normalise.mean_variance_normalization,
@@ -130,6 +133,7 @@ CONVERTERS: dict[str, elementwise.Converter] = {
     "Mish": activation.mish,
     "Mod": activation.modulo,
     "Mul": elementwise.binary("mul"),
+    "Multinomial": random.multinomial,
     "Neg": elementwise.unary("neg"),
     "NonMaxSuppression": suppression.non_max_suppression,
     "NonZero": counted.non_zero,
@@ -146,6 +150,10 @@ CONVERTERS: dict[str, elementwise.Converter] = {
     "QLinearMatMul": quantise.qlinear_matmul,
     "QuantizeLinear": quantise.quantize_linear,
     "RNN": recurrent.recurrent,
+    "RandomNormal": random.normal,
+    "RandomNormalLike": random.normal,
+    "RandomUniform": random.uniform,
+    "RandomUniformLike": random.uniform,
     "Range": generate.value_range,
     "Reciprocal": activation.reciprocal,
     "ReduceL1": reduction.reduction("l1"),

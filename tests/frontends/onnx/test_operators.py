@@ -147,15 +147,18 @@ def test_every_supported_operator_has_a_case() -> None:
 
 
 BY_HAND = {
-    "Constant",
-    "GlobalLpPool",
-    "Loop",
-    "MelWeightMatrix",
-    "Optional",
-    "ConcatFromSequence",
-    "SplitToSequence",
-} | {f"Sequence{what}" for what in ("At", "Construct", "Empty", "Erase", "Insert", "Length", "Map")}
-"""Operators with tests of their own: below, in test_control_flow.py, test_sequences.py and test_signals.py."""
+    *("Bernoulli", "Constant", "GlobalLpPool", "Loop", "MaxRoiPool", "MelWeightMatrix", "Multinomial", "Optional"),
+    *(
+        "RandomNormal",
+        "RandomNormalLike",
+        "RandomUniform",
+        "RandomUniformLike",
+        "ConcatFromSequence",
+        "SplitToSequence",
+    ),
+    *(f"Sequence{what}" for what in ("At", "Construct", "Empty", "Erase", "Insert", "Length", "Map")),
+}
+"""Operators with tests of their own: below, and in test_control_flow.py, test_random.py, test_sequences.py, test_signals.py."""
 
 
 @pytest.mark.parametrize("p", [1, 2, 3])
