@@ -222,12 +222,6 @@ def cast(build: GraphBuilder, node: Node, inputs: Values) -> list[SSAValue]:
     return [convert_type(build, inputs[0], node.element("DstT"))]
 
 
-def bitcast(build: GraphBuilder, node: Node, inputs: Values) -> list[SSAValue]:
-    """Bitcast between types of one width."""
-    needs(inputs, 1)
-    return [build.emit(graph.BitcastOp(inputs[0], node.element("type")))]
-
-
 def like(value: float) -> Converter:
     """ZerosLike and OnesLike."""
 

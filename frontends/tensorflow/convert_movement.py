@@ -18,6 +18,8 @@ from stepwell.frontends.tensorflow.node import Node, Values, dim_of, dims_of, ex
 
 MOST_PARTS = 1 << 16
 """Most outputs of a node."""
+MOST_RANGE = 1 << 24
+"""Most elements of a range."""
 
 
 def integer_result(build: GraphBuilder, node: Node, values: object, attribute: str = "out_type") -> SSAValue:
@@ -187,19 +189,38 @@ def range_(build: GraphBuilder, node: Node, inputs: Values) -> list[SSAValue]:
     if delta == 0:
         raise Unsupported("delta is 0")
     count = max(0, int(np.ceil((float(limit) - float(start)) / float(delta))))
-    if count > 1 << 24:
-        raise Unsupported(f"it has {count} elements: at most {1 << 24}")
+    if count > MOST_RANGE:
+        raise Unsupported(f"it has {count} elements: at most {MOST_RANGE}")
     element = build.element(inputs[0])
     index = build.cast(build.emit(graph.IotaOp(i64, [count], dim=0)), element)
     return [build.binary("add", build.binary("mul", index, inputs[2]), inputs[0])]
+
+
+def ragged_range(build: GraphBuilder, node: Node, inputs: Values) -> list[SSAValue]:
+    """RaggedRange: for each row from start to limit by delta, constants: where the rows begin and end, and all their elements."""
+    needs(inputs, 3)
+    given = [build.constant_array(value, "the range").reshape(-1) for value in inputs]
+    count = max(array.size for array in given)
+    if any(array.size not in (1, count) for array in given) or not all(given[2]):
+        raise Unsupported(f"{[array.size for array in given]} starts, limits and deltas do not fit, or a delta is 0")
+    starts, limits, deltas = (np.broadcast_to(array, count) for array in given)
+    spans = np.ceil((limits.astype(np.float64) - starts) / deltas)
+    if spans.max(initial=0) > MOST_RANGE or np.maximum(spans, 0).sum() > MOST_RANGE:
+        raise Unsupported(f"it has more than {MOST_RANGE} elements")
+    lengths = np.maximum(spans, 0).astype(np.int64)
+    rows = [start + np.arange(n) * delta for start, n, delta in zip(starts, lengths, deltas, strict=True)]
+    splits = np.concatenate([[0], np.cumsum(lengths)])
+    element = node.element("Tsplits") if node.has("Tsplits") else i64
+    values = np.concatenate([starts[:0], *rows]).astype(starts.dtype)
+    return [build.literal(splits.astype(numpy_dtype(element))), build.literal(values)]
 
 
 def linspace(build: GraphBuilder, node: Node, inputs: Values) -> list[SSAValue]:
     """LinSpace: start + i * (stop - start) / (count - 1)."""
     needs(inputs, 3)
     start, stop, (count,) = inputs[0], inputs[1], build.integers(inputs[2], "the count")
-    if not 0 < count <= 1 << 24:
-        raise Unsupported(f"it has {count} elements: 1 to {1 << 24}")
+    if not 0 < count <= MOST_RANGE:
+        raise Unsupported(f"it has {count} elements: 1 to {MOST_RANGE}")
     index = build.cast(build.emit(graph.IotaOp(i64, [count], dim=0)), build.element(start))
     span = build.binary("sub", stop, start)
     step = build.binary("div", span, build.number(max(1, count - 1), span))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from stepwell.frontends.tensorflow import convert_bits as bits
 from stepwell.frontends.tensorflow import convert_block as block
 from stepwell.frontends.tensorflow import convert_boxes as boxes
 from stepwell.frontends.tensorflow import convert_counted as counted
@@ -69,7 +70,7 @@ CONVERTERS: dict[str, Converter] = {
     "BatchToSpaceND": block.batch_to_space,
     "BiasAdd": elementwise.bias_add,
     "Bincount": reduction.bincount,
-    "Bitcast": elementwise.bitcast,
+    "Bitcast": bits.bitcast,
     "BroadcastTo": movement.broadcast_to,
     "BlockLSTM": recurrent.lstm,
     "Cast": elementwise.cast,
@@ -130,6 +131,7 @@ CONVERTERS: dict[str, Converter] = {
     "ParallelConcat": movement.parallel_concat,
     "RGBToHSV": image.rgb_to_hsv,
     "RandomUniform": movement.random_uniform,
+    "RaggedRange": movement.ragged_range,
     "Range": movement.range_,
     "Rank": movement.rank,
     "Reciprocal": elementwise.reciprocal,

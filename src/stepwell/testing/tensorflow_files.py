@@ -105,6 +105,11 @@ def bundle_index(variables: Mapping[str, Array]) -> bytes:
         for extent in array.shape:
             entry.shape.dim.add(size=extent)
         entries[name.encode()], offset = entry.SerializeToString(), offset + array.nbytes
+    return bundle_of(entries)
+
+
+def bundle_of(entries: Mapping[bytes, bytes]) -> bytes:
+    """An index of the given keys and values: a table of one block."""
     data = _block(entries)
     index = _block({b"~": _varint(0) + _varint(len(data))})
     footer = (b"\0\0" + _varint(len(data) + 5) + _varint(len(index))).ljust(40, b"\0") + struct.pack("<Q", MAGIC)

@@ -191,3 +191,44 @@ def test_stitches_and_counts_by_another_name() -> None:
     np.testing.assert_array_equal(run_operator("ParallelDynamicStitch", [index, rows], fed=0), rows[[1, 2, 0]])
     x = np.array([3, 3, 1], np.int32)
     assert run_operator("UniqueWithCountsV2", [x, np.array([0])], output=2).tolist() == [2, 1]
+
+
+@pytest.mark.parametrize("shape", [(2,), (3, 4), (0, 8), (2, 8)])
+@pytest.mark.parametrize(
+    "pair",
+    [
+        ("float32", "uint8"),
+        ("int64", "float32"),
+        ("float64", "int16"),
+        ("uint8", "int32"),
+        ("float16", "uint64"),
+        ("int32", "float64"),
+    ],
+)
+def test_bits_of_another_width(pair: tuple[str, str], shape: tuple[int, ...]) -> None:
+    """Narrower elements are one dim more, wider ones one less, as NumPy's views are."""
+    before, after = (np.dtype(name) for name in pair)
+    ratio = after.itemsize // before.itemsize
+    x = RNG.integers(0, 256, (*shape[:-1], *([shape[-1], ratio] if ratio else [shape[-1]]), before.itemsize)).astype(
+        np.uint8
+    )
+    given = np.ascontiguousarray(x).view(before)[..., 0]
+    wanted = np.ascontiguousarray(given[..., None]).view(after) if not ratio else given.view(after)[..., 0]
+    got = run_operator("Bitcast", [given], type=after)
+    assert got.shape == wanted.shape
+    assert got.tobytes() == np.ascontiguousarray(wanted).tobytes()
+    if ratio:
+        with pytest.raises(ModelError, match=f"the last extent must be {ratio}"):
+            run_operator("Bitcast", [given[..., :1]], type=after)
+
+
+def test_ragged_ranges() -> None:
+    starts, limits, deltas = (
+        np.array([0, 5, 8], np.int32),
+        np.array([3, 5, 3], np.int32),
+        np.array([1, 1, -2], np.int32),
+    )
+    assert run_operator("RaggedRange", [starts, limits, deltas], fed=0).tolist() == [0, 3, 3, 6]
+    assert run_operator("RaggedRange", [starts, limits, deltas], fed=0, output=1).tolist() == [0, 1, 2, 8, 6, 4]
+    with pytest.raises(ModelError, match="a delta is 0"):
+        run_operator("RaggedRange", [starts, limits, deltas * 0], fed=0)

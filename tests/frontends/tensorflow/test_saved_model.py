@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,10 @@ from hypothesis import strategies as st
 from tests.frontends.tensorflow.graph_defs import GraphDef
 
 import stepwell
-from stepwell.frontends.tensorflow.bundle import Bundle, unpacked
+from stepwell.frontends.tensorflow.bundle import Bundle, _table, unpacked
 from stepwell.frontends.tensorflow.schema import messages
 from stepwell.runtime.errors import ModelError, StepwellError, UsageError
-from stepwell.testing.tensorflow_files import bundle_index
+from stepwell.testing.tensorflow_files import bundle_index, bundle_of
 
 VARIABLES: dict[str, Any] = {"bias": np.array([1, 2], np.float32), "w": np.arange(6, dtype=np.float32).reshape(3, 2)}
 
@@ -148,3 +150,50 @@ def test_signatures_are_listed_and_chosen(tmp_path: Path) -> None:
     (folder / "saved_model.pb").write_bytes(model.SerializeToString())
     module = stepwell.import_model(folder, outputs=["whole"], shapes={"image": "2x3"})
     assert list(stepwell.interpret(module, {"image": np.ones((2, 3), np.float32)})) == ["label", "score"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "reason"),
+    [
+        ("shard_id", -1, r"cannot read variables\.data--0001-of-00001"),
+        ("shard_id", 1 << 30, r"cannot read variables\.data-1073741824-of-00001"),
+        ("offset", -8, r"ends before byte 16"),
+        ("offset", 1 << 60, r"ends before byte"),
+        ("size", 1 << 60, r"has 1152921504606846976 bytes for \[3, 2\]"),
+        ("dtype", 7, r"its type is DT_STRING"),
+    ],
+)
+def test_entries_name_no_other_file(tmp_path: Path, field: str, value: int, reason: str) -> None:
+    """A data file is named by two numbers, so no entry leads out of the folder; bytes outside of it are none of a variable."""
+    folder = _saved(tmp_path)
+    entries = dict(_table((folder / "variables" / "variables.index").read_bytes()))
+    entry = messages()["BundleEntryProto"].FromString(entries[b"w"])
+    setattr(entry, field, value)
+    entries[b"w"] = entry.SerializeToString()
+    (folder / "variables" / "variables.index").write_bytes(bundle_of(entries))
+    with pytest.raises(ModelError, match=r"node 'w' \(VarHandleOp\): .*" + reason):
+        stepwell.import_model(folder, shapes={"image": "2x3"})
+
+
+@pytest.mark.slow
+def test_memory_is_twice_the_weights(tmp_path: Path) -> None:
+    """At most 2.2 times the file while it is imported."""
+    made = GraphDef()
+    made.placeholder("x", [1, 2048])
+    last, values = "x", np.ones((2048, 2048), np.float32)
+    for number in range(16):
+        made.const(f"w{number}", values * number)
+        last = made.node(f"y{number}", "MatMul", last, f"w{number}")
+    path = made.save(tmp_path)
+    script = (
+        "import resource, sys, stepwell\n"
+        "from stepwell.frontends.tensorflow import import_tensorflow\n"
+        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024\n"
+        "before = peak()\n"
+        "module = stepwell.import_model(sys.argv[1], outputs=[sys.argv[2]])\n"
+        "print(peak() - before)\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", script, str(path), last], capture_output=True, text=True, check=True, timeout=300
+    )
+    assert int(run.stdout) <= 2.2 * path.stat().st_size
