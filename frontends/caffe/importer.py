@@ -17,7 +17,7 @@ from stepwell.frontends.caffe.convert_proposal import foreign_code
 from stepwell.frontends.caffe.converters import LAYERS, MANY, Kind
 from stepwell.frontends.caffe.layer import CaffeBuilder
 from stepwell.frontends.caffe.plugins import convert_plugin, plugin_of
-from stepwell.frontends.caffe.prototxt import parse_prototxt
+from stepwell.frontends.caffe.prototxt import UnknownField, parse_prototxt
 from stepwell.frontends.caffe.prune import NetworkInput, Pruned, needed_for, prune
 from stepwell.frontends.caffe.upgrade import upgraded_layers
 from stepwell.frontends.caffe.weights_file import read_caffemodel
@@ -51,9 +51,6 @@ def import_caffe(
     network, unknown = parse_prototxt(
         source if isinstance(source, bytes) else read_file(Path(source), "the network"), where
     )
-    reasons = [
-        f"line {field.line}: {field.message} has no field {field.name!r}" for field in unknown if not field.harmless
-    ]
     layers = upgraded_layers(network, where)
     held = read_caffemodel(caffemodel) if caffemodel is not None else blobs
     pruned = prune(network, layers)
@@ -62,10 +59,17 @@ def import_caffe(
         pruned = needed_for(outputs, pruned)
     importer = _Importer(network, pruned, held, shapes or {}, events_of(events, "Caffe", where))
     importer.run(outputs)
-    reasons += importer.reasons
-    if reasons:
+    if reasons := importer.reasons + _unread_fields(unknown, layers, pruned):
         raise not_imported("network", reasons, where)
     return importer.module, importer.weights
+
+
+def _unread_fields(unknown: Sequence[UnknownField], layers: Sequence[Message], pruned: Pruned) -> list[str]:
+    """Fields that no definition has, outside of layers or in one that is run."""
+    run = {id(layer) for layer in pruned.layers}
+    left_out = {number for number, layer in enumerate(layers) if id(layer) not in run}
+    told = [field for field in unknown if not field.harmless and field.layer not in left_out]
+    return [f"line {field.line}: {field.message} has no field {field.name!r}" for field in told]
 
 
 def _kind_of(layer: Message) -> Kind | None:

@@ -39,18 +39,23 @@ HARMLESS = frozenset(
 """Messages whose unknown fields concern training, memory or data files, not what a trained network computes."""
 
 
+LAYERS = frozenset(["LayerParameter", "V1LayerParameter"])
+"""Messages of layers."""
+
+
 @dataclass(frozen=True)
 class UnknownField:
-    """A field that Caffe's published definitions do not have."""
+    """A field that Caffe's published definitions do not have; `layer`: the number of the layer that it stands in, -1 outside of all."""
 
     message: str
     name: str
     line: int
+    layer: int = -1
 
     @property
     def harmless(self) -> bool:
-        """True where it cannot change what the network computes."""
-        return self.message in HARMLESS
+        """True where it cannot change what the network computes; the parameters of a layer can."""
+        return self.message in HARMLESS and not (self.message in LAYERS and self.name.endswith("_param"))
 
 
 def parse_prototxt(data: bytes, where: str) -> tuple[Message, list[UnknownField]]:
@@ -82,7 +87,7 @@ _WORD = re.compile(
 def _unknown_fields(text: str, root: Descriptor, where: str) -> Iterator[UnknownField]:
     """Walk the braces; names in a message that is itself unknown are not looked at."""
     scopes: list[Descriptor | None] = [root]
-    name, previous, in_list, line, at = "", "", False, 1, 0
+    name, previous, in_list, line, at, layers = "", "", False, 1, 0, 0
     for found in _WORD.finditer(text):
         word = found.group(1)
         if word is None:
@@ -91,6 +96,7 @@ def _unknown_fields(text: str, root: Descriptor, where: str) -> Iterator[Unknown
         scope = scopes[-1]
         if word in "{<":
             scopes.append(_message_of(scope, name))
+            layers += len(scopes) == 2 and name in ("layer", "layers")
             if len(scopes) > DEEPEST:
                 raise ModelError(f"line {line}: nested more than {DEEPEST} levels deep", where=where)
         elif word in "}>":
@@ -102,7 +108,7 @@ def _unknown_fields(text: str, root: Descriptor, where: str) -> Iterator[Unknown
         elif word.isidentifier() and previous != ":" and not in_list:
             name = word
             if scope is not None and word not in scope.fields_by_name and _is_field(text, found.end()):
-                yield UnknownField(scope.name, word, line)
+                yield UnknownField(scope.name, word, line, layers - 1 if len(scopes) > 1 else -1)
         previous = word
 
 

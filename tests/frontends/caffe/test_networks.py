@@ -181,6 +181,17 @@ def test_only_what_the_outputs_hang_on_is_converted() -> None:
         import_caffe(text.encode(), shapes={"info": "1x3"})
 
 
+def test_fields_that_no_definition_has() -> None:
+    """Of layers that are run they are told, but for what only training reads; of others they do not matter."""
+    relu = 'layer { name: "relu" type: "ReLU" %s bottom: "fc" top: "relu" %s }'
+    for field in ("prelu_relu_param { a: 1 }", "relu_param { scale: 2 }"):
+        with pytest.raises(ModelError, match=r"line 7: \w+ has no field"):
+            import_caffe((V2 + relu % ("", field)).encode())
+        import_caffe((V2 + relu % ("phase: TRAIN", field)).encode())
+        import_caffe((V2 + relu % ("", field)).encode(), outputs=["fc"])
+    import_caffe((V2 + relu % ("", "forward_type: FLOAT16 quantised: { a: 1 }")).encode())
+
+
 def test_a_loss_in_python_is_left_out() -> None:
     loss = 'layer { name: "loss" type: "Python" bottom: "fc" bottom: "data" top: "loss" loss_weight: 1 python_param { module: "m" layer: "L" } }'
     module, _ = import_caffe((V2 + loss).encode())
