@@ -187,7 +187,7 @@ def _wgmma(config: Config, facts: Facts, machine: Target) -> Iterator[str]:
     if config.warps % WARPGROUP or config.warps < 2 * WARPGROUP:
         yield f"warps = {config.warps}: wgmma needs whole warpgroups of 4, one producer and at least one consumer (8 or 12)"
         return
-    if len(config.block) != 2:
+    if len(config.block) < 2:
         yield f"block = {list(config.block)}: a wgmma kernel writes rows and columns"
     consumers = facts.multipliers or config.consumers
     if rows != 64 * consumers:

@@ -144,7 +144,7 @@ def _place_loads(kernel: tile.KernelOp, loop: tile.ForOp) -> Remark:
     block = kernel.grid.body.block
     epilogue = list(block.ops)[list(block.ops).index(loop) + 1 :]
     loads = [op for op in epilogue if isinstance(op, tile.LoadOp)]
-    rows, columns = kernel.grid.get_block()
+    rows, columns = kernel.grid.get_block()[-2:]
     resident, alone = _resident(kernel, epilogue)
     if resident > 1:
         kernel.config = tile.ConfigAttr(replace(kernel.config.data, resident=resident))
@@ -176,7 +176,7 @@ def _place_loads(kernel: tile.KernelOp, loop: tile.ForOp) -> Remark:
 
 def _resident(kernel: tile.KernelOp, epilogue: Sequence[Operation]) -> tuple[int, str]:
     """Blocks on a multiprocessor: two where there is work for them and both fit; and why there is only one."""
-    rows, columns = kernel.grid.get_block()
+    rows, columns = kernel.grid.get_block()[-2:]
     if tile.ONE_WAVE in kernel.attributes:
         return 1, "no launch has tiles for more"
     if budgets(rows, columns):

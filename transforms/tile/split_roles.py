@@ -96,7 +96,7 @@ class SplitRolesPass(StepwellPass):
             self._check_copies(kernel)
         found = [(kernel, self._budgets(kernel)) for kernel in kernels]
         for kernel, given in found:
-            rows, columns = kernel.grid.get_block()
+            rows, columns = kernel.grid.get_block()[-2:]
             _split(kernel, rows // WARPGROUP_ROWS, self.copies, given)
             played = f" ({self.copies} times, in turn)" if self.copies > 1 else ""
             shown = f"load: 1 warpgroup, multiply: {rows // WARPGROUP_ROWS}{played}, 64 of {rows} rows each"
@@ -106,7 +106,7 @@ class SplitRolesPass(StepwellPass):
 
     def _check_copies(self, kernel: tile.KernelOp) -> None:
         """The copies fit into a block beside the loading role."""
-        warpgroups = kernel.grid.get_block()[0] // WARPGROUP_ROWS
+        warpgroups = kernel.grid.get_block()[-2] // WARPGROUP_ROWS
         most = MAX_WARPGROUPS // warpgroups
         if not 1 <= self.copies <= most:
             given = f"copies={self.copies}: a block has {MAX_WARPGROUPS} warpgroups beside the one that loads"
@@ -115,7 +115,7 @@ class SplitRolesPass(StepwellPass):
 
     def _budgets(self, kernel: tile.KernelOp) -> tuple[int, int] | None:
         """Registers per thread of the loading and the multiplying role; None when an even split does."""
-        rows, columns = kernel.grid.get_block()
+        rows, columns = kernel.grid.get_block()[-2:]
         given = budgets(rows * self.copies, columns, self.load_registers, self.wide)
         if given is None:
             return None

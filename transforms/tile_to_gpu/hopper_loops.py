@@ -31,8 +31,11 @@ def rings_of(op: Operation) -> list[SSAValue]:
 def lower_for_tiles(lowering: Lowering, op: tile.ForTilesOp) -> None:
     """Block b computes the tiles b, b + grid, b + 2 grid ..; with `first 1` only its first one."""
     emit, role = lowering.emit, lowering.current
-    if len(op.get_block()) != 2:
-        raise lowering.refuse(op, f"has {len(op.get_block())} dims: tiles of a kernel of roles have rows and columns")
+    if len(op.get_block()) not in (2, 3):
+        given = f"has {len(op.get_block())} dims"
+        raise lowering.refuse(
+            op, f"{given}: tiles of a kernel of roles have rows and columns, and lie in planes at most"
+        )
     if role.first is None:
         role.first = emit.insert(warp.BlockIdOp()).result
         role.first.name_hint = "first"
@@ -95,17 +98,22 @@ def _take(cursors: Iterable[Cursor], held: dict[str, SSAValue]) -> None:
 
 
 def _bind_tile(lowering: Lowering, op: tile.ForTilesOp, number: SSAValue) -> None:
-    """Element offsets of an output tile, and of this warpgroup's rows; for windows the input pixel of its first output pixel."""
+    """Element offsets of an output tile, and of this warpgroup's rows; in planes, the number of the plane first; for windows the input pixel of its first output pixel."""
     emit, parameters, role = lowering.emit, lowering.parameters, lowering.current
+    arguments = op.body.block.args
+    if len(arguments) == 3:
+        plane = emit.insert(warp.DivideOp(number, parameters["plane_mul"], parameters["plane_shift"])).result
+        plane.name_hint = arguments[0].name_hint or "plane"
+        lowering.values[arguments[0]] = plane
+        number = emit.sub(number, emit.mul(plane, parameters["plane"]))
     outer = emit.insert(warp.DivideOp(number, parameters["inner_mul"], parameters["inner_shift"])).result
     inner = emit.sub(number, emit.mul(outer, parameters["inner"]))
     columns_outside = lowering.kernel.config.data.order == "columns"
     places = (inner, outer) if columns_outside else (outer, inner)
-    arguments = op.body.block.args
-    for argument, place, extent, name in zip(arguments, places, op.get_block(), "ij", strict=True):
+    for argument, place, extent, name in zip(arguments[-2:], places, op.get_block()[-2:], "ij", strict=True):
         lowering.values[argument] = emit.mul(place, emit.i32(extent), name)
     if role.group_row is not None:
-        role.row = emit.add(lowering.values[arguments[0]], role.group_row, "row")
+        role.row = emit.add(lowering.values[arguments[-2]], role.group_row, "row")
     for fetch in op.walk():
         if isinstance(fetch, tile.FetchOp) and fetch.via.data == "tma_im2col":
             role.corners[fetch.indices[0]] = _corner(lowering, lowering.values[fetch.indices[0]])

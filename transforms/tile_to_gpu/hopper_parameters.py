@@ -95,9 +95,9 @@ def parameters_of(signature: Signature) -> list[Parameter]:
         assert isinstance(ref.type, RefType)
         effect = "w" if ref in signature.kernel.outputs else "r"
         listed.append(pointer(f"p{ref.index}", ref.index, ref.type.element_type, effect))
-    matrices = [ref for ref in signature.pointers if isinstance(ref.type, RefType) and ref.type.rank == 2]
+    matrices = [ref for ref in signature.pointers if isinstance(ref.type, RefType) and ref.type.rank in (2, 3)]
     listed += [_pitch(ref.index) for ref in matrices]
-    listed += [_extent("m", signature.output, 0), _extent("n", signature.output, 1)]
+    listed += [_extent("m", signature.output, -2), _extent("n", signature.output, -1)]
     if signature.loop is not None:
         loop = signature.loop
         listed.append(_extent("channels", position_of(loop.over), loop.get_dims()[-1]))
@@ -105,8 +105,10 @@ def parameters_of(signature: Signature) -> list[Parameter]:
     columns = signature.kernel.config.data.order == "columns"
     listed += [
         number("tiles", lambda site: prod(tiles_of(signature, site))),
-        *divisor("inner", lambda site: tiles_of(signature, site)[0 if columns else 1]),
+        *divisor("inner", lambda site: tiles_of(signature, site)[-2 if columns else -1]),
     ]
+    if len(signature.grid.get_block()) == 3:
+        listed += divisor("plane", lambda site: prod(tiles_of(signature, site)[-2:]))
     return listed + (_window_parameters(position_of(signature.window.source)) if signature.window else [])
 
 

@@ -20,15 +20,15 @@ from stepwell.transforms.tile_to_gpu.hopper_lowering import Lowering
 
 def layout_of(lowering: Lowering) -> warp.FragmentAttr:
     """How a warpgroup holds its part of the kernel's block."""
-    return warp.FragmentAttr.wgmma(lowering.signature.grid.get_block()[1])
+    return warp.FragmentAttr.wgmma(lowering.signature.grid.get_block()[-1])
 
 
 def at_block(lowering: Lowering, op: tile.LoadOp | tile.StoreOp, shape: Sequence[int]) -> bool:
     """Whether an access covers the block: all its rows and columns at its offsets."""
     grid = _grid_of(op)
-    return (
-        list(op.indices) == list(grid.body.block.args) and op.get_dims() == (0, 1) and tuple(shape) == grid.get_block()
-    )
+    rank = len(grid.get_block())
+    whole = op.get_dims() == (rank - 2, rank - 1) and tuple(shape) == grid.get_block()[-2:]
+    return list(op.indices) == list(grid.body.block.args) and whole
 
 
 def _grid_of(op: tile.LoadOp | tile.StoreOp) -> tile.ForTilesOp:
@@ -125,9 +125,13 @@ def lower_store(lowering: Lowering, op: tile.StoreOp) -> None:
     assert isinstance(op.tile.type, TileType) and role.row is not None
     if not at_block(lowering, op, op.tile.type.get_shape()):
         raise lowering.refuse(op, f"stores {op.tile.type}: an epilogue writes the block of the output")
-    index = (role.row, lowering.values[op.indices[1]])
+    row, bounds = role.row, lowering.bounds()
+    if len(op.indices) == 3:  # planes lie one behind the other: their rows are counted on
+        above = lowering.emit.mul(lowering.values[op.indices[0]], bounds[0])
+        row, bounds = lowering.emit.add(row, above), (lowering.emit.add(above, bounds[0]), bounds[1])
+    index = (row, lowering.values[op.indices[-1]])
     value, pointer, pitch = lowering.values[op.tile], lowering.pointer(op.target), lowering.pitch(op.target)
-    stored = warp.FragmentStoreOp(value, pointer, index, pitch, lowering.bounds(), layout_of(lowering), access_of(op))
+    stored = warp.FragmentStoreOp(value, pointer, index, pitch, bounds, layout_of(lowering), access_of(op))
     lowering.emit.insert(stored)
 
 

@@ -12,7 +12,9 @@ from xdsl.dialects.builtin import ModuleOp, f32
 from xdsl.parser import Parser
 
 from stepwell.api.compile import lower
+from stepwell.dialects import plan as plan_dialect
 from stepwell.dialects import tile
+from stepwell.dialects.hopper.simulator import simulate_program
 from stepwell.dialects.plan.interpreter import run_program
 from stepwell.driver.driver import passes_of
 from stepwell.driver.modules import keep_weights
@@ -91,6 +93,33 @@ def products(draw: st.DrawFn) -> Case:
 @settings(max_examples=4, deadline=None)
 def test_generated_products(case: Case) -> None:
     check_all(case)
+
+
+@pytest.mark.parametrize(("element", "order", "parts"), [("f16", "rows", 4), ("f32", "columns", 2)])
+def test_split_reductions(element: str, order: str, parts: int) -> None:
+    case = gemm("split", 130, 72, 256, element, Schedule((64, 64), 3, order=order), Ending("relu", residual=True))
+    ctx = make_context(case.weights)
+    module = keep_weights(Parser(ctx, case.text).parse_module(), case.weights)
+    report = check_pass(f"tile-split-reduction{{parts={parts}}}", module, ctx)
+    assert report[0].changed
+    for step in passes_of(f"tile-split-reduction{{parts={parts}}}"):
+        step.apply(ctx, module)
+    plan = lower(module, "plan", target="sm_90a")
+    check_bits(case, plan, "split")
+    for step in passes_of(",".join(PASSES)):
+        step.apply(ctx, plan)
+    plan.verify()
+    check_bits(case, plan, "roles")
+    report_ = simulate_program(lower(plan, "kernel"), case.inputs, case.weights)
+    (found,) = report_.outputs.values()
+    np.testing.assert_array_equal(found.reshape(case.expected.shape), case.expected)
+    whole, split = (lower(Parser(ctx, case.text).parse_module(), "plan", target="sm_90a"), plan)
+    assert launched(split) == launched(whole) + 1
+
+
+def launched(module: ModuleOp) -> int:
+    """How many launches a program has."""
+    return sum(isinstance(op, plan_dialect.LaunchOp) for op in module.walk())
 
 
 @pytest.mark.parametrize("name", ["pool", "elementwise"])

@@ -1,0 +1,48 @@
+// RUN: stepwell-opt %s -p 'tile-split-reduction{parts=4}' | filecheck %s
+// RUN: stepwell-opt %s -p tile-split-reduction | filecheck %s --check-prefix=WHOLE
+// RUN: stepwell-opt %s -p 'tile-split-reduction{parts=4}' --remarks-filter '.*' 2>&1 | filecheck %s --check-prefix=REMARK
+
+// REMARK: remark: [passed] tile-split-reduction: {{.*}}@fc: the reduction is added up in 4 parts, @fc_parts, then @fc adds them
+// WHOLE-NOT: @fc_parts
+// CHECK:      tile.kernel @fc_parts(%x: !tile.ref<3xf16, plain>, %w: !tile.ref<3xf16, packed, constant>) -> (%sums: !tile.ref<3xf32, plain>) config #tile.config<block = [1, 128, 64], k = 64, stages = 4, warps = 12, copy = tma, mma = wgmma, swizzle = 128> {
+// CHECK:        tile.for_tiles (%part, %i, %j) of %sums block [1, 128, 64] {
+// CHECK:          %acc = tile.for (%k) of %x dims [2] step [64]
+// CHECK-NEXT:       tile.load %x[%i, %part, %k] dims = [0, 2]
+// CHECK-NEXT:       tile.load %w[%j, %part, %k] dims = [0, 2]
+// CHECK:          tile.store %acc, %sums[%part, %i, %j] dims = [1, 2]
+// CHECK:      tile.kernel @fc(%sums: !tile.ref<3xf32, plain>, %b: !tile.ref<1xf32, plain, constant>) -> (%y: !tile.ref<2xf16, plain>) config #tile.config<block = [128, 64], warps = 8> {
+// CHECK:          %{{.*}} = tile.for (%{{.*}}) of %{{.*}} dims [0] step [1]
+// CHECK-NEXT:       tile.load %{{.*}}[%{{.*}}, %{{.*}}, %{{.*}}] dims = [1, 2]
+// CHECK:          tile.load %b
+// CHECK:      graph.reshape %{{.*}} : tensor<100x1x512xf16> -> tensor<100x4x128xf16>
+// CHECK:      #graph.step<"reshape", [72, 4, 128]>
+// CHECK:      tile.apply @fc_parts
+// CHECK:      tile.apply @fc
+builtin.module attributes {stepwell.level = "tile", stepwell.target = "sm_90a"} {
+  tile.kernel @fc(%x: !tile.ref<3xf16, plain>, %w: !tile.ref<3xf16, packed, constant>, %b: !tile.ref<1xf32, plain, constant>) -> (%y: !tile.ref<2xf16, plain>) config #tile.config<block = [128, 64], k = 64, stages = 4, warps = 12, copy = tma, mma = wgmma, swizzle = 128> {
+    tile.wait_predecessor
+    tile.for_tiles (%i, %j) of %y block [128, 64] {
+      %z = tile.fill 0.0 : f32 -> !tile.tile<128x64xf32, regs>
+      %acc = tile.for (%t, %k) of %x dims [1, 2] step [1, 64] iter (%c = %z) -> !tile.tile<128x64xf32, regs> {
+        %a = tile.load %x[%i, %t, %k] dims = [0, 2] : !tile.tile<128x64xf16, ring>
+        %bw = tile.load %w[%j, %t, %k] dims = [0, 2] : !tile.tile<64x64xf16, ring>
+        %d = tile.mma %a, %bw, %c
+        tile.yield %d
+      }
+      %bias = tile.load %b[%j] : !tile.tile<64xf32, regs>
+      %bb = tile.broadcast %bias dims [1] : !tile.tile<128x64xf32, regs>
+      %o = tile.map (%p = %acc, %q = %bb) {
+        %1 = arith.addf %p, %q : f32
+        %2 = arith.truncf %1 : f32 to f16
+        tile.yield %2
+      } : !tile.tile<128x64xf16, regs>
+      tile.store %o, %y[%i, %j]
+    }
+  }
+  func.func @main(%x: tensor<100x1x512xf16>) -> tensor<100x72xf16> {
+    %w = graph.weight #graph.weight<"w", "0000000000000000000000000000000000000000000000000000000000000000", tensor<72x1x512xf16>, []> : tensor<72x1x512xf16>
+    %b = graph.weight #graph.weight<"b", "0000000000000000000000000000000000000000000000000000000000000000", tensor<72xf32>, []> : tensor<72xf32>
+    %y = tile.apply @fc(%x, %w, %b) : (tensor<100x1x512xf16>, tensor<72x1x512xf16>, tensor<72xf32>) -> tensor<100x72xf16>
+    func.return %y : tensor<100x72xf16>
+  }
+}
