@@ -65,7 +65,10 @@ class Frames:
         if merge.op != "Merge" or not self.is_loop_merge(merge):
             return ""
         enters = [self.nodes[name] for name, _ in merge.inputs if self._op((name, 0)) == "Enter"]
-        return enters[0].word("frame_name") if enters else ""
+        try:
+            return enters[0].word("frame_name") if enters else ""
+        except Unsupported as error:
+            raise Unsupported(f"node {enters[0].name!r} (Enter): {error}") from None
 
     def _op(self, port: Port) -> str:
         return self.nodes[port[0]].op if port[0] in self.nodes else ""

@@ -177,7 +177,12 @@ class _Importer:
             elif not any(node.op in table for table in (CONVERTERS, CONTROL, ARRAYS)) and plugin_of(node) is None:
                 self.reasons.append(f"node {node.name!r} ({node.op}): {self._why(node)}")
         self._refuse()
-        unroller = Unroller(Frames({node.name: node for node in order}), self.build, self._followed)
+        try:
+            frames = Frames({node.name: node for node in order})
+        except Unsupported as error:
+            self.reasons.append(str(error))
+            return
+        unroller = Unroller(frames, self.build, self._followed)
         failures = dict[str, NodeUnsupported]()
         for port in ports:
             try:

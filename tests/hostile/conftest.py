@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import helper, numpy_helper
 
 import stepwell
 from stepwell.ir.printing import module_text
 from stepwell.passes.levels import LEVELS
 from stepwell.testing.hostile.children import Children
+from stepwell.testing.hostile.seeds import small_model
 from stepwell.testing.run_line import call
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,19 +44,7 @@ def children() -> Iterator[Children]:
 def small(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     """A convolution, a pool and a product."""
     folder = tmp_path_factory.mktemp("small")
-    generator = np.random.default_rng(0)
-    shapes = {"w": (3, 2, 3, 3), "b": (3,), "g": (5, 27), "h": (5,)}
-    weights = [numpy_helper.from_array(generator.standard_normal(s).astype(np.float32), n) for n, s in shapes.items()]
-    nodes = [
-        helper.make_node("Conv", ["x", "w", "b"], ["c"], pads=[1, 1, 1, 1]),
-        helper.make_node("Relu", ["c"], ["r"]),
-        helper.make_node("MaxPool", ["r"], ["p"], kernel_shape=[2, 2], strides=[2, 2]),
-        helper.make_node("Flatten", ["p"], ["f"]),
-        helper.make_node("Gemm", ["f", "g", "h"], ["y"], transB=1),
-    ]
-    x, y = (helper.make_tensor_value_info(n, 1, s) for n, s in (("x", [1, 2, 6, 6]), ("y", [1, 5])))
-    graph = helper.make_graph(nodes, "net", [x], [y], weights)
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), folder / "net.onnx")
+    onnx.save(small_model(), folder / "net.onnx")
     return corpus(folder, {"x": np.ones((1, 2, 6, 6), np.float32)}, [])
 
 

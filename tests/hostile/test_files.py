@@ -14,15 +14,7 @@ from stepwell.passes.levels import LEVELS
 from stepwell.testing.hostile import containers, data, model, text
 from stepwell.testing.hostile.children import Children
 from stepwell.testing.hostile.judge import Tally
-
-PROTOTXT = """name: "net"
-input: "data"
-input_shape { dim: 1 dim: 3 dim: 8 dim: 8 }
-layer { name: "conv" type: "Convolution" bottom: "data" top: "conv" convolution_param { num_output: 4 kernel_size: 3 pad: 1 } }
-layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }
-layer { name: "pool" type: "Pooling" bottom: "conv" top: "pool" pooling_param { pool: MAX kernel_size: 2 stride: 2 } }
-layer { name: "fc" type: "InnerProduct" bottom: "pool" top: "fc" inner_product_param { num_output: 5 } }
-"""
+from stepwell.testing.hostile.seeds import PROTOTXT
 
 Make = Callable[[Corpus, Random, Path], list[list[str]]]
 """Writes a changed file into a folder and gives the commands to run on it."""

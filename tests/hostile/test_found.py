@@ -67,7 +67,18 @@ def loop_without_a_body() -> GraphDef:
     return made
 
 
-@pytest.mark.parametrize("make", [switch_without_a_predicate, loop_without_a_body])
+def frame_without_a_name() -> GraphDef:
+    """The loop's Enter says a number for the name of its frame."""
+    made = GraphDef()
+    made.placeholder("x", [2])
+    made.node("in", "Enter", "x", frame_name=3)
+    made.node("again", "NextIteration", "y")
+    made.node("y", "Merge", "in", "again")
+    made.node("out", "Identity", "y")
+    return made
+
+
+@pytest.mark.parametrize("make", [frame_without_a_name, switch_without_a_predicate, loop_without_a_body])
 def test_found_graphs(make: object, tmp_path: Path) -> None:
     assert callable(make)
     fault = judge(PARSERS["graphdef"], (make().proto.SerializeToString(),), tmp_path)

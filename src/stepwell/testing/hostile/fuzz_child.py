@@ -20,7 +20,7 @@ MEMORY = 2 << 30
 """Bytes of address space that reading one input may take."""
 HANG = 120
 """Seconds after which libFuzzer ends the child: of what our own clock, in Python, cannot stop."""
-LONGEST = 60_000
+LONGEST = 200_000
 """Bytes of an input."""
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import signal
+import tempfile
 import time
 import traceback
 import warnings
@@ -19,7 +20,7 @@ from typing import Any
 
 from stepwell.runtime.errors import ModelError, StepwellError
 from stepwell.testing.hostile import seeds
-from stepwell.testing.hostile.containers import mutated_npz, mutated_safetensors
+from stepwell.testing.hostile.containers import mutated_npz, mutated_plan, mutated_safetensors
 from stepwell.testing.hostile.data import mutated_bytes
 from stepwell.testing.hostile.model import mutated_serialized
 from stepwell.testing.hostile.text import mutated_text
@@ -212,6 +213,18 @@ def _message(door: str, name: str) -> Callable[[bytes, Random], bytes]:
     return lambda data, random: mutated_serialized(seeds.message_class(door, name), data, random)
 
 
+def _plan_fields(data: bytes, random: Random) -> bytes:
+    """A plan whose checksums fit what was changed in it; bytes of what is none."""
+    with tempfile.TemporaryDirectory() as name:
+        source, target = Path(name) / "source", Path(name) / "target"
+        source.write_bytes(data)
+        try:
+            mutated_plan(source, target, random)
+        except (StepwellError, ValueError, TypeError, KeyError):
+            return mutated_bytes(data, random)
+        return target.read_bytes()
+
+
 def _npz(data: bytes, random: Random) -> bytes:
     return mutated_npz(dict(seeds.ARRAYS), random)
 
@@ -247,7 +260,7 @@ PARSERS: Mapping[str, Parser] = {
         _by_kind(_message("tensorflow", "SavedModel"), mutated_bytes, mutated_bytes),
     ),
     "mlir": Parser(("net.mlir",), seeds.modules, _model("net.mlir"), _by_kind(_text)),
-    "plan": Parser(("net.plan",), seeds.plans, _plan, _by_kind(mutated_bytes), (4,), network=False),
+    "plan": Parser(("net.plan",), seeds.plans, _plan, _by_kind(_plan_fields), (4,), network=False),
     "npz": Parser(("in.npz",), seeds.archives, _arrays, _by_kind(_npz), (2,), network=False),
     "safetensors": Parser(("net.safetensors",), seeds.weights, _weights, _by_kind(_safetensors), (3,), network=False),
 }
