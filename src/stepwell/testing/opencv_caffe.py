@@ -1,8 +1,9 @@
 """Caffe networks as OpenCV reads and runs them: an independent reader (4.x; version 5 has none).
 
-Where it is known to differ from the layers' published definitions, networks are spelled for it in other layers of the same meaning:
+Where it is known to differ from the layers' published definitions, networks are spelled for it in other layers of the same meaning, and results brought into Caffe's form:
 
 - Axpy is a * x + y; OpenCV 4.14 computes a * y + x. Spelled as Scale and Eltwise.
+- DetectionOutput has its rows by score, and rows of zeros behind them. They are put in order.
 - A `pad_h` without a `pad_w` is passed over, and the other way round; Caffe takes the other one as 0. Both are written.
 - `scale_bias` and fillers of NVIDIA's BatchNorm are not known to it. Spelled as BatchNorm and Scale.
 """
@@ -44,7 +45,16 @@ def opencv_outputs(
         results = net.forwardAndRetrieve([last[top][0] if last[top][0] in known else top for top in tops])
     except cv2.error as error:
         raise RuntimeError(f"OpenCV: {error}") from None
-    return [result[last[top][1]] for top, result in zip(tops, results, strict=True)]
+    kinds = {layer.name: layer.type for layer in spelled}
+    found = [(kinds[last[top][0]], result[last[top][1]]) for top, result in zip(tops, results, strict=True)]
+    return [_in_order(array) if kind == "DetectionOutput" else array for kind, array in found]
+
+
+def _in_order(detections: Array) -> Array:
+    """Rows of a DetectionOutput by image, class and falling score, without the rows of zeros behind them."""
+    rows = detections.reshape(-1, 7)
+    rows = rows[rows[:, 2] > 0]
+    return np.asarray(rows[np.lexsort((-rows[:, 2], rows[:, 1], rows[:, 0]))].reshape(1, 1, len(rows), 7))
 
 
 def _spelled(layer: Message, blobs: dict[str, Sequence[Array]]) -> Iterator[Message]:
