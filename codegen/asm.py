@@ -207,13 +207,25 @@ def _addressed(writer: _Writer, listed: Sequence[Run], first: int, bits: int) ->
 def store_matrices(columns: int, addresses: int, panel: int) -> Asm:
     """A warp's 16 rows of `columns` 16-bit elements to shared memory, 16 columns at once; inputs: the registers, two elements each, and this lane's
     address for each 16 columns of the first panel; panels hold `addresses` times 16 columns and lie `panel` bytes apart."""
-    registers = columns // 4
-    writer = _Writer([], ["r"] * (registers + addresses))
-    for number in range(columns // 16):
-        offset = number // addresses * panel
-        place = f"[${registers + number % addresses}" + (f"+{offset}]" if offset else "]")
+    writer = _Writer([], ["r"] * (columns // 4 + addresses))
+    for number, place in enumerate(_matrices(columns, addresses, panel)):
         writer.lines.append(f"stmatrix.sync.aligned.m8n8.x4.shared.b16 {place}, {_list(4 * number, 4)};")
     return writer.done()
+
+
+def load_matrices(columns: int, addresses: int, panel: int) -> Asm:
+    """The mirror of `store_matrices`: inputs are the addresses."""
+    writer = _Writer(["=&r"] * (columns // 4), ["r"] * addresses)
+    for number, place in enumerate(_matrices(columns, addresses, panel)):
+        writer.lines.append(f"ldmatrix.sync.aligned.m8n8.x4.shared.b16 {_list(4 * number, 4)}, {place};")
+    return writer.done()
+
+
+def _matrices(columns: int, addresses: int, panel: int) -> Iterator[str]:
+    """The address operand of each 16 columns; addresses stand behind the registers."""
+    for number in range(columns // 16):
+        offset = number // addresses * panel
+        yield f"[${columns // 4 + number % addresses}" + (f"+{offset}]" if offset else "]")
 
 
 def row_columns(fragment: Fragment) -> list[int]:

@@ -45,6 +45,7 @@ PLAN = {
 RINGS = [
     "tile-assign-copies",
     "tile-assign-layouts",
+    "tile-stage-loads",
     "tile-stage-stores",
     "tile-pipeline-loops",
     "tile-split-roles",

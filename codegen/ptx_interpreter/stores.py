@@ -44,14 +44,49 @@ def _store_matrices(code: Code, instruction: Instruction) -> Step:
 
 
 def _write(bundle: Bundle, warp: int, offsets: Array, held: Array, what: str) -> None:
-    if (offsets % GRANULE).any():
-        raise MisalignedFault(f"{what}: a row does not lie at a multiple of {GRANULE} bytes")
+    _check_rows(offsets, what)
     shared, known = bundle.threads.block.shared, bundle.threads.block.agents.known[warp]
     units = granules_of(offsets)
     shared.check_write(units, warp, int(known[warp]), known, generic=True, what=what)
     shared.mark_swizzle(units, ANY_SWIZZLE)
     rows = np.ascontiguousarray(held.T).reshape(-1, 4).view(np.uint8)
     shared.bytes.reshape(-1, GRANULE)[offsets // GRANULE] = rows
+
+
+def _load_matrices(code: Code, instruction: Instruction) -> Step:
+    """ldmatrix: the mirror of stmatrix."""
+    value, place = code.take(instruction, 2)
+    _, slot, base = code.address(instruction, place)
+    items = value.items if isinstance(value, Vector) else (value,)
+    count = int(instruction.name.split(".x")[1].split(".")[0])
+    if len(items) != count:
+        raise instruction.refuse(f"{len(items)} registers where {count} are loaded")
+    slots = [code.write(instruction, item, TYPES["b32"]) for item in items]
+    what = f"`{instruction.text}`"
+
+    def run(bundle: Bundle, mask: Mask) -> None:
+        offsets = shared_offsets(bundle, slot, base, mask)
+        held = np.zeros((len(offsets), count), np.uint32)
+        for warp, lanes in warp_masks(bundle, mask):
+            held[lanes] = _read(bundle, warp, offsets[lanes[: _ROWS * count]], what)
+        for number, register in enumerate(slots):
+            bundle.put(register, held[:, number], mask)
+
+    return Step(instruction, act=run, aligned=WARP)
+
+
+def _read(bundle: Bundle, warp: int, offsets: Array, what: str) -> Array:
+    """What the lanes of a warp get: [lanes, matrices]."""
+    _check_rows(offsets, what)
+    shared, known = bundle.threads.block.shared, bundle.threads.block.agents.known[warp]
+    shared.check_read(granules_of(offsets), warp, int(known[warp]), known, generic=True, what=what)
+    rows = shared.bytes.reshape(-1, GRANULE)[offsets // GRANULE]
+    return np.ascontiguousarray(rows).view(np.uint32).reshape(-1, WARP).T
+
+
+def _check_rows(offsets: Array, what: str) -> None:
+    if (offsets % GRANULE).any():
+        raise MisalignedFault(f"{what}: a row does not lie at a multiple of {GRANULE} bytes")
 
 
 def _store_tensor(rank: int) -> Decoder:
@@ -117,6 +152,7 @@ def _wait(code: Code, instruction: Instruction) -> Step:
 DECODERS: Mapping[str, Any] = MappingProxyType(
     {
         **{f"stmatrix.sync.aligned.m8n8.x{count}.shared.b16": _store_matrices for count in (2, 4)},
+        **{f"ldmatrix.sync.aligned.m8n8.x{count}.shared.b16": _load_matrices for count in (2, 4)},
         **{
             f"cp.async.bulk.tensor.{rank}d.global.shared::cta.{mode}bulk_group": _store_tensor(rank)
             for rank in range(1, 6)

@@ -29,7 +29,13 @@ from stepwell.dialects.hopper.ops_memory import (
     TmaLoadOp,
     WaitOp,
 )
-from stepwell.dialects.hopper.ops_store import BulkCommitOp, BulkWaitOp, FragmentToSharedOp, TmaStoreOp
+from stepwell.dialects.hopper.ops_store import (
+    BulkCommitOp,
+    BulkWaitOp,
+    FragmentFromSharedOp,
+    FragmentToSharedOp,
+    TmaStoreOp,
+)
 
 __all__ = [
     "DIALECT",
@@ -44,6 +50,7 @@ __all__ = [
     "ExpectBytesOp",
     "ExpectMoreBytesOp",
     "FenceBarrierInitOp",
+    "FragmentFromSharedOp",
     "FragmentToSharedOp",
     "MbarrierInitOp",
     "PendingType",
@@ -84,6 +91,7 @@ HOPPER = DIALECT = Dialect(
         WgmmaOp,
         WgmmaWaitOp,
         FragmentToSharedOp,
+        FragmentFromSharedOp,
         TmaStoreOp,
         BulkCommitOp,
         BulkWaitOp,

@@ -1,4 +1,4 @@
-"""From registers through shared memory to global memory: stmatrix, and the copy engine's way back."""
+"""Between registers and shared memory (stmatrix, ldmatrix), and the copy engine's way back to global memory."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import cast
 
 from xdsl.dialects.builtin import I32, BFloat16Type, Float16Type, IntegerAttr, VectorType, i32
 from xdsl.ir import Attribute, SSAValue
-from xdsl.irdl import IRDLOperation, base, irdl_op_definition, operand_def, prop_def, var_operand_def
+from xdsl.irdl import IRDLOperation, base, irdl_op_definition, operand_def, prop_def, result_def, var_operand_def
 from xdsl.utils.exceptions import VerifyException
 
 from stepwell.dialects.hopper.attributes import TensorMapType
@@ -16,6 +16,7 @@ from stepwell.dialects.hopper.ops_memory import constant_value
 from stepwell.types.layouts import Swizzle
 
 MAX_BULK_GROUPS = 7
+INSTRUCTIONS = {"hopper.fragment_to_shared": "stmatrix", "hopper.fragment_from_shared": "ldmatrix"}
 
 
 @irdl_op_definition
@@ -43,25 +44,51 @@ class FragmentToSharedOp(IRDLOperation):
         return 2 * cast(VectorType[Attribute], self.value.type).get_shape()[0]
 
     def verify_(self) -> None:
-        kind, swizzle = cast(VectorType[Attribute], self.value.type), self.swizzle.value.data
-        if (
-            not isinstance(kind.element_type, Float16Type | BFloat16Type)
-            or self.columns % 16
-            or not 16 <= self.columns <= 256
-        ):
-            raise VerifyException(f"{self.name}: {kind}; stmatrix takes f16 or bf16 in whole 16 columns, up to 256")
-        if swizzle not in (32, 64, 128):
-            raise VerifyException(f"{self.name}: swizzle {swizzle}; give 32, 64 or 128 bytes")
-        alignment, offset = Swizzle(swizzle).alignment, constant_value(self.destination)
-        if self.panel.value.data < 64 * swizzle or self.panel.value.data % alignment:
-            raise VerifyException(
-                f"{self.name}: panels {self.panel.value.data} bytes apart; 64 rows take {64 * swizzle}, in whole {alignment}s"
-            )
-        if offset is not None and offset % alignment:
-            raise VerifyException(
-                f"{self.name}: destination {offset}; swizzle {swizzle} needs a multiple of {alignment}"
-            )
-        check_warpgroup(self)
+        _check_panels(self, cast(VectorType[Attribute], self.value.type), self.destination)
+
+
+def _check_panels(op: FragmentToSharedOp | FragmentFromSharedOp, kind: VectorType[Attribute], place: SSAValue) -> None:
+    """What stmatrix and ldmatrix move: 16-bit elements in whole 16 columns, rows where their swizzle repeats."""
+    swizzle, panel, instruction = op.swizzle.value.data, op.panel.value.data, INSTRUCTIONS[op.name]
+    if not isinstance(kind.element_type, Float16Type | BFloat16Type) or op.columns % 16 or not 16 <= op.columns <= 256:
+        raise VerifyException(f"{op.name}: {kind}; {instruction} takes f16 or bf16 in whole 16 columns, up to 256")
+    if swizzle not in (32, 64, 128):
+        raise VerifyException(f"{op.name}: swizzle {swizzle}; give 32, 64 or 128 bytes")
+    alignment, offset = Swizzle(swizzle).alignment, constant_value(place)
+    if panel < 64 * swizzle or panel % alignment:
+        raise VerifyException(
+            f"{op.name}: panels {panel} bytes apart; 64 rows take {64 * swizzle}, in whole {alignment}s"
+        )
+    if offset is not None and offset % alignment:
+        raise VerifyException(f"{op.name}: offset {offset}; swizzle {swizzle} needs a multiple of {alignment}")
+    check_warpgroup(op)
+
+
+@irdl_op_definition
+class FragmentFromSharedOp(IRDLOperation):
+    """`ldmatrix`: the mirror of `hopper.fragment_to_shared`: a warpgroup reads its fragment of 64 rows out of panels of swizzled rows."""
+
+    name = "hopper.fragment_from_shared"
+    source = operand_def(I32)
+    swizzle = prop_def(IntegerAttr[I32])
+    panel = prop_def(IntegerAttr[I32])
+    result = result_def(base(VectorType))
+    assembly_format = "$source `swizzle` $swizzle `panel` $panel attr-dict `:` type($result)"
+
+    def __init__(self, source: SSAValue, swizzle: int, panel: int, result: VectorType[Attribute]) -> None:
+        super().__init__(
+            operands=[source],
+            properties={"swizzle": IntegerAttr(swizzle, i32), "panel": IntegerAttr(panel, i32)},
+            result_types=[result],
+        )
+
+    @property
+    def columns(self) -> int:
+        """Columns of the fragment."""
+        return 2 * cast(VectorType[Attribute], self.result.type).get_shape()[0]
+
+    def verify_(self) -> None:
+        _check_panels(self, cast(VectorType[Attribute], self.result.type), self.source)
 
 
 @irdl_op_definition

@@ -18,7 +18,7 @@ from stepwell.dialects.tile.layouts import (
     WgmmaAttr,
 )
 from stepwell.dialects.tile.ops_compute import FinishOp, MapOp, MmaOp, in_flight
-from stepwell.dialects.tile.ops_copy import DrainOp, FetchOp
+from stepwell.dialects.tile.ops_copy import DrainOp, FetchOp, ReadOp
 from stepwell.dialects.tile.ops_host import ApplyOp, WindowOp
 from stepwell.dialects.tile.ops_kernel import ONE_WAVE, KernelOp
 from stepwell.dialects.tile.ops_loop import ForOp, ForTilesOp, WaitPredecessorOp, YieldOp
@@ -30,7 +30,7 @@ from stepwell.dialects.tile.ops_tiles import BroadcastOp, FillOp, LoadOp, StoreO
 
 OPS = (
     KernelOp, NestOp, ApplyOp, WindowOp, RoleOp, TurnOp, WaitPredecessorOp, ForTilesOp, ForOp, YieldOp,
-    RingOp, FetchOp, AwaitOp, ReleaseOp, AcquireOp, WriteOp, PublishOp, DrainOp,
+    RingOp, FetchOp, AwaitOp, ReleaseOp, AcquireOp, WriteOp, PublishOp, DrainOp, ReadOp,
     LoadOp, StoreOp, FillOp, MmaOp, FinishOp, MapOp, BroadcastOp,
     ReduceOp, IotaOp, RelayoutOp,
 )  # fmt: skip
@@ -65,6 +65,7 @@ __all__ = [
     "MmaSyncAttr",
     "NestOp",
     "PublishOp",
+    "ReadOp",
     "ReduceOp",
     "RefType",
     "RelayoutOp",

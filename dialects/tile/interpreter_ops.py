@@ -12,6 +12,7 @@ from stepwell.dialects.evaluate import evaluate, evaluate_block
 from stepwell.dialects.numpy_types import Array, numpy_dtype
 from stepwell.dialects.tile.attributes import TileType
 from stepwell.dialects.tile.ops_compute import FinishOp, MapOp, MmaOp
+from stepwell.dialects.tile.ops_copy import ReadOp
 from stepwell.dialects.tile.ops_loop import WaitPredecessorOp
 from stepwell.dialects.tile.ops_reduce import IotaOp, ReduceOp, RelayoutOp
 from stepwell.dialects.tile.ops_tiles import BroadcastOp, FillOp, LoadOp, StoreOp
@@ -98,6 +99,11 @@ def _relayout(op: RelayoutOp, env: Env, grid: int) -> None:
 
 _FOLDS: Mapping[str, np.ufunc] = {"add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum}
 
+
+def _read(op: ReadOp, env: Env, grid: int) -> None:
+    env[op.result] = np.array(env[op.source])
+
+
 _RUN: Mapping[type[Operation], Callable[[Any, Env, int], None]] = {
     WaitPredecessorOp: lambda op, env, grid: None,
     LoadOp: _load,
@@ -105,6 +111,7 @@ _RUN: Mapping[type[Operation], Callable[[Any, Env, int], None]] = {
     FillOp: _fill,
     MmaOp: _mma,
     FinishOp: _finish,
+    ReadOp: _read,
     MapOp: _map,
     BroadcastOp: _broadcast,
     ReduceOp: _reduce,

@@ -17,7 +17,7 @@ from xdsl.ir import Block, Operation, Region, SSAValue
 from stepwell.dialects.numerics import round_to_tf32
 from stepwell.dialects.tile.interpreter_ops import Env, run_op, slice_indices
 from stepwell.dialects.tile.ops_compute import MmaOp
-from stepwell.dialects.tile.ops_copy import DrainOp, FetchOp
+from stepwell.dialects.tile.ops_copy import DrainOp, FetchOp, ReadOp
 from stepwell.dialects.tile.ops_kernel import KernelOp
 from stepwell.dialects.tile.ops_loop import ForOp, ForTilesOp, YieldOp
 from stepwell.dialects.tile.ops_ring import AcquireOp, AwaitOp, PublishOp, ReleaseOp, RingOp, WriteOp
@@ -175,8 +175,8 @@ class _Flow:
     def _compute(self, op: Operation) -> None:
         """An op on values: tiles of slots are looked at now, so they must be held."""
         held = {value: self.env[value] for value in op.operands if isinstance(self.env[value], SlotTile)}
-        if held and not isinstance(op, MmaOp):
-            raise misuse(op, "reads a tile of a slot: only products do")
+        if held and not isinstance(op, MmaOp | ReadOp):
+            raise misuse(op, "reads a tile of a slot: only products and tile.read do")
         self.env.update({value: tile.read(op) for value, tile in held.items()})
         run_op(op, self.env, 0)
         self.env.update(held)

@@ -6,14 +6,22 @@ from collections.abc import Sequence
 
 from xdsl.dialects.builtin import I64, DenseArrayBase, Float32Type, IndexType, IntegerAttr, StringAttr, UnitAttr, i64
 from xdsl.ir import Attribute, SSAValue
-from xdsl.irdl import IRDLOperation, irdl_op_definition, operand_def, opt_prop_def, prop_def, var_operand_def
+from xdsl.irdl import (
+    IRDLOperation,
+    irdl_op_definition,
+    operand_def,
+    opt_prop_def,
+    prop_def,
+    result_def,
+    var_operand_def,
+)
 from xdsl.parser import Parser
 from xdsl.printer import Printer
 from xdsl.utils.exceptions import VerifyException
 
 from stepwell.dialects.tile._syntax import int_array, parse_defined
-from stepwell.dialects.tile.attributes import RefType, TileType
-from stepwell.dialects.tile.ops_ring import AcquireOp, RingType
+from stepwell.dialects.tile.attributes import RefType, Residence, TileType
+from stepwell.dialects.tile.ops_ring import AcquireOp, AwaitOp, RingType
 from stepwell.dialects.tile.ops_tiles import check_slice, parse_slice, print_slice
 
 VIAS = ("tma", "tma_im2col", "cp_async", "direct")
@@ -182,3 +190,44 @@ class DrainOp(IRDLOperation):
         print_slice(printer, self.target, self.indices, self.get_dims())
         printer.print_string(f" via {self.via.data}")
         printer.print_op_attributes(self.attributes)
+
+
+@irdl_op_definition
+class ReadOp(IRDLOperation):
+    """Bring an awaited tile of a ring into registers: `%r = tile.read %slot : !tile.tile<128x64xf16, regs, #tile.wgmma>`; the slot may be released
+    after it."""
+
+    name = "tile.read"
+
+    source = operand_def(TileType)
+    result = result_def(TileType)
+
+    def __init__(self, source: SSAValue, tile: TileType) -> None:
+        super().__init__(operands=[source], result_types=[tile])
+
+    def verify_(self) -> None:
+        source, result = self.source.type, self.result.type
+        assert isinstance(source, TileType) and isinstance(result, TileType)
+        if not isinstance(self.source.owner, AwaitOp) or result.home is not Residence.REGS:
+            raise VerifyException("tile.read: a tile that tile.await gave comes into registers")
+        if (source.get_shape(), source.element_type) != (result.get_shape(), result.element_type):
+            raise VerifyException(f"tile.read: {source} does not become {result}: convert in a tile.map")
+
+    @classmethod
+    def parse(cls, parser: Parser) -> ReadOp:
+        source = parse_defined(parser)
+        attributes = parser.parse_optional_attr_dict()
+        parser.parse_punctuation(":")
+        tile = parser.parse_type()
+        if not isinstance(tile, TileType):
+            parser.raise_error("tile.read gives a !tile.tile")
+        op = cls(source, tile)
+        op.attributes |= attributes
+        return op
+
+    def print(self, printer: Printer) -> None:
+        printer.print_string(" ")
+        printer.print_ssa_value(self.source)
+        printer.print_op_attributes(self.attributes)
+        printer.print_string(" : ")
+        printer.print_attribute(self.result.type)

@@ -14,22 +14,36 @@ from stepwell.transforms.kernel_to_llvm.warp import add, bit_and, multiply, shif
 
 
 def _fragment_to_shared(conv: LLVMConversion, op: hopper.FragmentToSharedOp) -> None:
-    """Lane l of a warp gives the address of row l % 16, columns 8 (l / 16) .. + 7 of each 16 columns (PTX ISA, stmatrix .x4)."""
+    addresses = _addresses(conv, op, op.destination)
+    block = asm.store_matrices(op.columns, len(addresses), op.panel.value.data)
+    conv.asm(block.text, block.constraints, [conv.value(op.value), *addresses])
+
+
+def _fragment_from_shared(conv: LLVMConversion, op: hopper.FragmentFromSharedOp) -> None:
+    addresses = _addresses(conv, op, op.source)
+    block = asm.load_matrices(op.columns, len(addresses), op.panel.value.data)
+    loaded = conv.asm(block.text, block.constraints, addresses, conv.type(op.result.type))
+    assert loaded is not None
+    conv.bind(op.result, loaded)
+
+
+def _addresses(
+    conv: LLVMConversion, op: hopper.FragmentToSharedOp | hopper.FragmentFromSharedOp, offset: SSAValue
+) -> list[SSAValue]:
+    """Lane l of a warp gives the address of row l % 16, columns 8 (l / 16) .. + 7 of each 16 columns (PTX ISA, stmatrix and ldmatrix .x4)."""
     swizzle = op.swizzle.value.data
     thread = conv.intrinsic("llvm.nvvm.read.ptx.sreg.tid.x", [], i32)
     warp, lane = bit_and(conv, shift_right(conv, thread, 5), 3), bit_and(conv, thread, 31)
     row = add(conv, multiply(conv, warp, 16), bit_and(conv, lane, 15))
     line = multiply(conv, row, swizzle)
     exchanged = bit_and(conv, shift_right(conv, line, 7), swizzle // 16 - 1)
-    place = shared_pointer(conv, add(conv, conv.value(op.destination), line))
+    place = shared_pointer(conv, add(conv, conv.value(offset), line))
     start = conv.insert(llvm.PtrToIntOp(place, i32)).output
     half = shift_right(conv, lane, 4)
-    addresses = [
+    return [
         add(conv, start, multiply(conv, _exclusive_or(conv, add(conv, half, conv.constant(2 * j, i32)), exchanged), 16))
         for j in range(swizzle // 32)
     ]
-    block = asm.store_matrices(op.columns, len(addresses), op.panel.value.data)
-    conv.asm(block.text, block.constraints, [conv.value(op.value), *addresses])
 
 
 def _exclusive_or(conv: LLVMConversion, a: SSAValue, b: SSAValue) -> SSAValue:
@@ -54,6 +68,7 @@ def _bulk_wait(conv: LLVMConversion, op: hopper.BulkWaitOp) -> None:
 TYPES: dict[type[Attribute], TypeConverter] = {}
 CONVERSIONS: dict[type[Operation], Converter] = {
     hopper.FragmentToSharedOp: _fragment_to_shared,
+    hopper.FragmentFromSharedOp: _fragment_from_shared,
     hopper.TmaStoreOp: _tma_store,
     hopper.BulkCommitOp: _bulk_commit,
     hopper.BulkWaitOp: _bulk_wait,

@@ -64,6 +64,9 @@ def _for_tiles(lowering: Lowering, op: tile.ForTilesOp, rings: list[SSAValue]) -
     with emit.loop((role.first, lowering.parameters["tiles"], grid), _carried(cursors), "tile") as loop:
         _take(cursors, loop.carried)
         yield loop.index
+        for ring, cursor in zip(rings, cursors, strict=True):
+            if cursor.taken:
+                advance(lowering, lowering.rings[ring], cursor)
         loop.next.update(_carried(cursors))
 
 

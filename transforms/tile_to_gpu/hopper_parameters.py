@@ -205,7 +205,8 @@ def swizzle_of(kind: TileType) -> int:
 def box_of(fetch: tile.FetchOp) -> list[int]:
     """The extents of the box that one fetch brings, for each dim of the ref."""
     assert isinstance(fetch.source.type, RefType)
-    along = dict(zip(fetch.get_dims(), fetch.tile_type.get_shape(), strict=True))
+    extents = (*fetch.tile_type.get_shape()[:-1], box_columns(fetch.tile_type))
+    along = dict(zip(fetch.get_dims(), extents, strict=True))
     return [along.get(dim, 1) for dim in range(fetch.source.type.rank)]
 
 

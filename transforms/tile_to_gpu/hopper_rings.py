@@ -10,7 +10,7 @@ from xdsl.ir import Block, SSAValue
 
 from stepwell.dialects import hopper, tile
 from stepwell.transforms.tile_to_gpu.hopper_lowering import BARRIER_BYTES, Cursor, Lowering, Ring
-from stepwell.transforms.tile_to_gpu.hopper_parameters import box_columns
+from stepwell.transforms.tile_to_gpu.hopper_parameters import box_columns, swizzle_of
 
 
 def make_barriers(lowering: Lowering) -> None:
@@ -75,8 +75,6 @@ def _wait_until_empty(lowering: Lowering, ring: Ring, cursor: Cursor) -> None:
 def _issue(lowering: Lowering, op: tile.FetchOp, ring: Ring, slot: SSAValue, *, last: bool) -> None:
     """Expect the bytes of one element of the slot, and tell the copy engine to bring them."""
     emit, element = lowering.emit, op.number
-    if box_columns(op.tile_type) != op.tile_type.get_shape()[-1]:
-        raise lowering.refuse(op, f"brings {op.tile_type}, wider than its swizzle: one copy brings one row of it")
     full = barrier_of(lowering, ring.full, slot, "full")
     expect = hopper.ExpectBytesOp if last else hopper.ExpectMoreBytesOp
     emit.insert(expect(full, ring.bytes[element]))
@@ -90,8 +88,16 @@ def _issue(lowering: Lowering, op: tile.FetchOp, ring: Ring, slot: SSAValue, *, 
         corner, offsets = lowering.current.corners[row], lowering.current.taps[tap]
         made = hopper.TmaLoadIm2colOp(source, [lowering.values[channel], *corner], offsets, target, full)
         emit.insert(made)
-    else:
-        emit.insert(hopper.TmaLoadOp(source, indices[::-1], target, full))
+        return
+    inner, rows = box_columns(op.tile_type), op.tile_type.get_shape()[0]
+    for panel in range(op.tile_type.get_shape()[-1] // inner):
+        place = [*indices[:-1], _moved(lowering, indices[-1], panel * inner)]
+        into = _moved(lowering, target, panel * rows * swizzle_of(op.tile_type))
+        emit.insert(hopper.TmaLoadOp(source, place[::-1], into, full))
+
+
+def _moved(lowering: Lowering, value: SSAValue, by: int) -> SSAValue:
+    return lowering.emit.add(value, lowering.emit.i32(by)) if by else value
 
 
 def lower_await(lowering: Lowering, op: tile.AwaitOp) -> None:

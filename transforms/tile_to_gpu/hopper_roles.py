@@ -28,7 +28,13 @@ from stepwell.transforms.tile_to_gpu.hopper_lowering import (
 from stepwell.transforms.tile_to_gpu.hopper_parameters import grid_of, parameters_of, signature_of
 from stepwell.transforms.tile_to_gpu.hopper_products import group_bytes, lower_finish, lower_mma
 from stepwell.transforms.tile_to_gpu.hopper_rings import lower_await, lower_fetch, lower_release, make_barriers
-from stepwell.transforms.tile_to_gpu.hopper_stores import lower_acquire, lower_drain, lower_write, staged_rows
+from stepwell.transforms.tile_to_gpu.hopper_stores import (
+    lower_acquire,
+    lower_drain,
+    lower_read,
+    lower_write,
+    staged_rows,
+)
 from stepwell.transforms.tile_to_gpu.hopper_tiles import (
     lower_broadcast,
     lower_constant,
@@ -130,7 +136,7 @@ def _row_bytes(op: tile.RoleOp) -> Iterator[int]:
     for inner in op.walk():
         if isinstance(inner, tile.MmaOp) and isinstance(inner.a.type, TileType):
             yield group_bytes(inner.a.type)
-        if isinstance(inner, tile.WriteOp):
+        if isinstance(inner, tile.WriteOp | tile.ReadOp):
             yield staged_rows(inner)
 
 
@@ -156,6 +162,7 @@ TABLE: Mapping[type[Operation], Callable[[Lowering, Any], None]] = {
     tile.AcquireOp: lower_acquire,
     tile.WriteOp: lower_write,
     tile.DrainOp: lower_drain,
+    tile.ReadOp: lower_read,
     tile.TurnOp: lower_turn,
     tile.MmaOp: lower_mma,
     tile.FinishOp: lower_finish,

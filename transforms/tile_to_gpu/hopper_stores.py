@@ -6,6 +6,7 @@ wrote is visible to the copy engine once each has fenced and they have met again
 
 from __future__ import annotations
 
+from xdsl.dialects.builtin import VectorType
 from xdsl.ir import SSAValue
 
 from stepwell.dialects import hopper, tile
@@ -14,13 +15,30 @@ from stepwell.dialects.warp import element_bytes
 from stepwell.transforms.tile_to_gpu.hopper_lowering import WARPGROUP_ROWS, Lowering
 from stepwell.transforms.tile_to_gpu.hopper_parameters import box_columns, swizzle_of
 from stepwell.transforms.tile_to_gpu.hopper_rings import advance
+from stepwell.transforms.tile_to_gpu.hopper_tiles import layout_of
 from stepwell.transforms.tile_to_gpu.hopper_turns import elected, meet
 
 
-def staged_rows(op: tile.WriteOp) -> int:
-    """Bytes between the rows of a written tile that neighbouring warpgroups hold."""
-    assert isinstance(op.target.type, TileType)
-    return WARPGROUP_ROWS * swizzle_of(op.target.type)
+def staged_rows(op: tile.WriteOp | tile.ReadOp) -> int:
+    """Bytes between the rows that neighbouring warpgroups hold of a tile in shared memory."""
+    kind = op.target.type if isinstance(op, tile.WriteOp) else op.source.type
+    assert isinstance(kind, TileType)
+    return WARPGROUP_ROWS * swizzle_of(kind)
+
+
+def lower_read(lowering: Lowering, op: tile.ReadOp) -> None:
+    """Each warpgroup reads its 64 rows."""
+    emit, role, kind = lowering.emit, lowering.current, op.source.type
+    assert isinstance(kind, TileType)
+    swizzle, size = swizzle_of(kind), element_bytes(kind.element_type)
+    if size != 2 or not swizzle:
+        given = f"reads {kind.element_type} with swizzle {swizzle}"
+        raise lowering.refuse(op, f"{given}: ldmatrix takes 16-bit elements in swizzled rows", "load it directly")
+    place = _moved(lowering, lowering.values[op.source], role.places[op.source])
+    source = emit.add(place, role.operand_rows[staged_rows(op)], "staged")
+    vector = VectorType(kind.element_type, [layout_of(lowering).registers])
+    made = hopper.FragmentFromSharedOp(source, swizzle, kind.get_shape()[0] * swizzle, vector)
+    lowering.values[op.result] = emit.insert(made).result
 
 
 def lower_acquire(lowering: Lowering, op: tile.AcquireOp) -> None:

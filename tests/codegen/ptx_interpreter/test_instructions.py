@@ -383,6 +383,7 @@ REFUSED = {
     "cp.async.bulk.tensor.2d.global.shared::cta.tile.bulk_group [%rd1, {%d}], [%d];": "1 coordinates where 2 are expected",
     "cp.reduce.async.bulk.tensor.2d.global.shared::cta.add.tile.bulk_group [%rd1, {%d, %d}], [%d];": "unknown instruction cp.reduce.async",
     "stmatrix.sync.aligned.m8n8.x4.shared.b16 [%d], {%a0, %a1};": "2 registers where 4 are stored",
+    "ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%d}, [%a0];": "1 registers where 4 are loaded",
     "stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%d], {%a0, %a0, %a0, %a0};": "unknown modifier in stmatrix",
     "cp.async.bulk.wait_group.read %d;": "an operand that is no number",
     "atom.global.add.u32 %d, [%rd1], 1;": "unknown instruction atom.global.add.u32",

@@ -241,7 +241,7 @@ warp.kernel @k() threads 128 shared 16384 {
 warp.kernel @k() threads 128 shared 16384 {
   %z = arith.constant 512 : i32
   %v = arith.constant dense<0.0> : vector<32xf16>
-  // expected-error@+1 {{hopper.fragment_to_shared: destination 512; swizzle 128 needs a multiple of 1024}}
+  // expected-error@+1 {{hopper.fragment_to_shared: offset 512; swizzle 128 needs a multiple of 1024}}
   hopper.fragment_to_shared %v to %z swizzle 128 panel 8192 : vector<32xf16>
   warp.return
 }
@@ -262,5 +262,15 @@ warp.kernel @k(%m: !hopper.tensor_map<tiled f16 [64, 64] swizzle 128>) threads 1
 warp.kernel @k() threads 128 shared 0 {
   // expected-error@+1 {{hopper.bulk_wait: pending 8; give 0 to 7 groups}}
   hopper.bulk_wait pending 8
+  warp.return
+}
+
+// -----
+
+// ldmatrix takes 16-bit elements
+warp.kernel @k() threads 128 shared 16384 {
+  %z = arith.constant 0 : i32
+  // expected-error@+1 {{hopper.fragment_from_shared: vector<32xf32>; ldmatrix takes f16 or bf16 in whole 16 columns, up to 256}}
+  %v = hopper.fragment_from_shared %z swizzle 128 panel 8192 : vector<32xf32>
   warp.return
 }

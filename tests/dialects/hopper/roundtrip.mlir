@@ -58,6 +58,8 @@ builtin.module attributes {stepwell.level = "kernel", stepwell.target = "sm_90a"
       %h = arith.constant dense<0.0> : vector<32xf16>
       // CHECK: hopper.fragment_to_shared %{{.*}} to %{{.*}} swizzle 128 panel 16384 : vector<32xf16>
       hopper.fragment_to_shared %h to %z swizzle 128 panel 16384 : vector<32xf16>
+      // CHECK: hopper.fragment_from_shared %{{.*}} swizzle 128 panel 16384 : vector<32xf16>
+      %back = hopper.fragment_from_shared %z swizzle 128 panel 16384 : vector<32xf16>
       hopper.elect {
         // CHECK: hopper.tma_store %{{.*}} to %{{.*}}[%{{.*}}, %{{.*}}, %{{.*}}] : !hopper.tensor_map<tiled
         hopper.tma_store %z to %a[%z, %z, %z] : !hopper.tensor_map<tiled f16 [64, 1, 64] swizzle 128>

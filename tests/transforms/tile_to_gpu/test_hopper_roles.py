@@ -22,6 +22,7 @@ from stepwell.passes import PassFailure, StepwellContext
 from stepwell.plugins.universe import make_context
 from stepwell.runtime.errors import ComparisonError, StepwellError
 from stepwell.testing import gpu_kernels
+from stepwell.testing.check_pass import check_pass
 from stepwell.testing.gpu_contractions import Case, Ending, Schedule, Window, conv, gemm
 from stepwell.testing.ptx import ptx_plan
 from stepwell.types.targets import SM_90A
@@ -235,3 +236,67 @@ def test_more_copies_than_a_block_holds_are_refused() -> None:
     ctx, module = planned(case.text, case)
     with pytest.raises(PassFailure, match="copies=4: a block has 7 warpgroups beside the one that loads"):
         run(RINGS + "tile-pipeline-loops,tile-split-roles{copies=4}", ctx, module)
+
+
+EARLY = {
+    "one": gemm("one", 130, 72, 72, "f16", Schedule((64, 64), 3), Ending("relu", True)),
+    "panels": conv("panels", (2, 9, 7, 64), 128, Window(), "bf16", Schedule((128, 128), 3), Ending("relu", True)),
+    "several tiles": gemm("several", 64 * 267, 40, 72, "f16", Schedule((64, 64), 2), Ending("relu", True)),
+}
+
+
+def early(name: str, slots: int, rest: str = PASSES) -> tuple[ModuleOp, Case]:
+    """A product with a residual that comes and goes through shared memory, on hopper."""
+    case = EARLY[name]
+    ctx, module = planned(case.text, case)
+    staged = f"tile-stage-loads{{all=true slots={slots}}},tile-stage-stores{{all=true slots=2}}"
+    run(f"{RINGS}{staged},{rest},stepwell-convert-tile-to-hopper", ctx, module)
+    assert any(isinstance(op, hopper.FragmentFromSharedOp) for op in module.walk())
+    return module, case
+
+
+@pytest.mark.parametrize("name, slots", [("one", 1), ("panels", 1), ("panels", 2)])
+def test_residuals_come_through_shared_memory(name: str, slots: int) -> None:
+    module, case = early(name, slots)
+    (found,) = simulate_program(module, case.inputs, case.weights, seed=slots).outputs.values()
+    np.testing.assert_array_equal(found.reshape(case.expected.shape), case.expected)
+
+
+def test_residuals_of_copies_in_turn() -> None:
+    module, case = early("several tiles", 2, PASSES.replace("tile-split-roles", "tile-split-roles{copies=2}"))
+    (found,) = simulate_program(module, case.inputs, case.weights, seed=4).outputs.values()
+    np.testing.assert_array_equal(found.reshape(case.expected.shape), case.expected)
+
+
+def test_the_ptx_of_residuals_computes_the_same() -> None:
+    module, case = early("one", 2)
+    (found,) = run_plan(ptx_plan(module), case.inputs, seed=2).outputs.values()
+    np.testing.assert_array_equal(found.reshape(case.expected.shape), case.expected)
+
+
+def test_a_residual_that_is_released_too_early_is_seen() -> None:
+    module, case = early("several tiles", 1)
+    (read,) = [op for op in module.walk() if isinstance(op, hopper.FragmentFromSharedOp)]
+    block = read.parent
+    assert block is not None
+    ops = list(block.ops)
+    release = next(op for op in ops[ops.index(read) :] if isinstance(op, hopper.ArriveOp))
+    read.detach()
+    block.insert_op_after(read, release)
+    with pytest.raises(Fault):
+        for seed in range(6):
+            simulate_program(module, case.inputs, case.weights, blocks="first", seed=seed)
+
+
+@pytest.mark.parametrize("name, copies", [("one", 2), pytest.param("panels", 1, marks=pytest.mark.slow)])
+def test_the_passes_keep_their_promises(name: str, copies: int) -> None:
+    """Each is applied to what the one before it left; the NumPy interpreter computes the same bits."""
+    case = EARLY[name]
+    ctx, module = planned(case.text, case)
+    staged = "tile-stage-loads{all=true slots=1},tile-stage-stores{all=true slots=2}"
+    rest = PASSES.replace("tile-split-roles", f"tile-split-roles{{copies={copies}}}")
+    for step in passes_of(f"{RINGS}{staged},{rest}"):
+        (report,) = check_pass(step, module, ctx)
+        assert report.changed, report.pass_name
+        step.apply(ctx, module)
+    assert any(isinstance(op, tile.ReadOp) for op in module.walk())

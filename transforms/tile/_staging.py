@@ -1,0 +1,79 @@
+"""What may pass through shared memory on its way between registers and memory: shared by the passes that stage loads and stores."""
+
+from __future__ import annotations
+
+from math import prod
+
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import BlockArgument, SSAValue
+
+from stepwell.dialects import plan, tile
+from stepwell.dialects.tile import Residence, TileType
+from stepwell.dialects.warp import element_bytes
+from stepwell.types.targets import SM_90A
+
+SWIZZLES = (128, 64, 32)
+MOVED_BYTES = 2
+"""Of the elements that stmatrix and ldmatrix move."""
+MOVED_COLUMNS = 16
+"""That they move at once."""
+UNIT = 16
+"""Bytes that a tensor map's rows and pitches are multiples of (CUDA driver API, cuTensorMapEncodeTiled)."""
+RESERVED = 1024
+"""For barriers, and where swizzles begin."""
+
+
+def shared_tile(kind: TileType) -> TileType:
+    """A register tile's form in shared memory: rows of the widest swizzle that its rows are made of."""
+    return TileType(kind.get_shape(), kind.element_type, Residence.RING).with_layout(tile.SharedAttr(swizzle_of(kind)))
+
+
+def swizzle_of(kind: TileType) -> int:
+    """The widest swizzle whose rows the tile's rows are made of; 0 when there is none."""
+    row = kind.get_shape()[-1] * element_bytes(kind.element_type)
+    return next((swizzle for swizzle in SWIZZLES if row % swizzle == 0), 0)
+
+
+def bytes_of(kind: TileType) -> int:
+    """Bytes of a tile that lies densely."""
+    return prod(kind.get_shape()) * element_bytes(kind.element_type)
+
+
+def unstaged(module: ModuleOp, kernel: tile.KernelOp, ref: SSAValue, kind: TileType, slots: int) -> str:
+    """Why a tile of a ref does not go through `slots` in shared memory; empty when it may."""
+    if element_bytes(kind.element_type) != MOVED_BYTES:
+        return f"elements of {kind.element_type} are not {8 * MOVED_BYTES} bits wide"
+    if not swizzle_of(kind) or kind.get_shape()[-1] % MOVED_COLUMNS:
+        return f"{kind.get_shape()[-1]} columns are no whole rows of a swizzle"
+    return _unaddressable(module, kernel, ref) or _too_large(kernel, kind, slots)
+
+
+def _unaddressable(module: ModuleOp, kernel: tile.KernelOp, ref: SSAValue) -> str:
+    """Why a tensor map cannot name what some launch gives for a ref."""
+    assert isinstance(ref, BlockArgument)
+    launches = [launch for launch in module.walk() if isinstance(launch, plan.LaunchOp)]
+    for launch in [launch for launch in launches if launch.kernel_name == kernel.sym_name.data]:
+        kind = (*launch.args, *launch.outs)[ref.index].type
+        assert isinstance(kind, plan.BufferType)
+        size = element_bytes(kind.element_type)
+        row, pitch = kind.get_shape()[-1] * size, kind.get_strides()[-2] * size
+        if row % UNIT or pitch % UNIT:
+            return f"rows of {row} bytes, {pitch} bytes apart, are not multiples of {UNIT}"
+    return ""
+
+
+def _too_large(kernel: tile.KernelOp, kind: TileType, slots: int) -> str:
+    """Why the slots do not lie beside the rings that are there."""
+    rings = [inner for inner in kernel.body.block.ops if isinstance(inner, tile.RingOp)]
+    taken = sum(ring.slot_count * ring.slot_bytes for ring in rings)
+    needed, left = slots * bytes_of(kind), SM_90A.shared_bytes - RESERVED - taken
+    return f"{slots} x {bytes_of(kind)} bytes are needed, {left} are left beside the rings" if needed > left else ""
+
+
+def add_ring(kernel: tile.KernelOp, kind: TileType, slots: int, name: str) -> tile.RingOp:
+    """A ring of its own for a tile, behind the others."""
+    ring = tile.RingOp(slots, [shared_tile(kind)])
+    ring.ring.name_hint = name
+    wait = next(inner for inner in kernel.body.block.ops if isinstance(inner, tile.WaitPredecessorOp))
+    kernel.body.block.insert_op_before(ring, wait)
+    return ring
