@@ -51,10 +51,6 @@ def _fits(rings: list[RingOp], threads: int, resident: int) -> Iterator[str]:
 def _fetched(op: FetchOp) -> Iterator[str]:
     if op.via.data not in COPIES:
         yield f"via {op.via.data}: rings of {SM_90A.name} are filled via {' or '.join(COPIES)}"
-    kind = op.tile_type
-    row = _row_bytes(kind)
-    if isinstance(kind.layout, SharedAttr) and kind.layout.swizzle.data not in (0, row):
-        yield f"{kind} is fetched with rows of {row} bytes: the swizzle is as long as a row, #tile.shared<{row}>"
 
 
 def _row_bytes(kind: TileType) -> int:
@@ -65,8 +61,10 @@ def _multiplied(op: MmaOp) -> Iterator[str]:
     for name, operand in (("a", op.a), ("b", op.b)):
         kind = operand.type
         assert isinstance(kind, TileType)
+        row = _row_bytes(kind)
+        if isinstance(kind.layout, SharedAttr) and kind.layout.swizzle.data not in (0, row):
+            yield f"{kind} has rows of {row} bytes: the swizzle is as long as a row, #tile.shared<{row}>"
         if isinstance(kind.layout, SharedAttr) and not kind.layout.swizzle.data:
-            row = _row_bytes(kind)
             yield f"wgmma reads operand {name} from {kind}: its rows are swizzled, #tile.shared<{row}>"
         if isinstance(operand.owner, AwaitOp) and isinstance(kind.element_type, Float32Type):
             number = next(n for n, result in enumerate(operand.owner.results) if result is operand)

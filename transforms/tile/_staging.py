@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from math import prod
 
-from xdsl.dialects.builtin import ModuleOp
-from xdsl.ir import BlockArgument, SSAValue
+from xdsl.ir import SSAValue
 
-from stepwell.dialects import plan, tile
-from stepwell.dialects.tile import Residence, TileType
+from stepwell.dialects import tile
+from stepwell.dialects.tile import RefType, Residence, TileType
 from stepwell.dialects.warp import element_bytes
 from stepwell.types.targets import SM_90A
 
@@ -39,27 +38,16 @@ def bytes_of(kind: TileType) -> int:
     return prod(kind.get_shape()) * element_bytes(kind.element_type)
 
 
-def unstaged(module: ModuleOp, kernel: tile.KernelOp, ref: SSAValue, kind: TileType, slots: int) -> str:
+def unstaged(kernel: tile.KernelOp, ref: SSAValue, kind: TileType, slots: int) -> str:
     """Why a tile of a ref does not go through `slots` in shared memory; empty when it may."""
     if element_bytes(kind.element_type) != MOVED_BYTES:
         return f"elements of {kind.element_type} are not {8 * MOVED_BYTES} bits wide"
     if not swizzle_of(kind) or kind.get_shape()[-1] % MOVED_COLUMNS:
         return f"{kind.get_shape()[-1]} columns are no whole rows of a swizzle"
-    return _unaddressable(module, kernel, ref) or _too_large(kernel, kind, slots)
-
-
-def _unaddressable(module: ModuleOp, kernel: tile.KernelOp, ref: SSAValue) -> str:
-    """Why a tensor map cannot name what some launch gives for a ref."""
-    assert isinstance(ref, BlockArgument)
-    launches = [launch for launch in module.walk() if isinstance(launch, plan.LaunchOp)]
-    for launch in [launch for launch in launches if launch.kernel_name == kernel.sym_name.data]:
-        kind = (*launch.args, *launch.outs)[ref.index].type
-        assert isinstance(kind, plan.BufferType)
-        size = element_bytes(kind.element_type)
-        row, pitch = kind.get_shape()[-1] * size, kind.get_strides()[-2] * size
-        if row % UNIT or pitch % UNIT:
-            return f"rows of {row} bytes, {pitch} bytes apart, are not multiples of {UNIT}"
-    return ""
+    assert isinstance(ref.type, RefType)
+    if ref.type.access.align < UNIT:
+        return f"rows of {ref.type} are not known to begin and end at {UNIT} bytes (plan-annotate-refs says what launches know)"
+    return _too_large(kernel, kind, slots)
 
 
 def _too_large(kernel: tile.KernelOp, kind: TileType, slots: int) -> str:

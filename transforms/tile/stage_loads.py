@@ -45,8 +45,8 @@ MAX_SLOTS = 8
 @dataclass(frozen=True)
 class StageLoadsPass(StepwellPass):
     """Stage the loads of whole blocks in kernels whose config says `epilogue = staged`, or in all kernels with rings (`all`), in a ring of `slots` each: with
-    two the next tile's comes while this one's is read. Missed: elements that are not 16 bits wide, columns that are no whole swizzle, launches whose rows
-    the copy engine cannot address, slots for which no room is left. Refused: no slots, or more than are of use."""
+    two the next tile's comes while this one's is read. Missed: elements that are not 16 bits wide, columns that are no whole swizzle, refs whose rows
+    are not aligned to 16 bytes, slots for which no room is left. Refused: no slots, or more than are of use."""
 
     slots: int = 2
     all: bool = False
@@ -63,16 +63,16 @@ class StageLoadsPass(StepwellPass):
         for kernel in [kernel for kernel in op.ops if isinstance(kernel, tile.KernelOp) and self._wants(kernel)]:
             for load in [inner for inner in kernel.grid.body.block.ops if _is_block(kernel, inner)]:
                 assert isinstance(load, tile.LoadOp)
-                remarks_of(ctx).add(self._stage(op, kernel, load))
+                remarks_of(ctx).add(self._stage(kernel, load))
 
     def _wants(self, kernel: tile.KernelOp) -> bool:
         rings = any(isinstance(inner, tile.RingOp) for inner in kernel.body.block.ops)
         return rings and not kernel.roles and (self.all or kernel.config.data.epilogue == "staged")
 
-    def _stage(self, module: ModuleOp, kernel: tile.KernelOp, load: tile.LoadOp) -> Remark:
+    def _stage(self, kernel: tile.KernelOp, load: tile.LoadOp) -> Remark:
         kind, body = load.result.type, kernel.grid.body.block
         assert isinstance(kind, TileType) and body.first_op is not None
-        reason = unstaged(module, kernel, load.source, kind, self.slots)
+        reason = unstaged(kernel, load.source, kind, self.slots)
         if reason:
             return Remark("missed", NAME, names_of(load), f"{reason}: it is loaded directly")
         ring = add_ring(kernel, kind, self.slots, "early")

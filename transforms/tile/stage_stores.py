@@ -48,8 +48,8 @@ MAX_SLOTS = 8
 @dataclass(frozen=True)
 class StageStoresPass(StepwellPass):
     """Stage the stores of kernels whose config says `epilogue = staged`, or of all kernels with rings (`all`), in a ring of `slots`: with more than one
-    a tile is written while the one before it still leaves. Missed: elements that are not 16 bits wide, columns that are no whole swizzle, launches whose
-    rows the copy engine cannot address. Refused: no slots, or more than it counts."""
+    a tile is written while the one before it still leaves. Missed: elements that are not 16 bits wide, columns that are no whole swizzle, refs whose
+    rows are not aligned to 16 bytes. Refused: no slots, or more than it counts."""
 
     slots: int = 1
     all: bool = False
@@ -65,16 +65,16 @@ class StageStoresPass(StepwellPass):
             raise PassFailure(f"slots={self.slots}: 1 to {MAX_SLOTS} stores", where=NAME, hint=f"slots={nearest}")
         for kernel in [kernel for kernel in op.ops if isinstance(kernel, tile.KernelOp) and self._wants(kernel)]:
             for store in [inner for inner in kernel.walk() if isinstance(inner, tile.StoreOp)]:
-                remarks_of(ctx).add(self._stage(op, kernel, store))
+                remarks_of(ctx).add(self._stage(kernel, store))
 
     def _wants(self, kernel: tile.KernelOp) -> bool:
         rings = any(isinstance(inner, tile.RingOp) for inner in kernel.body.block.ops)
         return rings and not kernel.roles and (self.all or kernel.config.data.epilogue == "staged")
 
-    def _stage(self, module: ModuleOp, kernel: tile.KernelOp, store: tile.StoreOp) -> Remark:
+    def _stage(self, kernel: tile.KernelOp, store: tile.StoreOp) -> Remark:
         kind, block = store.tile.type, store.parent_block()
         assert isinstance(kind, TileType) and block is not None
-        reason = unstaged(module, kernel, store.target, kind, self.slots)
+        reason = unstaged(kernel, store.target, kind, self.slots)
         if reason:
             return Remark("missed", NAME, names_of(store), f"{reason}: it is stored directly")
         ring = add_ring(kernel, kind, self.slots, "stage")

@@ -3,7 +3,7 @@
 // CHECK: slots=0: 1 to 8 tiles
 // CHECK: slots=1
 builtin.module attributes {stepwell.level = "plan", stepwell.target = "sm_90a"} {
-  tile.kernel @fc(%x: !tile.ref<3xf16, plain>, %w: !tile.ref<3xf16, packed, constant>, %r: !tile.ref<2xf16, plain>) -> (%y: !tile.ref<2xf16, plain>) config #tile.config<block = [128, 64], k = 64, stages = 3, warps = 12, copy = tma, mma = wgmma, epilogue = staged, swizzle = 128> {
+  tile.kernel @fc(%x: !tile.ref<3xf16, plain>, %w: !tile.ref<3xf16, packed, constant>, %r: !tile.ref<2xf16, plain, align 16>) -> (%y: !tile.ref<2xf16, plain, align 16>) config #tile.config<block = [128, 64], k = 64, stages = 3, warps = 12, copy = tma, mma = wgmma, epilogue = staged, swizzle = 128> {
     %ab = tile.ring slots 3 (128x64xf16 #tile.shared<128>, 64x64xf16 #tile.shared<128>)
     tile.wait_predecessor
     tile.for_tiles (%i, %j) of %y block [128, 64] {
