@@ -9,8 +9,10 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Operation
@@ -38,6 +40,7 @@ from stepwell.testing.tensorflow_graphs import import_graph
 from stepwell.transforms.graph._values import live_ops
 from stepwell.transforms.legality import refused_ops
 
+T = TypeVar("T")
 RUNNERS = {"graph": "graph", "x86-64-v4": "cpu", "x86-64-v3": "cpu", "sm_90a": "sm_90a"}
 """Executors of the suites -> columns of the table."""
 TARGETS = ("cpu", "sm_90a")
@@ -88,7 +91,8 @@ def onnx_support(records: Path, share: int = 1) -> Iterator[Seen]:
     runners = {executor: set(right(records, "nodes", executor)) for executor in SUITES["nodes"].executors}
     for name in sorted(runners["graph"])[::share]:
         model, events = tests[name]().model, ImportEvents()
-        stepwell.import_model(model, events=events)
+        if _import(name, partial(stepwell.import_model, model, events=events)) is None:
+            continue
         here = [RUNNERS[executor] for executor, names in runners.items() if name in names]
         for _, operator, element in _nodes(events):
             yield from (Seen("onnx", operator, element, runner) for runner in here)
@@ -101,16 +105,29 @@ def tensorflow_support(records: Path, share: int = 1) -> Iterator[Seen]:
         name, outputs = entries[case]
         path, events = corpora.corpora() / "tf_graphs" / name / "graph.pb", ImportEvents()
         inputs, _ = corpora.references(path.parent)
-        module = import_graph(path, outputs, {key: array.shape for key, array in inputs.items()}, events)
-        yield from _seen("tensorflow", module, events)
+        shapes = {key: array.shape for key, array in inputs.items()}
+        module = _import(case, partial(import_graph, path, outputs, shapes, events))
+        if module is not None:
+            yield from _seen("tensorflow", module, events)
 
 
 def caffe_support(records: Path, share: int = 1) -> Iterator[Seen]:
     """From the definitions of the corpora."""
     for case in right(records, "caffe_definitions", "graph")[::share]:
         events = ImportEvents()
-        module = import_definition(corpora.corpora() / "caffe_definitions" / case.replace(":", "/"), events)[2]
-        yield from _seen("caffe", module, events)
+        path = corpora.corpora() / "caffe_definitions" / case.replace(":", "/")
+        found = _import(case, partial(import_definition, path, events))
+        if found is not None:
+            yield from _seen("caffe", found[2], events)
+
+
+def _import(case: str, make: Callable[[], T]) -> T | None:
+    """What an importer gives; None, and a line on standard error, where it refuses what the record holds as right."""
+    try:
+        return make()
+    except StepwellError as error:
+        print(f"{case}: {str(error).splitlines()[0]}", file=sys.stderr)
+        return None
 
 
 def tests_support(tests: Path) -> Iterator[Seen]:
