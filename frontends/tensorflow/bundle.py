@@ -38,6 +38,10 @@ class Bundle:
             key: parse_message(messages()["BundleEntryProto"], value, f"an entry ({key!r})", str(index))
             for key, value in entries.items()
         }
+        if header.endianness:
+            raise ModelError(
+                "its numbers are stored with the highest byte first: only the lowest first is read", where=str(index)
+            )
         self._shards = header.num_shards
         self._keys = self._checkpoint_keys()
 
@@ -45,6 +49,8 @@ class Bundle:
         """The value of a variable by its name; Unsupported where it is not there or does not fit."""
         entry = self._entry(self._keys.get(name, name))
         dtype, shape = dtype_of(entry.dtype), shape_of_proto(entry.shape) or ()
+        if entry.slices:
+            raise Unsupported(f"variable {name!r} is stored in {len(entry.slices)} slices: save it whole")
         if any(extent < 0 for extent in shape) or entry.size != prod(shape) * dtype.itemsize:
             raise Unsupported(f"variable {name!r} has {entry.size} bytes for {list(shape)} of {dtype}")
         return np.frombuffer(self._bytes(entry), dtype).reshape(shape)

@@ -189,6 +189,7 @@ REFUSED: dict[str, str] = {
     **dict.fromkeys(("Eig", "MatrixExponential", "Qr", "SelfAdjointEigV2", "Svd"), _ITERATIVE),
     **dict.fromkeys(("AsString", "DecodeJpeg", "DecodePng", "ParseExample", "ParseExampleV2", "StringJoin"), _STRINGS),
     **dict.fromkeys(("HashTableV2", "LookupTableFindV2"), _STRINGS),
+    **dict.fromkeys(("DrawBoundingBoxes", "DrawBoundingBoxesV2"), "it draws for a viewer: draw behind the network"),
     **dict.fromkeys(("PyFunc", "EagerPyFunc"), "it calls Python: a network holds no program text"),
 }
 """Operators that stay out, with the reason."""

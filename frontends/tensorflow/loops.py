@@ -99,10 +99,7 @@ def finish(build: GraphBuilder, loop: Loop, conditions: Sequence[Live | None]) -
         loop.block.add_op(op)
     _check_guards(guards, loop.block)
     start = [tensor(live.item) for live in loop.starts]
-    symbol = build.symbol() if scalars else None
-    made = graph.LoopOp(
-        start, Region(loop.block), bound=loop.count, condition=scalars[0] if scalars else None, symbol=symbol
-    )
+    made = graph.LoopOp(start, Region(loop.block), bound=loop.count, condition=scalars[0] if scalars else None)
     results = dict(zip(loop.carried, build.emit_all(made), strict=True))
     loop.results = {
         name: Live(like(live.item, results[name]) if name in results else live.item, guards | live.guards)

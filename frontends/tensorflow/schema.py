@@ -98,10 +98,10 @@ message MetaInfoDef { repeated string tags = 4; optional string tensorflow_versi
 message MetaGraphDef {
   optional MetaInfoDef meta_info_def = 1; optional GraphDef graph_def = 2; map<string, SignatureDef> signature_def = 5;
 }
-message BundleHeaderProto { optional int32 num_shards = 1; }
+message BundleHeaderProto { optional int32 num_shards = 1; optional int32 endianness = 2; }
 message BundleEntryProto {
   optional DataType dtype = 1; optional TensorShapeProto shape = 2; optional int32 shard_id = 3; optional int64 offset = 4;
-  optional int64 size = 5; optional fixed32 crc32c = 6;
+  optional int64 size = 5; optional fixed32 crc32c = 6; repeated bytes slices = 7;
 }
 message TrackableObjectGraph {
   message TrackableObject {

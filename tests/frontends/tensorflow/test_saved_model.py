@@ -175,6 +175,22 @@ def test_entries_name_no_other_file(tmp_path: Path, field: str, value: int, reas
         stepwell.import_model(folder, shapes={"image": "2x3"})
 
 
+def test_bundles_that_are_not_read(tmp_path: Path) -> None:
+    """Variables in slices, and numbers with the highest byte first."""
+    folder = _saved(tmp_path)
+    index = folder / "variables" / "variables.index"
+    whole = dict(_table(index.read_bytes()))
+    entry = messages()["BundleEntryProto"].FromString(whole[b"w"])
+    entry.slices.extend([b"", b""])
+    index.write_bytes(bundle_of(whole | {b"w": entry.SerializeToString()}))
+    with pytest.raises(ModelError, match="variable 'w' is stored in 2 slices: save it whole"):
+        stepwell.import_model(folder, shapes={"image": "2x3"})
+    header = messages()["BundleHeaderProto"](num_shards=1, endianness=1)
+    index.write_bytes(bundle_of(whole | {b"": header.SerializeToString()}))
+    with pytest.raises(ModelError, match="the highest byte first"):
+        stepwell.import_model(folder, shapes={"image": "2x3"})
+
+
 @pytest.mark.slow
 def test_memory_is_twice_the_weights(tmp_path: Path) -> None:
     """At most 2.2 times the file while it is imported."""

@@ -137,8 +137,9 @@ def _fill(blob: Any, array: Any, doubles: bool, legacy: bool) -> None:
 
 
 def graph_defs() -> Iterator[Parts]:
-    """A product behind a placeholder, and the first of each set of operators in the corpora."""
+    """A product behind a placeholder, a branch and a loop of functions, and the first of each set of operators in the corpora."""
     yield (_product().SerializeToString(),)
+    yield (_functional(),)
     seen = set()
     for name, entry in {}.items() if absent() else manifest("tf_graphs").items():
         path, operators = corpora() / "tf_graphs" / name / "graph.pb", frozenset(entry["ops"])
@@ -160,6 +161,36 @@ def _product() -> Any:
         w.attr["value"].tensor.tensor_shape.dim.add(size=extent)
     graph.node.add(name="y", op="MatMul", input=["x", "w"])
     return graph
+
+
+def _functional() -> bytes:
+    """y = x doubled as often as an input says, kept in a list; or negated where a bool says so."""
+    from stepwell.testing.tensorflow_files import GraphDef
+
+    made, going, body, negated, kept = (GraphDef() for _ in range(5))
+    going.node("less", "Less", "i", "n")
+    made.function("going", ["i", "n", "v", "l"], {"r": "less:z:0"}, going)
+    body.const("one", np.int32(1))
+    body.node("next", "AddV2", "i", "one:output:0")
+    body.node("sum", "AddV2", "v", "v")
+    body.node("list", "TensorListSetItem", "l", "i", "sum:z:0")
+    results = {"i": "next:z:0", "n": "n", "v": "sum:z:0", "l": "list:output_handle:0"}
+    made.function("body", ["i", "n", "v", "l"], results, body)
+    negated.node("less", "Neg", "v")
+    made.function("negated", ["v"], {"r": "less:y:0"}, negated)
+    made.function("kept", ["v"], {"r": "v"}, kept)
+    made.placeholder("x", [3])
+    made.placeholder("n", [], "int32")
+    made.placeholder("c", [], "bool")
+    made.const("zero", np.int32(0))
+    made.const("size", np.int32(4))
+    made.const("shape", np.array([3], np.int32))
+    made.node("list", "TensorListReserve", "shape", "size", element_dtype=np.dtype(np.float32))
+    made.call("loop", "While", "zero", "n", "x", "list", cond="going", body="body")
+    made.node("rows", "TensorListStack", "loop:3", "shape", element_dtype=np.dtype(np.float32))
+    made.call("chosen", "If", "c", "x", then_branch="negated", else_branch="kept")
+    made.node("y", "AddV2", "rows", "chosen")
+    return bytes(made.proto.SerializeToString())
 
 
 def text_graph_defs() -> Iterator[Parts]:
