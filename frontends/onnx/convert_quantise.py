@@ -109,6 +109,12 @@ def qlinear_conv(node: Node, build: GraphBuilder) -> list[SSAValue]:
     return _scaled(node, build, result, 6)
 
 
+def qlinear_add(node: Node, build: GraphBuilder) -> list[SSAValue]:
+    """QLinearAdd of ONNX Runtime's domain, which its quantiser writes for a sum: dequantise, add, quantise."""
+    left, right = build.broadcast_all([_real(node, build, index, 0) for index in (0, 3)])
+    return _scaled(node, build, build.binary("add", left, right), 6)
+
+
 def _shifted(node: Node, build: GraphBuilder, index: int, zero: int, dim: int) -> SSAValue:
     x = build.cast(build.value(node, index), i32)
     if not node.has_input(zero):

@@ -220,3 +220,11 @@ CONVERTERS: dict[str, elementwise.Converter] = {
     "Xor": elementwise.binary("xor"),
 }
 """Operators of ONNX's default domain by name; Constant is handled by the importer."""
+RUNTIME: dict[str, elementwise.Converter] = {"QLinearAdd": quantise.qlinear_add}
+"""Operators of ONNX Runtime's own domain, com.microsoft, that its quantiser writes into networks."""
+
+
+def converter_of(domain: str, op_type: str) -> elementwise.Converter | None:
+    """The converter of an operator; None where there is none."""
+    tables = {"": CONVERTERS, "ai.onnx": CONVERTERS, "com.microsoft": RUNTIME}
+    return tables.get(domain, {}).get(op_type)

@@ -23,7 +23,7 @@ from stepwell.frontends.emitter import MISFITS, Unsupported, misfit, not_importe
 from stepwell.frontends.events import ImportEvents, events_of
 from stepwell.frontends.onnx.builder import GraphBuilder, Item, set_name_hint, shape_of, tensor_type
 from stepwell.frontends.onnx.convert_movement import constant_of
-from stepwell.frontends.onnx.converters import CONVERTERS
+from stepwell.frontends.onnx.converters import CONVERTERS, converter_of
 from stepwell.frontends.onnx.declared import declared_shapes
 from stepwell.frontends.onnx.function_bodies import body_of, has_body
 from stepwell.frontends.onnx.model_file import (
@@ -256,8 +256,8 @@ class _Importer:
             elif self._foldable(node):
                 self._fold(node)
                 return ""
-            elif self._is_converted(node):
-                self._define(node, CONVERTERS[node.op_type](node, self.build))
+            elif convert := converter_of(node.proto.domain, node.op_type):
+                self._define(node, convert(node, self.build))
             else:
                 self._inline(node)
                 return ""
@@ -313,7 +313,7 @@ class _Importer:
         return tensor_type(self.build.value_named(name))
 
     def _is_converted(self, node: Node) -> bool:
-        return node.proto.domain in DEFAULT_DOMAINS and node.op_type in CONVERTERS
+        return converter_of(node.proto.domain, node.op_type) is not None
 
     def _foldable(self, node: Node) -> bool:
         """True for Shape of a known value, and for arithmetic on small constants."""
