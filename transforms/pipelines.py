@@ -35,6 +35,7 @@ TILE = [
     "stepwell-convert-linalg-to-tile",
     "tile-expand-math",
     "tile-merge-kernels",
+    "tile-split-reduction",
 ]
 
 PLAN = {

@@ -31,7 +31,8 @@ class Config:
     """How a kernel is scheduled. `block`: extents of the output tile, one per output dim. `k`: elements of the
     reduction per stage. `stages`: depth of the shared-memory ring. `warps`: per block, the producer's included.
     `order`: how tiles follow each other. `copy`: how operands are fetched. `mma`: the matrix instruction. `swizzle`:
-    bytes of the shared-memory swizzle, 0 without. `epilogue`: results go to memory from registers, or staged in shared memory. `form`: nest computes element by element, in blocks of so many (`tile.nest`; on sm_90a a thread for each). `resident`: blocks on one multiprocessor at a time."""
+    bytes of the shared-memory swizzle, 0 without. `epilogue`: results go to memory from registers, or staged in shared memory. `form`: nest computes element by element, in blocks of so many (`tile.nest`; on sm_90a a thread for each). `resident`: blocks on one multiprocessor at a time. `split_k`: parts in which the
+    reduction is added up, side by side (`tile-split-reduction`)."""
 
     block: tuple[int, ...]
     k: int = 1
@@ -163,15 +164,15 @@ def _general(config: Config) -> Iterator[str]:
         yield f"block = {list(config.block)} needs one positive extent per output dim"
     if any(extent > 1 for extent in config.block[:-2]):
         yield f"block = {list(config.block)}: only the last two dims are blocked"
-    for key in ("k", "stages", "warps", "resident"):
+    for key in ("k", "stages", "warps", "resident", "split_k"):
         if getattr(config, key) < 1:
             yield f"{key} = {getattr(config, key)} must be at least 1"
     if config.swizzle not in (0, 32, 64, 128):
         yield f"swizzle = {config.swizzle} is not a width of the hardware: 32, 64 or 128 bytes"
     if prod(config.cluster) != 1:
         yield f"cluster = {list(config.cluster)}: no lowering forms clusters, leave [1, 1]"
-    if config.split_k != 1:
-        yield f"split_k = {config.split_k}: no lowering splits the reduction, leave 1"
+    if config.split_k > 1 and not config.uses_wgmma:
+        yield f"split_k = {config.split_k}: products on the tensor cores are added up in parts, others are not: leave 1"
 
 
 def _nest(config: Config, machine: Target | None) -> Iterator[str]:

@@ -58,57 +58,63 @@ MOST_ELEMENTS = 64
 
 @dataclass(frozen=True)
 class SplitReductionPass(StepwellPass):
-    """Split the reduction of products on the tensor cores into `parts` (1: none is split). Missed: reductions with filter taps, those that parts of
-    whole 16 bytes do not divide in every application, and blocks that are too large to be added by one. Refused: no parts. Remarks: passed, missed."""
+    """Split the reduction of products on the tensor cores into `parts` (0: as many as each config's `split_k` says, one by default). Missed: reductions
+    with filter taps, those that parts of whole 16 bytes do not divide in every application, and blocks that are too large to be added by one;
+    their config says `split_k = 1` afterwards. Refused: fewer parts than none. Remarks: passed, missed."""
 
-    parts: int = 1
+    parts: int = 0
 
     name = NAME
     level: ClassVar[str] = "tile"
     meaning: ClassVar[Meaning] = "reassociates"
-    idempotent: ClassVar[bool] = False
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        if self.parts < 1:
-            raise PassFailure(
-                f"parts={self.parts}: a reduction has one part at least", where=NAME, hint="parts=1 splits none"
-            )
-        if self.parts == 1:
-            return
+        if self.parts < 0:
+            reason = f"parts={self.parts}: a reduction has one part at least"
+            raise PassFailure(reason, where=NAME, hint="parts=1 splits none, parts=0 as configs say")
         kernels = [kernel for kernel in op.ops if isinstance(kernel, tile.KernelOp) and kernel.config.data.uses_wgmma]
         for kernel in kernels:
-            applies = [
-                inner
-                for inner in op.walk()
-                if isinstance(inner, tile.ApplyOp) and inner.kernel.string_value() == kernel.sym_name.data
-            ]
-            reason = self._obstacle(kernel, applies)
-            if reason:
-                remarks_of(ctx).add(Remark("missed", NAME, names_of(kernel), f"@{kernel.sym_name.data}: {reason}"))
-                continue
-            _split(kernel, applies, self.parts)
-            message = f"@{kernel.sym_name.data}: the reduction is added up in {self.parts} parts, @{kernel.sym_name.data}_parts, then @{kernel.sym_name.data} adds them"
-            remarks_of(ctx).add(Remark("passed", NAME, names_of(kernel), message))
+            parts = self.parts or kernel.config.data.split_k
+            kernel.config = tile.ConfigAttr(replace(kernel.config.data, split_k=1))
+            if parts > 1:
+                remarks_of(ctx).add(_try(op, kernel, parts))
 
-    def _obstacle(self, kernel: tile.KernelOp, applies: Sequence[tile.ApplyOp]) -> str:
-        """Why a kernel is not split; nothing when it can be."""
-        found = _product(kernel)
-        if found is None:
-            return "it is no single loop over taps and channels with one product"
-        product = found[1]
-        a, b = product.a.owner, product.b.owner
-        assert isinstance(a, tile.LoadOp) and isinstance(a.result.type, TileType) and isinstance(b, tile.LoadOp)
-        if any(isinstance(load.source.type, RefType) and load.source.type.access.kind == "window" for load in (a, b)):
-            return "its rows are pixels of a window"
-        unit = self.parts * UNIT // element_bytes(a.result.type)
-        for site in applies:
-            for load in (a, b):
-                shape = _shape(site.inputs[_position(load)])
-                if shape[1] != 1 or shape[2] % unit or not shape[2]:
-                    return f"a reduction of {shape[1]} x {shape[2]} is not {self.parts} parts of whole {UNIT} bytes"
-        if prod(kernel.grid.get_block()) > MOST_ELEMENTS * 32 * ADDING_WARPS:
-            return f"its block {list(kernel.grid.get_block())} is more than one of {32 * ADDING_WARPS} threads adds"
-        return "" if applies else "nothing applies it"
+
+def _try(module: ModuleOp, kernel: tile.KernelOp, parts: int) -> Remark:
+    """Split one kernel, or say why not."""
+    name = kernel.sym_name.data
+    applies = [op for op in module.walk() if isinstance(op, tile.ApplyOp) and op.kernel.string_value() == name]
+    reason = _obstacle(kernel, applies, parts)
+    if reason:
+        return Remark("missed", NAME, names_of(kernel), f"@{name}: {reason}")
+    names = names_of(kernel)
+    _split(kernel, applies, parts)
+    return Remark(
+        "passed",
+        NAME,
+        names,
+        f"@{name}: the reduction is added up in {parts} parts, @{name}_parts, then @{name} adds them",
+    )
+
+
+def _obstacle(kernel: tile.KernelOp, applies: Sequence[tile.ApplyOp], parts: int) -> str:
+    """Why a kernel is not split; nothing when it can be."""
+    found = _product(kernel)
+    if found is None:
+        return "it is no single loop over taps and channels with one product"
+    a, b = found[1].a.owner, found[1].b.owner
+    assert isinstance(a, tile.LoadOp) and isinstance(a.result.type, TileType) and isinstance(b, tile.LoadOp)
+    if any(isinstance(load.source.type, RefType) and load.source.type.access.kind == "window" for load in (a, b)):
+        return "its rows are pixels of a window"
+    unit = parts * UNIT // element_bytes(a.result.type)
+    for site in applies:
+        for load in (a, b):
+            shape = _shape(site.inputs[_position(load)])
+            if shape[1] != 1 or shape[2] % unit or not shape[2]:
+                return f"a reduction of {shape[1]} x {shape[2]} is not {parts} parts of whole {UNIT} bytes"
+    if prod(kernel.grid.get_block()) > MOST_ELEMENTS * 32 * ADDING_WARPS:
+        return f"its block {list(kernel.grid.get_block())} is more than one of {32 * ADDING_WARPS} threads adds"
+    return "" if applies else "nothing applies it"
 
 
 def _position(load: tile.LoadOp) -> int:

@@ -140,7 +140,7 @@ HOPPER_CASES = {
     "element of a ref": ("!tile.ref<1xf32, plain, constant>", "!tile.ref<1xf64, plain, constant>", "tiles of sm_90a hold f16 and bf16 and f32, not f64"),
     "f64 operands": ("k = 32", "k = 16", "tile.mma: f64 by f64 into f32: operands have one type, and f64 is added in f64"),
     "cluster": ("swizzle = 128", "swizzle = 128, cluster = [2, 1]", "no lowering forms clusters"),
-    "split": ("swizzle = 128", "swizzle = 128, split_k = 2", "no lowering splits the reduction"),
+    "split": ("swizzle = 128", "swizzle = 128, split_k = 0", "split_k = 0 must be at least 1"),
     "swizzle": ("swizzle = 128", "swizzle = 48", "swizzle = 48 is not a width of the hardware"),
     "target": ('"sm_90a"', '"x86-64-v4"', "wgmma is an instruction of sm_90a and the target is x86-64-v4: use mma = fma"),
     "unknown target": ('"sm_90a"', '"sm_20"', "is not one of sm_90a"),

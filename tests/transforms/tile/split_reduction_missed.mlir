@@ -1,9 +1,9 @@
 // RUN: stepwell-opt %s -p 'tile-split-reduction{parts=3}' --remarks-filter '.*' 2>&1 | filecheck %s
-// RUN: not stepwell-opt %s -p 'tile-split-reduction{parts=0}' 2>&1 | filecheck %s --check-prefix=NONE
+// RUN: not stepwell-opt %s -p 'tile-split-reduction{parts=-1}' 2>&1 | filecheck %s --check-prefix=NONE
 
 // CHECK: remark: [missed] tile-split-reduction: {{.*}}@fc: a reduction of 1 x 512 is not 3 parts of whole 16 bytes
 // CHECK-NOT: @fc_parts
-// NONE: parts=0: a reduction has one part at least
+// NONE: parts=-1: a reduction has one part at least
 // NONE: parts=1 splits none
 builtin.module attributes {stepwell.level = "tile", stepwell.target = "sm_90a"} {
   tile.kernel @fc(%x: !tile.ref<3xf16, plain>, %w: !tile.ref<3xf16, packed, constant>, %b: !tile.ref<1xf32, plain, constant>) -> (%y: !tile.ref<2xf16, plain>) config #tile.config<block = [128, 64], k = 64, stages = 4, warps = 12, copy = tma, mma = wgmma, swizzle = 128> {
