@@ -1,14 +1,13 @@
 """Products and convolutions under several schedules on a GPU: results stored directly or through shared memory, one multiplying role or two in turn.
 `python tests/gpu/run_schedules.py [NAME ..] [--check]`
 
-Prints a line per case and schedule: right or wrong, microseconds and TFLOP/s of the kernel alone, registers where an assembler is found. `--check`: small
+Prints a line per case and schedule: right or wrong, microseconds and TFLOP/s of the kernels alone, registers where an assembler is found. `--check`: small
 shapes, not timed. Exit code 1 when one is wrong.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -41,6 +40,16 @@ def pipelines() -> dict[str, Pipeline]:
     return found
 
 
+def parts() -> dict[str, Pipeline]:
+    """For few rows and a long reduction: how many parts it is added up in."""
+    usual = stepwell.pipeline("sm_90a")
+    split = usual.drop("tile-split-reduction")
+    found = {"whole": usual}
+    for count in (2, 4, 8):
+        found[f"in {count} parts"] = split.insert(f"tile-split-reduction{{parts={count}}}", after="tile-merge-kernels")
+    return found
+
+
 def products(small: bool) -> Iterator[tuple[str, tuple[int, int, int]]]:
     """M, N, K of the products: those of the probes."""
     for m, n, k in (
@@ -61,6 +70,10 @@ def cases(small: bool) -> Iterator[Case]:
         for rows, columns, slots in BLOCKS:
             if n % columns == 0:
                 yield gemm(f"{name} block {rows}x{columns}", m, n, k, "f16", Schedule((rows, columns), slots))
+    for m, n, k in ((64, 512, 8192), (128, 4096, 4096), (64, 1024, 16384)):
+        extents = (m, min(n, 128), min(k, 512)) if small else (m, n, k)
+        for rows, columns in ((64, 64), (64, 128), (128, 64)):
+            yield gemm(f"few rows {m}x{n}x{k} block {rows}x{columns}", *extents, "f16", Schedule((rows, columns), 4))
     images = {"resnet 56x56x64": ((32, 56, 56, 64), 64), "resnet 14x14x256": ((32, 14, 14, 256), 256)}
     for name, (image, filters) in images.items():
         for rows, columns, slots in BLOCKS:
@@ -78,7 +91,7 @@ def run(case: Case, schedule: str, road: Pipeline, timed: bool) -> bool:
     wrong = int((found != case.expected).sum())
     line = f"{case.name:34} {schedule:24} {'right' if not wrong else f'WRONG {wrong} of {found.size}'}"
     if timed:
-        seconds = statistics.median(s for _, s in context.profile(20))
+        seconds = sum(took for _, took in context.profile(20))
         line += f"  {seconds * 1e6:8.2f} us  {case.flops / seconds / 1e12:7.1f} TFLOP/s  {case.bytes / seconds / 1e9:7.0f} GB/s"
     print(line, flush=True)
     return not wrong
@@ -95,7 +108,8 @@ def main() -> int:
         if options.names and not any(name in case.name for name in options.names):
             continue
         exact = replace(case, expected=np.asarray(case.expected))
-        for schedule, road in pipelines().items():
+        roads = parts() if case.name.startswith("few rows") else pipelines()
+        for schedule, road in roads.items():
             count += 1
             try:
                 failed += not run(exact, schedule, road, not options.check)
