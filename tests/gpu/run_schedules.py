@@ -1,4 +1,4 @@
-"""Products and convolutions under several schedules on a GPU: results stored directly or through shared memory, one multiplying role or two in turn.
+"""Products and convolutions under several schedules on a GPU: results (and residuals) directly or through shared memory, one multiplying role or two in turn.
 `python tests/gpu/run_schedules.py [NAME ..] [--check]`
 
 Prints a line per case and schedule: right or wrong, microseconds and TFLOP/s of the kernels alone, registers where an assembler is found. `--check`: small
@@ -36,6 +36,7 @@ def pipelines() -> dict[str, Pipeline]:
     for name, road in roads.items():
         for slots in (1, 2):
             staged = road.insert(STAGED.format(slots), after="tile-assign-layouts")
+            staged = staged.insert(f"tile-stage-loads{{all=true slots={slots}}}", after="tile-assign-layouts")
             found[f"{name}, staged in {slots}"] = staged
     return found
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from stepwell.dialects import tile, warp
 from stepwell.dialects.tile import TileType
 
@@ -27,7 +29,7 @@ def budgets(rows: int, columns: int, load_registers: int = LOAD_REGISTERS, wide:
     return load_registers, min(MAX_BUDGET, left)
 
 
-def operand_registers(loads: list[tile.LoadOp], columns: int) -> int:
+def operand_registers(loads: Sequence[tile.LoadOp | tile.ReadOp], columns: int) -> int:
     """Registers of each thread that an epilogue's operands take once they are f32: a fragment for a matrix, half of one for a vector."""
     kinds = [load.result.type for load in loads if isinstance(load.result.type, TileType)]
     return sum(columns // 2 if kind.rank == 2 else columns // 4 for kind in kinds)

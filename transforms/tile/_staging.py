@@ -45,6 +45,8 @@ def unstaged(kernel: tile.KernelOp, ref: SSAValue, kind: TileType, slots: int) -
     if not swizzle_of(kind) or kind.get_shape()[-1] % MOVED_COLUMNS:
         return f"{kind.get_shape()[-1]} columns are no whole rows of a swizzle"
     assert isinstance(ref.type, RefType)
+    if ref.type.rank != 2:
+        return f"{ref.type} has more dims than rows and columns"
     if ref.type.access.align < UNIT:
         return f"rows of {ref.type} are not known to begin and end at {UNIT} bytes (plan-annotate-refs says what launches know)"
     return _too_large(kernel, kind, slots)

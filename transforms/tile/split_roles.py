@@ -60,7 +60,7 @@ from xdsl.ir import Operation, SSAValue
 from stepwell.dialects import tile
 from stepwell.passes import Meaning, PassFailure, StepwellPass, inherit_location, names_of, remarks_of
 from stepwell.passes.remarks import Remark
-from stepwell.transforms.tile._registers import MAX_BUDGET, MIN_BUDGET, WARPGROUP_ROWS, budgets
+from stepwell.transforms.tile._registers import MAX_BUDGET, MIN_BUDGET, WARPGROUP_ROWS, budgets, operand_registers
 
 NAME = "tile-split-roles"
 WARPGROUP, WARPS = 128, 4
@@ -127,6 +127,12 @@ class SplitRolesPass(StepwellPass):
             fits = (2 * left - 1) // 8 * 8
             hint = f"{fits} columns, or {rows // 2} rows"
             raise PassFailure(held, where=f"@{kernel.sym_name.data} ({' + '.join(names_of(kernel))})", hint=hint)
+        loads = [op for op in kernel.grid.body.block.ops if isinstance(op, tile.LoadOp | tile.ReadOp)]
+        wanted = columns // 2 + operand_registers(loads, columns)
+        if self.copies > 1 and wanted > left:
+            given_to = f"copies={self.copies}: accumulators and what the epilogue reads take {wanted} registers of each thread, its budget is {left}"
+            where = f"@{kernel.sym_name.data} ({' + '.join(names_of(kernel))})"
+            raise PassFailure(given_to, where=where, hint="copies=1, or fewer rows or columns")
         return given
 
 

@@ -231,6 +231,16 @@ def test_slots_of_results_are_shared_out_among_copies() -> None:
         in_turns(TURNS["more steps than slots"], "tile-stage-stores{all=true slots=3},")
 
 
+def test_copies_whose_epilogue_has_no_registers_are_refused() -> None:
+    case = gemm("tight", 300, 256, 64, "f16", Schedule((128, 128), 3), Ending("relu", True))
+    ctx, module = planned(case.text, case)
+    run(RINGS + "tile-pipeline-loops", ctx, module)
+    with pytest.raises(
+        PassFailure, match="what the epilogue reads take 160 registers of each thread, its budget is 112"
+    ):
+        run("tile-split-roles{copies=2}", ctx, module)
+
+
 def test_more_copies_than_a_block_holds_are_refused() -> None:
     case = TURNS["two warpgroups"]
     ctx, module = planned(case.text, case)
