@@ -94,6 +94,23 @@ def test_branches_in_branches() -> None:
             assert results["z"] == (-x.sum() if taken else x.sum())
 
 
+def test_a_branch_behind_another_by_the_same_condition() -> None:
+    """The second takes what the first gives: two graph.ifs, one after the other."""
+    made = GraphDef()
+    made.placeholder("x", [3])
+    made.placeholder("condition", [], "bool")
+    for name, source in (("y", "x"), ("z", "y")):
+        made.node(f"{name}_in", "Switch", source, "condition")
+        made.node(f"{name}_no", "Neg", f"{name}_in")
+        made.node(f"{name}_yes", "Exp", f"{name}_in:1")
+        made.node(name, "Merge", f"{name}_no", f"{name}_yes")
+    module, weights = import_tensorflow(made.proto.SerializeToString(), outputs=["z"])
+    module.verify()
+    for condition, wanted in ((True, np.exp(np.exp(X))), (False, X)):
+        got = stepwell.interpret(module, {"x": X, "condition": np.asarray(condition)}, weights=weights)["z"]
+        assert np.allclose(got, wanted)
+
+
 @pytest.mark.parametrize(
     ("nodes", "reason"),
     [
@@ -323,3 +340,13 @@ def test_any_loop(count: int | None, seed: int) -> None:
     except StepwellError:
         return
     module.verify()
+
+
+def test_compile_refuses_what_no_lowering_takes() -> None:
+    """By the node's name, before any pass runs."""
+    made = GraphDef()
+    made.placeholder("x", [3])
+    _loop(made, None)
+    module, weights = import_tensorflow(made.proto.SerializeToString(), outputs=["v_out"])
+    with pytest.raises(ModelError, match=r"v_out \(graph.loop .*not lowered yet"):
+        stepwell.compile(module, weights=weights, target="cpu")
