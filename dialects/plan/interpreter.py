@@ -127,7 +127,7 @@ class _Machine:
     def _argument(self, value: SSAValue) -> Array | Window:
         """A buffer, or a window on what its source holds now."""
         if isinstance(value.owner, WindowOp):
-            return Window(self._dense(value.owner.source), value.owner.parameters(), value.owner.fill.value.data)
+            return Window(self._dense(value.owner.source), value.owner.geometry(), value.owner.fill.value.data)
         return self.values[value]
 
     def _launch(self, op: LaunchOp) -> None:

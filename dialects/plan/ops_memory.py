@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from xdsl.dialects.builtin import (
     Attribute,
@@ -253,18 +254,15 @@ class WindowOp(IRDLOperation):
             operands=[value], properties=properties, result_types=[WindowType.of(shape, value.type.element_type)]
         )
 
-    def parameters(self) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
-        """kernel, strides, pads, dilations as numbers."""
-        kernel, strides, pads, dilations = (
-            tuple(map(int, attribute.get_values()))
-            for attribute in (self.kernel, self.strides, self.pads, self.dilations)
-        )
-        return kernel, strides, pads, dilations
+    def geometry(self) -> Geometry:
+        """How it slides, as numbers."""
+        held = (self.kernel, self.strides, self.pads, self.dilations)
+        return Geometry(*(tuple(map(int, attribute.get_values())) for attribute in held))
 
     def verify_(self) -> None:
         source, result = self.source.type, self.window.type
         assert isinstance(source, BufferType) and isinstance(result, WindowType)
-        shape = window_shape(source.get_shape(), *self.parameters())
+        shape = window_shape(source.get_shape(), *self.geometry())
         if not source.contiguous:
             raise VerifyException(f"plan.window: the source {source} has strides: windows are over contiguous buffers")
         if shape != result.get_shape() or source.element_type != result.element_type:
@@ -275,6 +273,15 @@ class WindowOp(IRDLOperation):
             raise VerifyException(
                 f"plan.window: fill of type {self.fill.type} for elements of type {source.element_type}"
             )
+
+
+class Geometry(NamedTuple):
+    """How a window slides, for each spatial dim: taps, steps, elements of padding (all before, then all after), elements between taps."""
+
+    kernel: tuple[int, ...]
+    strides: tuple[int, ...]
+    pads: tuple[int, ...]
+    dilations: tuple[int, ...]
 
 
 def window_output(

@@ -131,7 +131,7 @@ class _Writer:
 
     def _window(self, op: plan.WindowOp) -> Json:
         assert isinstance(op.source.type, plan.BufferType)
-        kernel, strides, pads, dilations = map(list, op.parameters())
+        kernel, strides, pads, dilations = map(list, op.geometry())
         fill = repr(float(op.fill.value.data)) if isinstance(op.fill, (FloatAttr, IntegerAttr)) else "0.0"
         geometry = {"kernel": kernel, "strides": strides, "pads": pads, "dilations": dilations}
         return {"place": self.place(op.source), **_array(op.source.type), **geometry, "fill": fill}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from math import ceil, prod
 
 from xdsl.dialects.builtin import i32
@@ -55,8 +56,8 @@ class Parameters:
         effect = "w" if ref in self.kernel.outputs else "r"
         if ref.type.access.kind != "window":
             return self.get(pointer(f"p{ref.index}", ref.index, ref.type.element_type, effect))
-        host = _image(ref.index)
-        return self.get(Parameter(f"p{ref.index}", warp.GlobalType(ref.type.element_type), host, effect))
+        image = warp.GlobalType(ref.type.element_type)
+        return self.get(Parameter(f"p{ref.index}", image, lambda site: site.window(ref.index).source, effect))
 
     def extent(self, ref: BlockArgument, dim: int) -> SSAValue:
         """The extent of a dim."""
@@ -65,10 +66,6 @@ class Parameters:
     def stride(self, ref: BlockArgument, dim: int) -> SSAValue:
         """Elements between neighbours along a dim of a dense ref."""
         return self.number(f"s{ref.index}_{dim}", lambda site: strides_of(site, ref.index)[dim])
-
-
-def _image(position: int) -> Callable[[LaunchSite], SSAValue]:
-    return lambda site: site.window(position).source
 
 
 def strides_of(site: LaunchSite, position: int) -> tuple[int, ...]:
@@ -141,14 +138,16 @@ def block_place(e: Emitter, parameters: Parameters, kernel: tile.KernelOp) -> Pl
         lead, i = _split(e, rest, parameters.divisor("down", lambda site: block_counts(site, kernel)[1]))
         left = lead
         for dim in range(rank - 3, 0, -1):
-            left, index = _split(e, left, parameters.divisor(f"lead{dim}", _extent_host(output.index, dim)))
+            left, index = _split(
+                e, left, parameters.divisor(f"lead{dim}", partial(_extent, position=output.index, dim=dim))
+            )
             leading.insert(0, index)
         leading.insert(0, left)
     return Place(lead, tuple(leading), e.mul(i, e.i32(rows), "i"), e.mul(j, e.i32(columns), "j"))
 
 
-def _extent_host(position: int, dim: int) -> Callable[[LaunchSite], int]:
-    return lambda site: site.shape(position)[dim]
+def _extent(site: LaunchSite, *, position: int, dim: int) -> int:
+    return site.shape(position)[dim]
 
 
 def _split(e: Emitter, n: SSAValue, by: tuple[SSAValue, SSAValue, SSAValue]) -> tuple[SSAValue, SSAValue]:
@@ -172,18 +171,17 @@ class Pixels:
 def window_pixels(e: Emitter, p: Parameters, ref: BlockArgument, rows: SSAValue) -> Pixels:
     """Decompose row numbers (n, oh, ow) and find the upper left input pixel of each."""
     a, kind = ref.index, rows.type
-
-    def geometry(entry: int, index: int) -> Callable[[LaunchSite], int]:
-        return lambda site: site.window(a).parameters()[entry][index]
-
     image, inside = _split(e, rows, p.divisor(f"image{a}", lambda site: prod(site.window_shapes(a)[1])))
     line, column = _split(e, inside, p.divisor(f"row{a}", lambda site: site.window_shapes(a)[1][1]))
-    number_of = {
-        name: e.repeat(p.number(f"{name}{a}", geometry(entry, index)), kind)
-        for name, entry, index in (("stride_h", 1, 0), ("stride_w", 1, 1), ("pad_h", 2, 0), ("pad_w", 2, 1))
-    }
-    h = e.sub(e.mul(line, number_of["stride_h"]), number_of["pad_h"], "h")
-    w = e.sub(e.mul(column, number_of["stride_w"]), number_of["pad_w"], "w")
+    numbers = (
+        p.number(f"stride_h{a}", lambda site: site.geometry(a).strides[0]),
+        p.number(f"stride_w{a}", lambda site: site.geometry(a).strides[1]),
+        p.number(f"pad_h{a}", lambda site: site.geometry(a).pads[0]),
+        p.number(f"pad_w{a}", lambda site: site.geometry(a).pads[1]),
+    )
+    stride_h, stride_w, pad_h, pad_w = [e.repeat(value, kind) for value in numbers]
+    h = e.sub(e.mul(line, stride_h), pad_h, "h")
+    w = e.sub(e.mul(column, stride_w), pad_w, "w")
     height, width, channels = (e.repeat(value, kind) for value in image_extents(p, ref))
     pixel = e.add(e.mul(e.add(e.mul(image, height), h), width), w)
     exists = e.within(rows, p.extent(ref, 0), "exists")
@@ -193,14 +191,10 @@ def window_pixels(e: Emitter, p: Parameters, ref: BlockArgument, rows: SSAValue)
 def image_extents(p: Parameters, ref: BlockArgument) -> tuple[SSAValue, SSAValue, SSAValue]:
     """H, W and C of a window's image."""
     a = ref.index
-    h, w, c = (
-        p.number(f"{name}{a}", _image_extent(a, dim)) for dim, name in ((1, "height"), (2, "width"), (3, "channels"))
-    )
-    return h, w, c
-
-
-def _image_extent(position: int, dim: int) -> Callable[[LaunchSite], int]:
-    return lambda site: site.window_shapes(position)[0][dim]
+    height = p.number(f"height{a}", lambda site: site.window_shapes(a)[0][1])
+    width = p.number(f"width{a}", lambda site: site.window_shapes(a)[0][2])
+    channels = p.number(f"channels{a}", lambda site: site.window_shapes(a)[0][3])
+    return height, width, channels
 
 
 def tap_access(
@@ -208,9 +202,9 @@ def tap_access(
 ) -> tuple[SSAValue, SSAValue]:
     """Element offsets of the pixels under filter tap `tap`, and which of them lie in the image."""
     a, kind = ref.index, pixels.h.type
-    line, column = _split(e, tap, p.divisor(f"taps{a}", lambda site: site.window(a).parameters()[0][1]))
-    down = e.mul(line, p.number(f"dilation_h{a}", lambda site: site.window(a).parameters()[3][0]))
-    right = e.mul(column, p.number(f"dilation_w{a}", lambda site: site.window(a).parameters()[3][1]))
+    line, column = _split(e, tap, p.divisor(f"taps{a}", lambda site: site.geometry(a).kernel[1]))
+    down = e.mul(line, p.number(f"dilation_h{a}", lambda site: site.geometry(a).dilations[0]))
+    right = e.mul(column, p.number(f"dilation_w{a}", lambda site: site.geometry(a).dilations[1]))
     height, width, channels = image_extents(p, ref)
     h = e.add(pixels.h, e.repeat(down, kind))
     w = e.add(pixels.w, e.repeat(right, kind))

@@ -122,27 +122,22 @@ def _pitch(position: int) -> Parameter:
 
 def _window_parameters(position: int) -> list[Parameter]:
     """Where the pixels of a window lie, as numbers."""
-
-    def geometry(name: str, entry: int, index: int) -> Parameter:
-        return number(name, lambda site: site.window(position).parameters()[entry][index])
-
     return [
         *divisor("image", lambda site: prod(site.window_shapes(position)[1])),
         *divisor("row", lambda site: site.window_shapes(position)[1][1]),
-        geometry("stride_h", 1, 0),
-        geometry("stride_w", 1, 1),
-        geometry("pad_h", 2, 0),
-        geometry("pad_w", 2, 1),
-        geometry("dilation_h", 3, 0),
-        geometry("dilation_w", 3, 1),
-        number("end_w", lambda site: _end_w(site.window(position))),
+        number("stride_h", lambda site: site.geometry(position).strides[0]),
+        number("stride_w", lambda site: site.geometry(position).strides[1]),
+        number("pad_h", lambda site: site.geometry(position).pads[0]),
+        number("pad_w", lambda site: site.geometry(position).pads[1]),
+        number("dilation_h", lambda site: site.geometry(position).dilations[0]),
+        number("dilation_w", lambda site: site.geometry(position).dilations[1]),
+        number("end_w", lambda site: _end_w(site.geometry(position))),
     ]
 
 
-def _end_w(window: plan.WindowOp) -> int:
+def _end_w(geometry: plan.Geometry) -> int:
     """Input pixels that the taps of one filter row reach over."""
-    kernel, _, _, dilations = window.parameters()
-    return kernel[1] * dilations[1]
+    return geometry.kernel[1] * geometry.dilations[1]
 
 
 def tiles_of(signature: Signature, site: LaunchSite) -> tuple[int, ...]:
@@ -234,7 +229,7 @@ def _im2col(fetch: tile.FetchOp, kind: TileType, site: LaunchSite) -> plan.Tenso
     window = site.window(position)
     (_, _, _, channels), _ = site.window_shapes(position)
     _check_rows(kind, site, position, channels)
-    kernel, strides, pads, dilations = window.parameters()
+    kernel, strides, pads, dilations = window.geometry()
     _check_offsets(site, kernel, strides, dilations)
     if float(window.fill.value.data) != 0.0:
         raise site.refuse("the window fills with something else than 0: TMA cannot")

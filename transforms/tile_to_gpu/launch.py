@@ -61,6 +61,10 @@ class LaunchSite:
             raise self.refuse(f"operand {position} must come from plan.window, here from {owner}")
         return owner
 
+    def geometry(self, position: int) -> plan.Geometry:
+        """How the window behind an operand slides."""
+        return self.window(position).geometry()
+
     def window_shapes(self, position: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Input extents [N, H, W, C] and output extents [OH, OW] of a two-dimensional window."""
         op = self.window(position)
@@ -68,7 +72,7 @@ class LaunchSite:
         assert isinstance(source, plan.BufferType)
         if source.get_num_dims() != 4:
             raise self.refuse(f"a window over {source}: kernels take two spatial dims", "reshape to [N, H, W, C]")
-        return source.get_shape(), plan.window_output(source.get_shape(), *op.parameters())
+        return source.get_shape(), plan.window_output(source.get_shape(), *op.geometry())
 
 
 Host = Callable[[LaunchSite], SSAValue | Operation | int]
