@@ -28,11 +28,11 @@ from xdsl.ir import Block, Region
 from stepwell.dialects import tile, warp
 from stepwell.passes import Meaning, PassFailure, StepwellPass, names_of, remarks_of
 from stepwell.passes.remarks import Remark
-from stepwell.transforms.tile_to_gpu._tile_to_warp_body import WarpBody
-from stepwell.transforms.tile_to_gpu._tile_to_warp_refs import Parameters, block_counts, choose_layout
 from stepwell.transforms.tile_to_gpu.emitter import Emitter
 from stepwell.transforms.tile_to_gpu.launch import GpuKernel, finish_level, replace_kernel
 from stepwell.transforms.tile_to_gpu.nest import build_nest_kernel
+from stepwell.transforms.tile_to_gpu.warp_body import WarpBody
+from stepwell.transforms.tile_to_gpu.warp_refs import Parameters, block_counts, choose_layout
 
 NAME = "stepwell-convert-tile-to-warp"
 

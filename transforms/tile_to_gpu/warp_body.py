@@ -17,7 +17,8 @@ from xdsl.ir import Attribute, Block, BlockArgument, Operation, SSAValue
 from stepwell.dialects import tile, warp
 from stepwell.dialects.tile import RefType, TileType
 from stepwell.passes import PassFailure, names_of
-from stepwell.transforms.tile_to_gpu._tile_to_warp_refs import (
+from stepwell.transforms.tile_to_gpu.emitter import Emitter
+from stepwell.transforms.tile_to_gpu.warp_refs import (
     Parameters,
     Pixels,
     Place,
@@ -26,7 +27,6 @@ from stepwell.transforms.tile_to_gpu._tile_to_warp_refs import (
     tile_axes,
     window_pixels,
 )
-from stepwell.transforms.tile_to_gpu.emitter import Emitter
 
 
 @dataclass(frozen=True)
