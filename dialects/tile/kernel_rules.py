@@ -213,6 +213,10 @@ def _copies(copy: str, products: list[MmaOp]) -> Iterator[str]:
 
 def _rings(kernel: Kernel) -> Iterator[str]:
     yield from ring_reasons(kernel.body)
+    if not any(isinstance(op, RingOp) for op in kernel.body.block.ops):
+        loops = [op for op in kernel.body.walk() if isinstance(op, ForOp)]
+        if any(loop.is_limited or loop.first is not None for loop in loops):
+            yield "tile.for over a range, backwards or over first iterations stands in kernels with rings: others run over whole dims"
     if target_of(kernel.grid) == SM_90A.name:
         config = kernel.config.data
         yield from machine_reasons(kernel.body, 32 * config.warps, config.resident)

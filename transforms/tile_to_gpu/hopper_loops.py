@@ -137,6 +137,10 @@ def _corner(lowering: Lowering, pixel: SSAValue) -> tuple[SSAValue, SSAValue, SS
 
 def lower_for(lowering: Lowering, op: tile.ForOp) -> None:
     """All offsets in one loop over the number of the iteration; with `first n` at most n iterations, whose fetches fill slots 0 .. n - 1."""
+    if op.is_limited:
+        raise lowering.refuse(
+            op, "runs over a range or backwards: loops of sm_90a run over whole dims of a ref, forwards"
+        )
     emit, role, zero = lowering.emit, lowering.current, lowering.emit.i32(0)
     steps = lowering.parameters["steps"]
     rings = rings_of(op)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from xdsl.dialects import arith
-from xdsl.dialects.builtin import VectorType, i32
+from xdsl.dialects.builtin import IntegerAttr, VectorType, i32
 from xdsl.ir import SSAValue
 
 from stepwell.dialects import tile, warp
@@ -136,4 +136,7 @@ def lower_store(lowering: Lowering, op: tile.StoreOp) -> None:
 
 
 def lower_constant(lowering: Lowering, op: arith.ConstantOp) -> None:
-    """An index that a load has looked at."""
+    """An index that a load has looked at, or where a fetch begins."""
+    fetched = any(isinstance(use.operation, tile.FetchOp) for use in op.result.uses)
+    if fetched and isinstance(op.value, IntegerAttr):
+        lowering.values[op.result] = lowering.emit.i32(op.value.value.data)

@@ -149,3 +149,10 @@ def test_a_map_holds_its_tiles_in_one_layout() -> None:
     )
     with pytest.raises(VerifyException, match="operands and result lie in one layout"):
         checked(text)
+
+
+def test_ranges_stand_in_kernels_with_rings() -> None:
+    text = (HERE / "conv.mlir").read_text()
+    assert checked(text)
+    with pytest.raises(VerifyException, match="stands in kernels with rings: others run over whole dims"):
+        checked(text.replace("step [1, 32] iter", "step [1, 32] first 2 iter"))

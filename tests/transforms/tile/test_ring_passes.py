@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from stepwell.driver.modules import keep_weights
 from stepwell.ir.printing import module_text
 from stepwell.passes import PassFailure, StepwellContext
 from stepwell.plugins.universe import make_context
+from stepwell.runtime.errors import StepwellError
 from stepwell.testing import gpu_kernels
 from stepwell.testing.check_pass import check_pass
 from stepwell.testing.gpu_contractions import Case, Ending, Schedule, gemm
@@ -154,3 +156,17 @@ def test_a_product_that_is_released_too_early_is_seen() -> None:
     early.behind = None
     with pytest.raises(Exception, match="is released while a product in flight reads it"):
         module.verify()
+
+
+def test_attention_is_refused_below_with_its_reason() -> None:
+    text = (Path(__file__).parents[2] / "dialects" / "tile" / "ring_attention.mlir").read_text()
+    kind = "tensor<128x64xf16>"
+    main = f"""
+  func.func @main(%q: {kind}, %k: {kind}, %v: {kind}) -> {kind} {{
+    %y = tile.apply @attention(%q, %k, %v) : ({kind}, {kind}, {kind}) -> {kind}
+    func.return %y : {kind}
+  }}"""
+    module = Parser(make_context(), text[: text.rindex("}")] + main + "}").parse_module()
+    with pytest.raises(StepwellError, match="runs over a range or backwards") as error:
+        lower(module, "kernel", target="sm_90a")
+    assert error.value.exit_code == 3
