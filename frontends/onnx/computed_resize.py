@@ -16,6 +16,7 @@ from stepwell.dialects import graph
 from stepwell.frontends.emitter import Unsupported
 from stepwell.frontends.onnx.builder import GraphBuilder, shape_of
 from stepwell.frontends.onnx.computed import taken
+from stepwell.frontends.onnx.node import held
 
 
 @dataclass(frozen=True)
@@ -168,6 +169,7 @@ def _weighed(build: GraphBuilder, x: SSAValue, dim: Dim, where: SSAValue, how: I
     math = Arithmetic(build)
     reach = 1 if how.mode == "linear" else 2
     border = 3 + (ceil(reach * dim.before / max(1, dim.after)) + 1 if how.antialias else reach)
+    held((dim.before + 2 * border) * max(dim.before, dim.after), f"weights of dim {dim.dim}")
     places = np.arange(-border, dim.before + border, dtype=np.float64)
     where = math("max", math("min", where, dim.before + 1.0), -2.0)
     grid = [dim.after, len(places)]

@@ -13,7 +13,7 @@ from stepwell.dialects import graph
 from stepwell.dialects.numpy_types import Array, numpy_dtype
 from stepwell.frontends.emitter import Unsupported
 from stepwell.frontends.onnx.builder import GraphBuilder, shape_of
-from stepwell.frontends.onnx.node import Node
+from stepwell.frontends.onnx.node import Node, held
 
 
 def affine_grid(node: Node, build: GraphBuilder) -> list[SSAValue]:
@@ -30,6 +30,7 @@ def affine_grid(node: Node, build: GraphBuilder) -> list[SSAValue]:
             f"theta has shape {list(shape_of(theta))}: for {batch} grids of {rank} dims it must be {[batch, rank, rank + 1]}"
         )
     corners = node.integer("align_corners", 0)
+    held(prod(spatial) * (rank + 1), "a grid")
     lines = [_line(extent, bool(corners)) for extent in spatial]
     points = np.meshgrid(*lines, indexing="ij")[::-1]
     base = np.stack([*points, np.ones(spatial)], axis=-1).reshape(prod(spatial), rank + 1)

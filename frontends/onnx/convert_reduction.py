@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import combinations
-from math import prod
+from math import comb, prod
 
 import numpy as np
 from xdsl.dialects.builtin import i1, i64
@@ -42,6 +42,8 @@ def _declared_choices(shape: Sequence[int], result: Sequence[int], keepdims: boo
     every = range(len(shape))
     if keepdims:
         found = [[d for d in every if shape[d] != result[d]]] if len(result) == len(shape) else []
+    elif comb(len(shape), len(result)) > MOST_SUBSETS:
+        found = []
     else:
         kept = [dims for dims in combinations(every, len(result)) if [shape[d] for d in dims] == list(result)]
         found = [[d for d in every if d not in dims] for dims in kept]
@@ -53,6 +55,8 @@ def _declared_choices(shape: Sequence[int], result: Sequence[int], keepdims: boo
     return found
 
 
+MOST_SUBSETS = 10_000
+"""Most sets of dims that are tried against a declared shape."""
 MOST_CHOICES = 24
 """Most sets of axes that are all computed, so that one can be chosen while the network runs."""
 

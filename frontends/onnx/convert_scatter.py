@@ -11,11 +11,10 @@ from xdsl.ir import SSAValue
 
 from stepwell.dialects import graph
 from stepwell.dialects.numpy_types import Array
-from stepwell.frontends.builder import EVALUATED_LIMIT
 from stepwell.frontends.emitter import Unsupported
 from stepwell.frontends.onnx.builder import GraphBuilder, shape_of
 from stepwell.frontends.onnx.convert_movement import dim_of
-from stepwell.frontends.onnx.node import Node
+from stepwell.frontends.onnx.node import Node, held
 
 
 def _parameters(node: Node, rank: int) -> tuple[Sequence[int], Sequence[int], Sequence[int]]:
@@ -48,9 +47,8 @@ def col2im(node: Node, build: GraphBuilder) -> list[SSAValue]:
     ]
     if prod(counts) != columns or rows % prod(kernel):
         raise Unsupported(f"blocks {kernel} give {counts} places, and there are {columns} columns of {rows} rows")
+    held(prod(kernel) * prod(counts), "columns")
     places = _places(extents, kernel, counts, (strides, dilations, pads))
-    if places.size > EVALUATED_LIMIT:
-        raise Unsupported(f"it puts {places.size} elements in their places, {EVALUATED_LIMIT} are supported")
     channels = rows // prod(kernel)
     updates = build.transpose(build.reshape(x, [batch, channels, prod(kernel) * columns]), [2, 0, 1])
     zeros = build.zeros(x, [prod(extents), batch, channels])
@@ -66,7 +64,7 @@ def _block(
     strides, dilations, pads = parameters
     rank = len(extents)
     found = []
-    for kernel in _factors(size, rank):
+    for kernel in _factors(held(size, "a block"), rank):
         spans = [extents[d] + pads[d] + pads[rank + d] - dilations[d] * (kernel[d] - 1) - 1 for d in range(rank)]
         if min(spans) >= 0 and prod(span // stride + 1 for span, stride in zip(spans, strides, strict=True)) == columns:
             found.append(kernel)

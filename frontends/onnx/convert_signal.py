@@ -16,7 +16,7 @@ from stepwell.frontends.onnx.builder import GraphBuilder, shape_of
 from stepwell.frontends.onnx.computed import chosen, taken
 from stepwell.frontends.onnx.convert_elementwise import Converter
 from stepwell.frontends.onnx.convert_movement import dim_of
-from stepwell.frontends.onnx.node import Node
+from stepwell.frontends.onnx.node import Node, held
 
 
 def dft(node: Node, build: GraphBuilder) -> list[SSAValue]:
@@ -89,6 +89,7 @@ def window_function(factors: Sequence[float]) -> Converter:
         shapes = build.decided(node, 0)
         count = shapes[0][0] if shapes else int(build.constant(node, 0, "size").item())
         code, periodic = node.integer("output_datatype", 1), node.integer("periodic", 1)
+        held(count, "a window")
         if count < 0:
             raise Unsupported(f"size {count} must not be negative")
         angle = 2 * np.pi * np.arange(count) / max(1, count if periodic else count - 1)
@@ -104,6 +105,7 @@ def mel_weight_matrix(node: Node, build: GraphBuilder) -> list[SSAValue]:
     bins, length, rate, low, high = (build.constant(node, k, name).item() for k, name in enumerate(names))
     if bins < 1 or length < 1 or rate <= 0 or not 0 <= low < high:
         raise Unsupported(f"{bins} bins between {low} and {high} Hz at {rate} samples are no mel scale")
+    held(int(bins) * (int(length) // 2 + 1), "mel weights")
     values = _mel_weights(int(bins), int(length), rate, low, high)
     return [
         build.literal(

@@ -13,10 +13,7 @@ from stepwell.dialects import graph
 from stepwell.dialects.numpy_types import Array
 from stepwell.frontends.emitter import Unsupported
 from stepwell.frontends.onnx.builder import GraphBuilder, shape_of
-from stepwell.frontends.onnx.node import Node
-
-MOST_COMPARED = 1 << 24
-"""Most comparisons of positions with n-grams."""
+from stepwell.frontends.onnx.node import Node, held
 
 
 def tf_idf_vectorizer(node: Node, build: GraphBuilder) -> list[SSAValue]:
@@ -53,7 +50,9 @@ def tf_idf_vectorizer(node: Node, build: GraphBuilder) -> list[SSAValue]:
     found = build.joined(hits, 1)
     if mode == "IDF":
         found = build.binary("min", found, build.number(1, found))
-    factors = np.eye(max(indexes) + 1, dtype=np.float32)[[indexes[k] for k in order]]
+    held(len(order) * (max(indexes) + 1), "a table of n-grams and columns")
+    factors = np.zeros((len(order), max(indexes) + 1), np.float32)
+    factors[np.arange(len(order)), [indexes[k] for k in order]] = 1
     if mode != "TF":
         factors = factors * np.array([weights[k] for k in order], np.float32)[:, None]
     made = build.emit(graph.MatmulOp(found, build.literal(factors)))
@@ -79,8 +78,7 @@ def _hits(build: GraphBuilder, rows: SSAValue, wanted: Array, gap: int) -> SSAVa
     count, length = wanted.shape
     starts = max(0, width - (length - 1) * gap)
     shape = [batch, starts, count]
-    if batch * starts * count > MOST_COMPARED:
-        raise Unsupported(f"{batch * starts * count} comparisons with n-grams, {MOST_COMPARED} are supported")
+    held(batch * starts * count, "comparisons with n-grams")
     if not starts:
         return build.zeros(build.cast(rows, f32), [batch, count])
     same = []

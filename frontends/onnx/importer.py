@@ -52,8 +52,8 @@ FOLDABLE = frozenset(SHAPE_ARITHMETIC.split(" "))
 makes a result much larger than its inputs, or a random one."""
 MOST_NESTED = 32
 """How deep bodies of branches, loops and operators may lie in each other."""
-MOST_STEPS = 400_000
-"""Most nodes that are converted, each as often as its loop is unrolled."""
+MOST_STEPS = 30_000
+"""Most nodes of bodies that are converted, each as often as its loop is unrolled."""
 REPORTED = "its body cannot be converted"
 FOLD_LIMIT = 1024
 """Most elements of all constant inputs of a node that is computed at import."""
@@ -197,9 +197,9 @@ class _Importer:
             self.depth -= 1
 
     def _convert_one(self, proto: onnx.NodeProto) -> None:
-        self.steps += 1
+        self.steps += self.depth > 1
         if self.steps > MOST_STEPS:
-            raise Unsupported(f"more than {MOST_STEPS} nodes, those of unrolled loops included")
+            raise Unsupported(f"more than {MOST_STEPS} nodes of bodies, those of unrolled loops as often as they run")
         node = Node(proto, self.opsets.get("", 0))
         reason = self._defects(node)
         failed = self.build.names.failed

@@ -8,7 +8,15 @@ from typing import Any
 import onnx
 from onnx import helper
 
+from stepwell.frontends.builder import EVALUATED_LIMIT
 from stepwell.frontends.emitter import Unsupported
+
+
+def held(elements: int, what: str) -> int:
+    """`elements`, which an array made while importing is to have; Unsupported, saying `what` it is, where they are too many."""
+    if elements > EVALUATED_LIMIT:
+        raise Unsupported(f"{what} of {elements} elements: {EVALUATED_LIMIT} are supported")
+    return elements
 
 
 class Node:

@@ -153,9 +153,9 @@ def test_a_wrong_executor_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_refused_case_does_not_spoil_its_batch() -> None:
-    outcomes = worker.run_batch("graph", [case("a"), case("b", "Multinomial"), case("c")])
+    outcomes = worker.run_batch("graph", [case("a"), case("b", "ImageDecoder"), case("c")])
     assert [outcome.status for outcome in outcomes] == ["right", "refused", "right"]
-    assert outcomes[1].reason == "node 'node' (Multinomial, inputs 'x0'): this operator is not supported"
+    assert outcomes[1].reason == "node 'node' (ImageDecoder, inputs 'x0'): this operator is not supported"
 
 
 def test_cases_of_different_operator_sets_do_not_meet() -> None:
@@ -253,7 +253,7 @@ OUTCOMES = {
     "Add/column/int8/1": Outcome("right"),
     "Add/column/int8/l": Outcome("refused", "y: shape [3, 4] is not !plan.buffer<3x4xf32>"),
     "test_add": Outcome("right"),
-    "test_multinomial": Outcome("refused", "node 'n' (Multinomial, inputs 'x'): this operator is not supported"),
+    "test_image_decoder": Outcome("refused", "node 'n' (ImageDecoder, inputs 'x'): this operator is not supported"),
 }
 
 
@@ -266,7 +266,7 @@ def test_records_round_trip() -> None:
         "# refused: shape .. is not !plan.buffer..",
         "Add/column: int8[l]",
         "# refused: this operator is not supported",
-        "test_multinomial",
+        "test_image_decoder",
     ]
     again = read(text, OUTCOMES)
     assert {name: outcome.status for name, outcome in again.items()} == {n: o.status for n, o in OUTCOMES.items()}
@@ -281,9 +281,9 @@ def test_records_round_trip() -> None:
 
 
 def test_records_grow_only() -> None:
-    worse = {**OUTCOMES, "test_add": Outcome("refused", "why"), "test_multinomial": Outcome("wrong", "0")}
-    assert losses(OUTCOMES, worse) == ["test_add: right -> refused: why", "test_multinomial: refused -> wrong: 0"]
-    assert not losses(OUTCOMES, {**OUTCOMES, "test_multinomial": Outcome("right")})
+    worse = {**OUTCOMES, "test_add": Outcome("refused", "why"), "test_image_decoder": Outcome("wrong", "0")}
+    assert losses(OUTCOMES, worse) == ["test_add: right -> refused: why", "test_image_decoder: refused -> wrong: 0"]
+    assert not losses(OUTCOMES, {**OUTCOMES, "test_image_decoder": Outcome("right")})
     assert losses({"new": Outcome("died")}, {"new": Outcome("wrong")}) == []
 
 
