@@ -87,6 +87,11 @@ def refused_ops(
         yield from _refused_in(op, target, precision, store, 0)
 
 
+def is_taken(op: Operation, target: str, precision: str = "model") -> bool:
+    """Whether the lowering to a family of targets takes an op and all that stands in it."""
+    return not any(_refused_in(op, target, precision, WeightStore(), 0))
+
+
 def _refused_in(op: Operation, target: str, precision: str, weights: WeightStore, depth: int) -> Iterator[Refused]:
     for inner in op.walk():
         if inner.name.partition(".")[0] != "graph" or _folds(inner):

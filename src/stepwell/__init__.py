@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from stepwell.api.bench import bench
     from stepwell.api.compare import compare
     from stepwell.api.compile import compile, compile_plan, import_model, interpret, lower
+    from stepwell.api.partial import compile_partial
     from stepwell.driver.pipeline import Pipeline, pipeline
     from stepwell.frontends.network import Network
     from stepwell.frontends.plugins import plugin
@@ -25,6 +26,7 @@ _LAZY = {
     "bench": "stepwell.api.bench",
     "compare": "stepwell.api.compare",
     "compile": "stepwell.api.compile",
+    "compile_partial": "stepwell.api.partial",
     "compile_plan": "stepwell.api.compile",
     "import_model": "stepwell.api.compile",
     "interpret": "stepwell.api.compile",
@@ -42,6 +44,7 @@ __all__ = [
     "bench",
     "compare",
     "compile",
+    "compile_partial",
     "compile_plan",
     "import_model",
     "interpret",

@@ -62,11 +62,11 @@ def is_dead(op: Operation) -> bool:
 
 
 def live_ops(body: Block) -> list[Operation]:
-    """The ops of a block that its terminator depends on, in order."""
+    """The ops of a block that its terminator depends on, in order; what only a region inside reads is read too."""
     live: set[Operation | Block] = {body.last_op} if body.last_op is not None else set()
     for op in reversed(list(body.ops)):
         if op in live:
-            live.update(operand.owner for operand in op.operands)
+            live.update(operand.owner for inner in op.walk() for operand in inner.operands)
     return [op for op in body.ops if op in live]
 
 
