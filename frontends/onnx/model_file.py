@@ -128,6 +128,9 @@ def _without_numbers(node: onnx.NodeProto) -> onnx.NodeProto:
 
 def checker_complaint(model: onnx.ModelProto) -> str:
     """What ONNX's own checker says against the model, in one line; empty when it accepts it."""
+    nameless = next((number for number, tensor in enumerate(model.graph.initializer) if not tensor.name), None)
+    if nameless is not None:
+        return f"initialiser {nameless} of the graph, '', has no name"
     try:
         checker.check_model(_without_formalities(model))
     except (checker.ValidationError, ValueError, RuntimeError) as error:

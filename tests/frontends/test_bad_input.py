@@ -75,6 +75,13 @@ def truncated() -> Files:
     return {"net.onnx": model.SerializeToString()}
 
 
+def nameless() -> Files:
+    """An initialiser that nothing can name."""
+    model = onnx.ModelProto.FromString(net(node("Neg", "x", "y"), w=np.ones(3, np.float32))["net.onnx"])
+    model.graph.initializer[0].name = ""
+    return {"net.onnx": model.SerializeToString()}
+
+
 def nested(depth: int) -> Files:
     """Branches in branches."""
     y = helper.make_tensor_value_info("y", 1, [2, 3])
@@ -110,6 +117,7 @@ ONNX: dict[str, tuple[Callable[[], Files], str]] = {
     "a text for a list": (lambda: net(node("Transpose", "x", "y", perm="ab")), "'transpose_y'|perm"),
     "an axis outside": (lambda: net(node("Softmax", "x", "y", axis=7)), "'softmax_y'"),
     "cut off weights": (truncated, "initialiser 'w'|'w'"),
+    "weights without a name": (nameless, "initialiser 0 of the graph, '', has no name"),
     "branches in branches": (lambda: nested(32), "at byte .* nested too deeply"),
     "two reasons": (lambda: net(node("Fancy", "x", "a"), node("Fancier", "a", "y")), r"(?s)2 reasons.*'fancy_a'.*'fancier_y'"),
 }  # fmt: skip
