@@ -18,29 +18,29 @@ from stepwell.transforms.tile_to_gpu.launch import GpuKernel, LaunchSite, pointe
 class _Elements:
     """The vocabulary of a nest in i32, written through the emitter of kernels."""
 
-    def __init__(self, e: Emitter) -> None:
-        self.e = e
-        self.insert, self.add, self.mul = e.insert, e.add, e.mul
-        self.compare, self.select, self.integer = e.compare, e.select, e.i32
+    def __init__(self, emit: Emitter) -> None:
+        self.emit = emit
+        self.insert, self.add, self.mul = emit.insert, emit.add, emit.mul
+        self.compare, self.select, self.integer = emit.compare, emit.select, emit.i32
 
     @contextmanager
     def at(self, op: Operation) -> Iterator[None]:
         """What is inserted meanwhile has the location of `op`."""
-        with self.e.at(op.location):
+        with self.emit.at(op.location):
             yield
 
     def constant(self, attr: Attribute, of: Attribute) -> SSAValue:
         """A scalar constant."""
-        return self.e.constant(attr, of)
+        return self.emit.constant(attr, of)
 
     def binary(self, op: Callable[..., Operation], a: SSAValue, b: SSAValue) -> SSAValue:
         """`op` of two values."""
-        return self.e.insert(op(a, b)).results[0]
+        return self.emit.insert(op(a, b)).results[0]
 
     def loop(self, start: SSAValue, end: SSAValue, inits: Sequence[SSAValue], body: LoopBody) -> list[SSAValue]:
         """Count from `start` below `end` with carried values."""
         names = [f"c{position}" for position in range(len(inits))]
-        with self.e.loop((start, end, self.e.i32(1)), dict(zip(names, inits, strict=True))) as loop:
+        with self.emit.loop((start, end, self.emit.i32(1)), dict(zip(names, inits, strict=True))) as loop:
             results = body(loop.index, list(loop.carried.values()))
             loop.next.update(zip(names, results, strict=True))
         return list(loop.results.values())
@@ -61,21 +61,21 @@ def build_nest_kernel(kernel: tile.NestOp) -> GpuKernel:
     return GpuKernel(made, parameters, lambda site: _blocks(site, ceil(most / threads)))
 
 
-def _write(e: Emitter, kernel: tile.NestOp, block: Block, threads: int) -> None:
-    e.insert(warp.LaunchDependentsOp())
-    e.insert(warp.WaitPredecessorOp())
-    first = e.mul(e.insert(warp.BlockIdOp()).result, e.i32(threads))
-    number = e.add(first, e.insert(warp.ThreadIdOp()).result, "element")
+def _write(emit: Emitter, kernel: tile.NestOp, block: Block, threads: int) -> None:
+    emit.insert(warp.LaunchDependentsOp())
+    emit.insert(warp.WaitPredecessorOp())
+    first = emit.mul(emit.insert(warp.BlockIdOp()).result, emit.i32(threads))
+    number = emit.add(first, emit.insert(warp.ThreadIdOp()).result, "element")
 
     def load(value: BlockArgument, at: SSAValue) -> SSAValue:
-        return e.insert(warp.LoadOp(block.args[value.index], at)).result
+        return emit.insert(warp.LoadOp(block.args[value.index], at)).result
 
-    nest = Nest(_Elements(e), kernel, load)
+    nest = Nest(_Elements(emit), kernel, load)
     for position, value in enumerate(kernel.results_of_body.arguments):
-        with e.when(e.compare("ult", number, e.i32(prod(shape_of(value))))), nest.scope():
+        with emit.when(emit.compare("ult", number, emit.i32(prod(shape_of(value))))), nest.scope():
             result = nest.numbered(value, number)
-            e.insert(warp.StoreOp(result, block.args[len(kernel.inputs) + position], number))
-    e.insert(warp.ReturnOp())
+            emit.insert(warp.StoreOp(result, block.args[len(kernel.inputs) + position], number))
+    emit.insert(warp.ReturnOp())
 
 
 def _blocks(site: LaunchSite, count: int) -> int:

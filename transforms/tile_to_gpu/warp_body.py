@@ -41,26 +41,26 @@ class Held:
 class WarpBody:
     """Emits one kernel."""
 
-    e: Emitter
+    emit: Emitter
     kernel: tile.KernelOp
     layout: warp.FragmentAttr
-    p: Parameters
+    parameters: Parameters
     values: dict[SSAValue, Held] = field(default_factory=dict)
     numbers: dict[SSAValue, SSAValue] = field(default_factory=dict)
     windows: dict[BlockArgument, Pixels] = field(default_factory=dict)
 
     def write(self) -> None:
         """Start, wait for the predecessor, then one block of the output."""
-        e = self.e
-        e.insert(warp.LaunchDependentsOp())
-        e.insert(warp.WaitPredecessorOp())
+        emit = self.emit
+        emit.insert(warp.LaunchDependentsOp())
+        emit.insert(warp.WaitPredecessorOp())
         if self.layout.threads.data < self.threads:
-            mine = e.compare("ult", e.insert(warp.ThreadIdOp()).result, e.i32(self.layout.threads.data))
-            with e.when(mine):
+            mine = emit.compare("ult", emit.insert(warp.ThreadIdOp()).result, emit.i32(self.layout.threads.data))
+            with emit.when(mine):
                 self._write_block()
         else:
             self._write_block()
-        e.insert(warp.ReturnOp())
+        emit.insert(warp.ReturnOp())
 
     @property
     def threads(self) -> int:
@@ -68,24 +68,24 @@ class WarpBody:
         return max(32, self.layout.threads.data)
 
     def _write_block(self) -> None:
-        e, arguments = self.e, self.kernel.grid.body.block.args
-        self.place: Place = block_place(e, self.p, self.kernel)
+        emit, arguments = self.emit, self.kernel.grid.body.block.args
+        self.place: Place = block_place(emit, self.parameters, self.kernel)
         starts = (*self.place.leading, self.place.row, self.place.column)
         self.numbers.update(zip(arguments, starts, strict=True))
-        rows = e.insert(warp.FragmentIndexOp("rows", self.layout)).result
-        self.rows = e.add(rows, e.repeat(self.place.row, rows.type), "rows")
-        columns = e.insert(warp.FragmentIndexOp("cols", self.layout)).result
-        first = e.first(columns)
-        self.column = e.add(first, self.place.column, "column")
+        rows = emit.insert(warp.FragmentIndexOp("rows", self.layout)).result
+        self.rows = emit.add(rows, emit.repeat(self.place.row, rows.type), "rows")
+        columns = emit.insert(warp.FragmentIndexOp("cols", self.layout)).result
+        first = emit.first(columns)
+        self.column = emit.add(first, self.place.column, "column")
         self._write_ops(self.kernel.grid.body.block)
 
     def _write_ops(self, block: Block) -> None:
         for op in block.ops:
-            emit = _EMITTERS.get(type(op))
-            if emit is None:
+            lower = _EMITTERS.get(type(op))
+            if lower is None:
                 raise self.refuse(op, "has no place in a kernel without matrix product")
-            with self.e.at(op.location):
-                emit(self, op)
+            with self.emit.at(op.location):
+                lower(self, op)
 
     def refuse(self, op: Operation, reason: str) -> PassFailure:
         """A refusal that names the op."""
@@ -105,8 +105,8 @@ class WarpBody:
             return held.vector
         if held.along == "one":
             element = cast(VectorType[Attribute], held.vector.type).element_type
-            return self.e.repeat(self.e.first(held.vector), VectorType(element, [self.layout.registers]))
-        return self.e.insert(warp.SpreadOp(held.vector, held.along, self.layout)).result
+            return self.emit.repeat(self.emit.first(held.vector), VectorType(element, [self.layout.registers]))
+        return self.emit.insert(warp.SpreadOp(held.vector, held.along, self.layout)).result
 
     def kind_of(self, op: Operation, shape: Sequence[int]) -> str:
         """How a computed tile of this shape is held."""
@@ -135,17 +135,19 @@ def _load(body: WarpBody, op: tile.LoadOp) -> None:
     offsets, mask = _window_access(body, op) if ref.type.access.kind == "window" else _dense_access(body, op, row_dim)
     if column_dim is not None:
         offsets, mask = _with_columns(body, op, column_dim, offsets, mask)
-    fill = body.e.constant(op.fill, kind.element_type, "fill")
-    loaded = body.e.insert(warp.GatherOp(body.p.pointer(ref), offsets, mask, fill, width))
+    fill = body.emit.constant(op.fill, kind.element_type, "fill")
+    loaded = body.emit.insert(warp.GatherOp(body.parameters.pointer(ref), offsets, mask, fill, width))
     body.values[op.result] = Held(loaded.result, along)
 
 
 def _single(body: WarpBody, op: tile.LoadOp) -> Held:
     """One element, the same for the whole block: a scalar that is repeated."""
     offsets, mask = _dense_access(body, op, None)
-    fill = body.e.constant(op.fill, op.fill.type, "fill")
+    fill = body.emit.constant(op.fill, op.fill.type, "fill")
     return Held(
-        body.e.insert(warp.GatherOp(body.p.pointer(cast(BlockArgument, op.source)), offsets, mask, fill, 1)).result,
+        body.emit.insert(
+            warp.GatherOp(body.parameters.pointer(cast(BlockArgument, op.source)), offsets, mask, fill, 1)
+        ).result,
         "one",
     )
 
@@ -157,63 +159,71 @@ def _window_access(body: WarpBody, op: tile.LoadOp) -> tuple[SSAValue, SSAValue]
     if pixel is not body.kernel.grid.body.block.args[-2]:
         raise body.refuse(op, "reads a window whose pixels are not the rows of the output")
     if ref not in body.windows:  # outside of loops; inside, the loop has made them
-        body.windows[ref] = window_pixels(body.e, body.p, ref, body.rows)
-    offsets, mask = tap_access(body.e, body.p, ref, body.windows[ref], body.numbers[tap])
+        body.windows[ref] = window_pixels(body.emit, body.parameters, ref, body.rows)
+    offsets, mask = tap_access(body.emit, body.parameters, ref, body.windows[ref], body.numbers[tap])
     if channel is not body.kernel.grid.body.block.args[-1]:
-        offsets = body.e.add(offsets, body.e.repeat(body.numbers[channel], offsets.type))
+        offsets = body.emit.add(offsets, body.emit.repeat(body.numbers[channel], offsets.type))
     return offsets, mask
 
 
 def _dense_access(body: WarpBody, op: tile.LoadOp, row_dim: int | None) -> tuple[SSAValue, SSAValue]:
     """Offsets of this thread's rows (one offset when the tile has none), without columns; which rows exist."""
-    e, p, ref = body.e, body.p, cast(BlockArgument, op.source)
+    emit, parameters, ref = body.emit, body.parameters, cast(BlockArgument, op.source)
     assert isinstance(ref.type, RefType)
     column = body.kernel.grid.body.block.args[-1]
     kind = body.rows.type if row_dim is not None else VectorType(i32, [1])
-    base: SSAValue = e.i32(0)
+    base: SSAValue = emit.i32(0)
     for dim, index in enumerate(op.indices):
         if dim == row_dim or (index is column and dim in op.get_dims()):
             continue
-        step = body.numbers[index] if dim == ref.type.rank - 1 else e.mul(body.numbers[index], p.stride(ref, dim))
-        base = e.add(base, step)
-    offsets = e.repeat(base, kind)
+        step = (
+            body.numbers[index]
+            if dim == ref.type.rank - 1
+            else emit.mul(body.numbers[index], parameters.stride(ref, dim))
+        )
+        base = emit.add(base, step)
+    offsets = emit.repeat(base, kind)
     if row_dim is None:
-        return offsets, e.true(kind)
-    moved = body.rows if row_dim == ref.type.rank - 1 else e.mul(body.rows, e.repeat(p.stride(ref, row_dim), kind))
-    return e.add(offsets, moved), e.within(body.rows, p.extent(ref, row_dim))
+        return offsets, emit.true(kind)
+    moved = (
+        body.rows
+        if row_dim == ref.type.rank - 1
+        else emit.mul(body.rows, emit.repeat(parameters.stride(ref, row_dim), kind))
+    )
+    return emit.add(offsets, moved), emit.within(body.rows, parameters.extent(ref, row_dim))
 
 
 def _with_columns(
     body: WarpBody, op: tile.LoadOp, dim: int, offsets: SSAValue, mask: SSAValue
 ) -> tuple[SSAValue, SSAValue]:
     """Move the offsets to this thread's columns; columns beyond the extent are masked."""
-    e, ref = body.e, cast(BlockArgument, op.source)
-    inside = e.compare("slt", body.column, body.p.extent(ref, dim))
-    return e.add(offsets, e.repeat(body.column, offsets.type)), e.bit_and(mask, e.repeat(inside, mask.type))
+    emit, ref = body.emit, cast(BlockArgument, op.source)
+    inside = emit.compare("slt", body.column, body.parameters.extent(ref, dim))
+    return emit.add(offsets, emit.repeat(body.column, offsets.type)), emit.bit_and(mask, emit.repeat(inside, mask.type))
 
 
 def _apart(body: WarpBody, op: tile.LoadOp, row_dim: int | None, column_dim: int) -> Held:
     """Columns that lie apart (a transpose): one offset for each element. Where the rows are contiguous, threads with neighbouring rows share
     the sectors of a load, and stores stay as wide as without the transpose."""
-    e, p, ref, layout = body.e, body.p, cast(BlockArgument, op.source), body.layout
+    emit, parameters, ref, layout = body.emit, body.parameters, cast(BlockArgument, op.source), body.layout
     assert isinstance(ref.type, RefType)
     if ref.type.access.kind != "plain":
         raise body.refuse(
             op, f"reads columns along dim {column_dim} of a {ref.type.access.kind} ref: they are its last dim"
         )
-    lanes = e.insert(warp.FragmentIndexOp("cols", layout)).result
-    columns = e.add(lanes, e.repeat(body.place.column, lanes.type), "columns")
-    across = e.mul(columns, e.repeat(p.stride(ref, column_dim), columns.type))
-    inside = e.within(columns, p.extent(ref, column_dim))
+    lanes = emit.insert(warp.FragmentIndexOp("cols", layout)).result
+    columns = emit.add(lanes, emit.repeat(body.place.column, lanes.type), "columns")
+    across = emit.mul(columns, emit.repeat(parameters.stride(ref, column_dim), columns.type))
+    inside = emit.within(columns, parameters.extent(ref, column_dim))
     offsets, mask = _dense_access(body, op, row_dim)
     if row_dim is None:
-        offsets, mask = e.add(across, e.repeat(e.first(offsets), across.type)), inside
+        offsets, mask = emit.add(across, emit.repeat(emit.first(offsets), across.type)), inside
     else:
-        rows, row_mask = (e.insert(warp.SpreadOp(value, "rows", layout)).result for value in (offsets, mask))
-        cols, col_mask = (e.insert(warp.SpreadOp(value, "cols", layout)).result for value in (across, inside))
-        offsets, mask = e.add(rows, cols), e.bit_and(row_mask, col_mask)
-    fill = e.constant(op.fill, ref.type.element_type, "fill")
-    loaded = e.insert(warp.GatherOp(p.pointer(ref), offsets, mask, fill, 1))
+        rows, row_mask = (emit.insert(warp.SpreadOp(value, "rows", layout)).result for value in (offsets, mask))
+        cols, col_mask = (emit.insert(warp.SpreadOp(value, "cols", layout)).result for value in (across, inside))
+        offsets, mask = emit.add(rows, cols), emit.bit_and(row_mask, col_mask)
+    fill = emit.constant(op.fill, ref.type.element_type, "fill")
+    loaded = emit.insert(warp.GatherOp(parameters.pointer(ref), offsets, mask, fill, 1))
     return Held(loaded.result, "cols" if row_dim is None else "block")
 
 
@@ -222,14 +232,14 @@ def _apart(body: WarpBody, op: tile.LoadOp, row_dim: int | None, column_dim: int
 
 def _constant(body: WarpBody, op: arith.ConstantOp) -> None:
     """An index constant: the offset along a dim that no loop runs along."""
-    body.numbers[op.result] = body.e.i32(cast(IntegerAttr, op.value).value.data)
+    body.numbers[op.result] = body.emit.i32(cast(IntegerAttr, op.value).value.data)
 
 
 def _fill(body: WarpBody, op: tile.FillOp) -> None:
     assert isinstance(op.result.type, TileType)
     along = body.kind_of(op, op.result.type.get_shape())
     vector = VectorType(op.result.type.element_type, [body.length(along)])
-    body.values[op.result] = Held(body.e.splat(float(op.value.value.data), vector), along)
+    body.values[op.result] = Held(body.emit.splat(float(op.value.value.data), vector), along)
 
 
 def _broadcast(body: WarpBody, op: tile.BroadcastOp) -> None:
@@ -248,25 +258,27 @@ def _map(body: WarpBody, op: tile.MapOp) -> None:
     alongs = {h.along for h in held}
     along = alongs.pop() if len(alongs) == 1 else "block"
     vectors = [h.vector if h.along == along else body.as_block(h) for h in held]
-    body.values[op.result] = Held(body.e.map(op, vectors, body.length(along)), along)
+    body.values[op.result] = Held(body.emit.map(op, vectors, body.length(along)), along)
 
 
 def _store(body: WarpBody, op: tile.StoreOp) -> None:
     """Leading dims are flattened into the row number: outputs are contiguous, or matrices with a pitch."""
-    e, p, ref = body.e, body.p, cast(BlockArgument, op.target)
+    emit, parameters, ref = body.emit, body.parameters, cast(BlockArgument, op.target)
     assert isinstance(ref.type, RefType)
     rank = ref.type.rank
     if op.get_dims() != (rank - 2, rank - 1):
         raise body.refuse(op, f"writes along dims {list(op.get_dims())}: the block lies along the last two")
-    rows, columns = p.extent(ref, rank - 2), p.extent(ref, rank - 1)
+    rows, columns = parameters.extent(ref, rank - 2), parameters.extent(ref, rank - 1)
     row, last = body.place.row, rows
     if body.place.lead is not None:
-        before = e.mul(body.place.lead, rows)
-        row, last = e.add(row, before), e.add(rows, before)
-    stride = p.stride(ref, rank - 2)
+        before = emit.mul(body.place.lead, rows)
+        row, last = emit.add(row, before), emit.add(rows, before)
+    stride = parameters.stride(ref, rank - 2)
     value, index = body.as_block(body.values[op.tile]), (row, body.place.column)
     access = min(body.layout.width.data, 16 // warp.element_bytes(ref.type.element_type))
-    e.insert(warp.FragmentStoreOp(value, p.pointer(ref), index, stride, (last, columns), body.layout, access))
+    emit.insert(
+        warp.FragmentStoreOp(value, parameters.pointer(ref), index, stride, (last, columns), body.layout, access)
+    )
 
 
 def _for(body: WarpBody, op: tile.ForOp) -> None:
@@ -279,16 +291,16 @@ def _for(body: WarpBody, op: tile.ForOp) -> None:
 
 
 def _nest(body: WarpBody, op: tile.ForOp, ref: BlockArgument, level: int, inits: list[SSAValue]) -> list[SSAValue]:
-    e = body.e
+    emit = body.emit
     if level == len(op.get_dims()):
         body.values.update(zip(op.iter_args, map(Held, inits), strict=True))
         body._write_ops(op.body.block)
         last = op.body.block.last_op
         assert isinstance(last, tile.YieldOp)
         return [body.as_block(body.values[value]) for value in last.arguments]
-    extent = body.p.extent(ref, op.get_dims()[level])
+    extent = body.parameters.extent(ref, op.get_dims()[level])
     carried = {f"c{position}": value for position, value in enumerate(inits)}
-    with e.loop((e.i32(0), extent, e.i32(op.get_steps()[level])), carried, f"d{op.get_dims()[level]}") as loop:
+    with emit.loop((emit.i32(0), extent, emit.i32(op.get_steps()[level])), carried, f"d{op.get_dims()[level]}") as loop:
         body.numbers[op.offsets[level]] = loop.index
         results = _nest(body, op, ref, level + 1, list(loop.carried.values()))
         loop.next.update(zip(carried, results, strict=True))
@@ -300,7 +312,7 @@ def _prepare_windows(body: WarpBody, op: tile.ForOp) -> None:
     for load in [inner for inner in op.body.walk() if isinstance(inner, tile.LoadOp)]:
         ref = cast(BlockArgument, load.source)
         if isinstance(ref.type, RefType) and ref.type.access.kind == "window" and ref not in body.windows:
-            body.windows[ref] = window_pixels(body.e, body.p, ref, body.rows)
+            body.windows[ref] = window_pixels(body.emit, body.parameters, ref, body.rows)
 
 
 def _yield(body: WarpBody, op: tile.YieldOp) -> None:

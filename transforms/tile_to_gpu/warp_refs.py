@@ -124,38 +124,38 @@ def block_counts(site: LaunchSite, kernel: tile.KernelOp) -> tuple[int, int, int
     return prod(leading), ceil(m / rows), ceil(n / columns)
 
 
-def block_place(e: Emitter, parameters: Parameters, kernel: tile.KernelOp) -> Place:
+def block_place(emit: Emitter, parameters: Parameters, kernel: tile.KernelOp) -> Place:
     """From the block's number: columns fastest, then rows, then leading dims."""
-    block = e.insert(warp.BlockIdOp()).result
+    block = emit.insert(warp.BlockIdOp()).result
     rows, columns = kernel.config.data.block[-2:]
-    rest, j = _split(e, block, parameters.divisor("across", lambda site: block_counts(site, kernel)[2]))
+    rest, j = _split(emit, block, parameters.divisor("across", lambda site: block_counts(site, kernel)[2]))
     output = kernel.outputs[0]
     lead: SSAValue | None = None
     leading: list[SSAValue] = []
     rank = len(kernel.config.data.block)
     i = rest
     if rank > 2:
-        lead, i = _split(e, rest, parameters.divisor("down", lambda site: block_counts(site, kernel)[1]))
+        lead, i = _split(emit, rest, parameters.divisor("down", lambda site: block_counts(site, kernel)[1]))
         left = lead
         for dim in range(rank - 3, 0, -1):
             left, index = _split(
-                e, left, parameters.divisor(f"lead{dim}", partial(_extent, position=output.index, dim=dim))
+                emit, left, parameters.divisor(f"lead{dim}", partial(_extent, position=output.index, dim=dim))
             )
             leading.insert(0, index)
         leading.insert(0, left)
-    return Place(lead, tuple(leading), e.mul(i, e.i32(rows), "i"), e.mul(j, e.i32(columns), "j"))
+    return Place(lead, tuple(leading), emit.mul(i, emit.i32(rows), "i"), emit.mul(j, emit.i32(columns), "j"))
 
 
 def _extent(site: LaunchSite, *, position: int, dim: int) -> int:
     return site.shape(position)[dim]
 
 
-def _split(e: Emitter, n: SSAValue, by: tuple[SSAValue, SSAValue, SSAValue]) -> tuple[SSAValue, SSAValue]:
+def _split(emit: Emitter, n: SSAValue, by: tuple[SSAValue, SSAValue, SSAValue]) -> tuple[SSAValue, SSAValue]:
     """Quotient and remainder."""
     value, mul, shift = by
-    quotient = e.insert(warp.DivideOp(n, mul, shift)).result
-    factor = value if n.type == i32 else e.repeat(value, n.type)
-    return quotient, e.sub(n, e.mul(quotient, factor))
+    quotient = emit.insert(warp.DivideOp(n, mul, shift)).result
+    factor = value if n.type == i32 else emit.repeat(value, n.type)
+    return quotient, emit.sub(n, emit.mul(quotient, factor))
 
 
 @dataclass(frozen=True)
@@ -168,49 +168,49 @@ class Pixels:
     exists: SSAValue
 
 
-def window_pixels(e: Emitter, p: Parameters, ref: BlockArgument, rows: SSAValue) -> Pixels:
+def window_pixels(emit: Emitter, parameters: Parameters, ref: BlockArgument, rows: SSAValue) -> Pixels:
     """Decompose row numbers (n, oh, ow) and find the upper left input pixel of each."""
     a, kind = ref.index, rows.type
-    image, inside = _split(e, rows, p.divisor(f"image{a}", lambda site: prod(site.window_shapes(a)[1])))
-    line, column = _split(e, inside, p.divisor(f"row{a}", lambda site: site.window_shapes(a)[1][1]))
+    image, inside = _split(emit, rows, parameters.divisor(f"image{a}", lambda site: prod(site.window_shapes(a)[1])))
+    line, column = _split(emit, inside, parameters.divisor(f"row{a}", lambda site: site.window_shapes(a)[1][1]))
     numbers = (
-        p.number(f"stride_h{a}", lambda site: site.geometry(a).strides[0]),
-        p.number(f"stride_w{a}", lambda site: site.geometry(a).strides[1]),
-        p.number(f"pad_h{a}", lambda site: site.geometry(a).pads[0]),
-        p.number(f"pad_w{a}", lambda site: site.geometry(a).pads[1]),
+        parameters.number(f"stride_h{a}", lambda site: site.geometry(a).strides[0]),
+        parameters.number(f"stride_w{a}", lambda site: site.geometry(a).strides[1]),
+        parameters.number(f"pad_h{a}", lambda site: site.geometry(a).pads[0]),
+        parameters.number(f"pad_w{a}", lambda site: site.geometry(a).pads[1]),
     )
-    stride_h, stride_w, pad_h, pad_w = [e.repeat(value, kind) for value in numbers]
-    h = e.sub(e.mul(line, stride_h), pad_h, "h")
-    w = e.sub(e.mul(column, stride_w), pad_w, "w")
-    height, width, channels = (e.repeat(value, kind) for value in image_extents(p, ref))
-    pixel = e.add(e.mul(e.add(e.mul(image, height), h), width), w)
-    exists = e.within(rows, p.extent(ref, 0), "exists")
-    return Pixels(h, w, e.mul(pixel, channels, "corner"), exists)
+    stride_h, stride_w, pad_h, pad_w = [emit.repeat(value, kind) for value in numbers]
+    h = emit.sub(emit.mul(line, stride_h), pad_h, "h")
+    w = emit.sub(emit.mul(column, stride_w), pad_w, "w")
+    height, width, channels = (emit.repeat(value, kind) for value in image_extents(parameters, ref))
+    pixel = emit.add(emit.mul(emit.add(emit.mul(image, height), h), width), w)
+    exists = emit.within(rows, parameters.extent(ref, 0), "exists")
+    return Pixels(h, w, emit.mul(pixel, channels, "corner"), exists)
 
 
-def image_extents(p: Parameters, ref: BlockArgument) -> tuple[SSAValue, SSAValue, SSAValue]:
+def image_extents(parameters: Parameters, ref: BlockArgument) -> tuple[SSAValue, SSAValue, SSAValue]:
     """H, W and C of a window's image."""
     a = ref.index
-    height = p.number(f"height{a}", lambda site: site.window_shapes(a)[0][1])
-    width = p.number(f"width{a}", lambda site: site.window_shapes(a)[0][2])
-    channels = p.number(f"channels{a}", lambda site: site.window_shapes(a)[0][3])
+    height = parameters.number(f"height{a}", lambda site: site.window_shapes(a)[0][1])
+    width = parameters.number(f"width{a}", lambda site: site.window_shapes(a)[0][2])
+    channels = parameters.number(f"channels{a}", lambda site: site.window_shapes(a)[0][3])
     return height, width, channels
 
 
 def tap_access(
-    e: Emitter, p: Parameters, ref: BlockArgument, pixels: Pixels, tap: SSAValue
+    emit: Emitter, parameters: Parameters, ref: BlockArgument, pixels: Pixels, tap: SSAValue
 ) -> tuple[SSAValue, SSAValue]:
     """Element offsets of the pixels under filter tap `tap`, and which of them lie in the image."""
     a, kind = ref.index, pixels.h.type
-    line, column = _split(e, tap, p.divisor(f"taps{a}", lambda site: site.geometry(a).kernel[1]))
-    down = e.mul(line, p.number(f"dilation_h{a}", lambda site: site.geometry(a).dilations[0]))
-    right = e.mul(column, p.number(f"dilation_w{a}", lambda site: site.geometry(a).dilations[1]))
-    height, width, channels = image_extents(p, ref)
-    h = e.add(pixels.h, e.repeat(down, kind))
-    w = e.add(pixels.w, e.repeat(right, kind))
-    inside = e.bit_and(e.within(h, height), e.within(w, width))
-    moved = e.mul(e.add(e.mul(down, width), right), channels)
-    return e.add(pixels.offset, e.repeat(moved, kind)), e.bit_and(inside, pixels.exists, "inside")
+    line, column = _split(emit, tap, parameters.divisor(f"taps{a}", lambda site: site.geometry(a).kernel[1]))
+    down = emit.mul(line, parameters.number(f"dilation_h{a}", lambda site: site.geometry(a).dilations[0]))
+    right = emit.mul(column, parameters.number(f"dilation_w{a}", lambda site: site.geometry(a).dilations[1]))
+    height, width, channels = image_extents(parameters, ref)
+    h = emit.add(pixels.h, emit.repeat(down, kind))
+    w = emit.add(pixels.w, emit.repeat(right, kind))
+    inside = emit.bit_and(emit.within(h, height), emit.within(w, width))
+    moved = emit.mul(emit.add(emit.mul(down, width), right), channels)
+    return emit.add(pixels.offset, emit.repeat(moved, kind)), emit.bit_and(inside, pixels.exists, "inside")
 
 
 def tile_axes(kernel: tile.KernelOp, op: tile.LoadOp) -> tuple[int | None, int | None]:
