@@ -43,10 +43,10 @@ def bind(ref: RefType, value: Array | Window) -> Readable:
 
 
 def run_kernel(
-    kernel: KernelOp, inputs: Sequence[Array | Window], shapes: Sequence[Sequence[int]]
+    kernel: KernelOp, inputs: Sequence[Array | Window], shapes: Sequence[Sequence[int]], seed: int = 0
 ) -> tuple[Array, ...]:
     """Run a kernel over its whole grid: `inputs` are bound to its input refs, `shapes` are the extents of its
-    outputs."""
+    outputs. `seed`: how many blocks share the tiles of a kernel with rings, and which of its roles go on first."""
     env: Env = {}
     for arg, value in zip(kernel.inputs, inputs, strict=True):
         assert isinstance(arg.type, RefType)
@@ -57,7 +57,7 @@ def run_kernel(
         outputs.append(Output.poisoned(shape, numpy_dtype(arg.type.element_type)))
         env[arg] = outputs[-1]
     if any(isinstance(op, RingOp) or (isinstance(op, ForOp) and op.is_limited) for op in kernel.body.walk()):
-        run_rings(kernel, env)
+        run_rings(kernel, env, seed)
     else:
         _run_block(kernel.body.block, env, 0)
     for output in outputs:

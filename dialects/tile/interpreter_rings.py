@@ -26,8 +26,8 @@ from stepwell.dialects.tile.refs import read
 from stepwell.dialects.tile.rings import Ring, SlotTile, Wait, misuse
 from stepwell.runtime.errors import ModelError
 
-BLOCKS = 2
-"""How many blocks share the tiles: enough that a block takes several, and that two do not meet in a ring."""
+BLOCKS = 3
+"""At most so many blocks share the tiles: few enough that a block takes several, more than one so that they do not meet in a ring."""
 
 Steps = Iterator[Wait]
 
@@ -38,13 +38,14 @@ def iterations(op: ForOp, extents: Sequence[int], bound: int | None = None) -> I
 
 
 def run_rings(kernel: KernelOp, env: Env, seed: int = 0) -> None:
-    """Run all blocks, one after the other; `seed` decides in which order roles that can go on do so."""
+    """Run all blocks, one after the other; `seed` decides how many there are, and in which order roles that can go on do so."""
     rng = np.random.default_rng(seed)
     grid = kernel.grid
     extents = env[grid.output].extents
     tiles = list(product(*(range(0, extent, step) for extent, step in zip(extents, grid.get_block(), strict=True))))
-    for block in range(BLOCKS):
-        _run_block(kernel, env, tiles[block::BLOCKS], rng)
+    blocks = 1 + (seed + 1) % BLOCKS
+    for block in range(blocks):
+        _run_block(kernel, env, tiles[block::blocks], rng)
 
 
 def _run_block(kernel: KernelOp, env: Env, tiles: Sequence[tuple[int, ...]], rng: np.random.Generator) -> None:

@@ -8,7 +8,8 @@ import pytest
 from xdsl.dialects.builtin import ModuleOp
 
 from stepwell.dialects.numerics import round_to_tf32
-from stepwell.dialects.tile.interpreter import run_function
+from stepwell.dialects.tile.interpreter import run_function, run_kernel
+from stepwell.dialects.tile.ops_kernel import KernelOp
 from stepwell.dialects.tile.refs import Window
 from stepwell.ir.source import SourceMap, parse_text
 from stepwell.plugins.universe import make_context
@@ -214,3 +215,13 @@ def test_softmax(m: int, n: int) -> None:
     (y,) = run_function(module_of("reduce", main), [x])
     powers = np.exp2(x.astype(np.float64))
     assert np.allclose(y, powers / powers.sum(axis=1, keepdims=True), rtol=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(1, 5))
+def test_any_order_of_roles_and_any_number_of_blocks(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    x, w = whole(rng, 200, 1, 330), whole(rng, 130, 1, 330)
+    module = module_of("ring_pingpong", "")
+    kernel = next(op for op in module.ops if isinstance(op, KernelOp))
+    (y,) = run_kernel(kernel, [x, w], [(200, 130)], seed)
+    assert np.array_equal(y, (x[:, 0].astype(np.float32) @ w[:, 0].astype(np.float32).T).astype(np.float16))
