@@ -56,7 +56,7 @@ RINGS = [
 """What a kernel on the tensor cores becomes before it is converted: how its tiles move, lie, overlap, and who does what."""
 
 KERNEL = {
-    "cpu": ["stepwell-convert-tile-to-cpu"],
+    "cpu": ["tile-split-rows", "stepwell-convert-tile-to-cpu"],
     "sm_90a": [*RINGS, "stepwell-convert-tile-to-hopper", "stepwell-convert-tile-to-warp"],
 }
 

@@ -26,10 +26,11 @@ from stepwell.dialects.tile.ops_nest import NestOp
 from stepwell.dialects.tile.ops_reduce import IotaOp, ReduceOp, RelayoutOp
 from stepwell.dialects.tile.ops_ring import AcquireOp, AwaitOp, PublishOp, ReleaseOp, RingOp, RingType, WriteOp
 from stepwell.dialects.tile.ops_role import RoleOp, TurnOp
+from stepwell.dialects.tile.ops_rows import ForRowsOp
 from stepwell.dialects.tile.ops_tiles import BroadcastOp, FillOp, LoadOp, StoreOp
 
 OPS = (
-    KernelOp, NestOp, ApplyOp, WindowOp, RoleOp, TurnOp, WaitPredecessorOp, ForTilesOp, ForOp, YieldOp,
+    KernelOp, NestOp, ApplyOp, WindowOp, RoleOp, TurnOp, WaitPredecessorOp, ForTilesOp, ForRowsOp, ForOp, YieldOp,
     RingOp, FetchOp, AwaitOp, ReleaseOp, AcquireOp, WriteOp, PublishOp, DrainOp, ReadOp,
     LoadOp, StoreOp, FillOp, MmaOp, FinishOp, MapOp, BroadcastOp,
     ReduceOp, IotaOp, RelayoutOp,
@@ -56,6 +57,7 @@ __all__ = [
     "FillOp",
     "FinishOp",
     "ForOp",
+    "ForRowsOp",
     "ForTilesOp",
     "IotaOp",
     "KernelOp",

@@ -28,6 +28,7 @@ from stepwell.dialects.tile.ops_kernel import KernelOp
 from stepwell.dialects.tile.ops_loop import ForOp, ForTilesOp, YieldOp
 from stepwell.dialects.tile.ops_nest import NestOp
 from stepwell.dialects.tile.ops_ring import RingOp
+from stepwell.dialects.tile.ops_rows import ForRowsOp
 from stepwell.dialects.tile.refs import Dense, Output, Panels, Readable, Window
 from stepwell.runtime.errors import UsageError
 
@@ -79,6 +80,8 @@ def _run_block(block: Block, env: Env, grid: int) -> list[Any]:
             _for_tiles(op, env)
         elif isinstance(op, ForOp):
             _for(op, env, grid)
+        elif isinstance(op, ForRowsOp):
+            _for_rows(op, env, grid)
         else:
             run_op(op, env, grid)
     return []
@@ -99,6 +102,14 @@ def _for(op: ForOp, env: Env, grid: int) -> None:
         env.update(zip(op.iter_args, carried, strict=True))
         carried = _run_block(op.body.block, env, grid)
     env.update(zip(op.carried, carried, strict=True))
+
+
+def _for_rows(op: ForRowsOp, env: Env, grid: int) -> None:
+    for row in range(op.count):
+        env[op.offset] = env[op.start] + row
+        for argument, value in zip(op.taken, op.tiles, strict=True):
+            env[argument] = env[value][..., row : row + 1, :]
+        _run_block(op.body.block, env, grid)
 
 
 def run_host_op(op: Operation, operands: Sequence[Any]) -> tuple[Any, ...]:

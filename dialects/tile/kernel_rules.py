@@ -18,6 +18,7 @@ from stepwell.dialects.tile.ops_copy import DrainOp, FetchOp
 from stepwell.dialects.tile.ops_loop import ForOp, ForTilesOp, WaitPredecessorOp
 from stepwell.dialects.tile.ops_ring import RingOp
 from stepwell.dialects.tile.ops_role import RoleOp, roles_in
+from stepwell.dialects.tile.ops_rows import ForRowsOp
 from stepwell.dialects.tile.ops_tiles import LoadOp, StoreOp
 from stepwell.dialects.tile.registers import Kernel as KernelBody
 from stepwell.dialects.tile.registers import facts_of
@@ -55,7 +56,7 @@ def target_of(op: Operation) -> str | None:
 
 def check_kernel(kernel: Kernel) -> None:
     """Raise for the first broken rule, naming the kernel."""
-    for rule in (_refs, _roles, _wait, _grid, _writes, _window_fills, _residences, _rings, _schedule):
+    for rule in (_refs, _roles, _wait, _grid, _rows, _writes, _window_fills, _residences, _rings, _schedule):
         for reason in rule(kernel):
             raise VerifyException(f"tile.kernel @{kernel.sym_name.data}: {reason}")
 
@@ -144,15 +145,22 @@ def _writes(kernel: Kernel) -> Iterator[str]:
             yield f"output {output.index - len(kernel.inputs)} is used by {len(uses)} ops besides the grid: it is written by one tile.store, and nothing else"
             return
         store = stores[0]
-        grid = store.parent_op()
+        rows = store.parent_op()
+        grid = rows.parent_op() if isinstance(rows, ForRowsOp) else rows
         if not isinstance(grid, ForTilesOp) or grid.first is not None:
             yield f"{store.name} stands directly in tile.for_tiles: in a loop it would write its elements again"
             return
-        if tuple(store.indices) != tuple(grid.body.block.args):
+        offsets, extents = list(grid.body.block.args), list(block)
+        if isinstance(rows, ForRowsOp):
+            if rows.start is not offsets[-2] or rows.count != extents[-2]:
+                yield f"tile.for_rows runs over {rows.count} rows from another offset: a block of {list(block)} has {extents[-2]}, from its own"
+                return
+            offsets[-2], extents[-2] = rows.offset, 1
+        if tuple(store.indices) != tuple(offsets):
             yield f"{store.name} writes at the offsets of tile.for_tiles, or blocks would overlap or leave gaps"
         assert isinstance(store.tile.type, TileType)
         written = dict(zip(store.get_dims(), store.tile.type.get_shape(), strict=True))
-        if any(written.get(dim, 1) != extent for dim, extent in enumerate(block)):
+        if any(written.get(dim, 1) != extent for dim, extent in enumerate(extents)):
             yield f"{store.name} writes {store.tile.type} in a block of {list(block)}: the whole block is written"
     for ref in kernel.inputs:
         if any(not isinstance(use.operation, LoadOp | FetchOp | ForOp) for use in ref.uses):
@@ -171,6 +179,16 @@ def _window_fills(kernel: Kernel) -> Iterator[str]:
 
 
 _OPERANDS = {"fma": (Residence.IN_PLACE, Residence.PACKED), "wgmma": (Residence.RING, Residence.RING)}
+
+
+def _rows(kernel: Kernel) -> Iterator[str]:
+    """Rows of a block of rows and columns, on a CPU: threads of a GPU hold parts of many rows."""
+    rows = [op for op in kernel.body.walk() if isinstance(op, ForRowsOp)]
+    target = target_of(kernel.grid)
+    if rows and len(kernel.config.data.block) < 2:
+        yield f"tile.for_rows in a block of {list(kernel.config.data.block)}: it has columns alone"
+    elif rows and target is not None and not target.startswith("x86"):
+        yield f"tile.for_rows goes row by row: kernels of {target} hold tiles of many rows"
 
 
 def _residences(kernel: Kernel) -> Iterator[str]:

@@ -26,6 +26,7 @@ from stepwell.testing.native import Native, panels
 from stepwell.testing.strategies import GeneratedGraph
 from stepwell.transforms.kernel_to_llvm.convert_kernel_to_llvm import ConvertKernelToLLVM
 from stepwell.transforms.kernel_to_llvm.convert_scf_to_cf import ConvertScfToCf
+from stepwell.transforms.tile.split_rows import SplitRowsPass
 from stepwell.transforms.tile_to_cpu.convert_tile_to_cpu import ConvertTileToCPU
 from stepwell.types.targets import CPU_LEVELS, supports
 
@@ -189,6 +190,7 @@ def native(damage: Damage | None) -> Native:
     original = Parser(ctx, product_text(LEVEL, access="plain")).parse_module()
     kernel = next(op for op in original.body.block.ops if isinstance(op, tile.KernelOp))
     module = original.clone()
+    SplitRowsPass().apply(ctx, module)
     ConvertTileToCPU().apply(ctx, module)
     if damage is not None:
         damage(module)

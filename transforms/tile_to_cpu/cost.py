@@ -53,6 +53,8 @@ def _cost(op: Operation, extents: Extents) -> float:
         case tile.ForOp():
             trips = (ceil(extents[op.over][dim] / step) for dim, step in zip(op.get_dims(), op.get_steps()))
             return prod(trips) * _block_cost(op.body.block, extents)
+        case tile.ForRowsOp():
+            return op.count * _block_cost(op.body.block, extents)
         case tile.MmaOp():
             assert isinstance(op.a.type, tile.TileType)
             return _elements(op.result) * op.a.type.get_shape()[1] / PRODUCTS_PER_NS

@@ -114,7 +114,7 @@ class Emitter:
 
         return self._once(("slot", index, of), load)
 
-    def scratch(self, count: int, element: Attribute, user: Operation | None = None) -> SSAValue:
+    def scratch(self, count: int, element: Attribute, user: Operation | SSAValue) -> SSAValue:
         """Aligned memory of this call for `count` elements, of its own for each `user`."""
         one = self.integer(1)
         of = llvm.LLVMArrayType(builtin.IntAttr(count), memory_type(element))

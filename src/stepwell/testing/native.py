@@ -28,6 +28,7 @@ from stepwell.plugins.universe import make_context
 from stepwell.runtime.elf import Image
 from stepwell.transforms.kernel_to_llvm.convert_kernel_to_llvm import ConvertKernelToLLVM
 from stepwell.transforms.kernel_to_llvm.convert_scf_to_cf import ConvertScfToCf
+from stepwell.transforms.tile.split_rows import SplitRowsPass
 from stepwell.transforms.tile_to_cpu.body import tile_counts
 from stepwell.transforms.tile_to_cpu.convert_tile_to_cpu import ConvertTileToCPU
 from stepwell.types.targets import CPU_LEVELS
@@ -163,7 +164,7 @@ def lowered(text: str, ctx: StepwellContext | None = None) -> ModuleOp:
     ctx = ctx or make_context()
     module = Parser(ctx, text).parse_module()
     module.verify()
-    for step in (ConvertTileToCPU(), ConvertScfToCf(), ConvertKernelToLLVM()):
+    for step in (SplitRowsPass(), ConvertTileToCPU(), ConvertScfToCf(), ConvertKernelToLLVM()):
         step.apply(ctx, module)
         module.verify()
     return module

@@ -1,4 +1,4 @@
-// RUN: stepwell-opt %s -p 'stepwell-convert-tile-to-cpu' --split-input-file | filecheck %s
+// RUN: stepwell-opt %s -p 'tile-split-rows,stepwell-convert-tile-to-cpu' --split-input-file | filecheck %s
 
 // A product: the function over tiles, the record of its launch.
 

@@ -1,4 +1,4 @@
-// RUN: stepwell-opt %s -p 'stepwell-convert-tile-to-cpu' --verify-diagnostics
+// RUN: stepwell-opt %s -p 'tile-split-rows,stepwell-convert-tile-to-cpu' --verify-diagnostics
 
 // The reduction of a CPU kernel goes element by element.
 builtin.module attributes {stepwell.level = "plan", stepwell.target = "cpu", stepwell.cpu = "x86-64-v4"} {

@@ -14,7 +14,9 @@ from stepwell.plugins.universe import make_context
 from stepwell.types.targets import CPU_LEVELS, supports
 
 LEVELS = [pytest.param(name, marks=() if supports(t) else pytest.mark.skip) for name, t in CPU_LEVELS.items()]
-TO_KERNEL = "tile-expand-math,stepwell-convert-tile-to-plan,plan-assign-offsets,stepwell-convert-tile-to-cpu"
+TO_KERNEL = (
+    "tile-expand-math,stepwell-convert-tile-to-plan,plan-assign-offsets,tile-split-rows,stepwell-convert-tile-to-cpu"
+)
 MAPS = """
 #id = affine_map<(d0, d1) -> (d0, d1)>
 #row = affine_map<(d0, d1) -> (d0)>
