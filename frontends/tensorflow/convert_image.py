@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from itertools import product
 from math import ceil, floor
 
@@ -91,37 +91,33 @@ def patches(build: GraphBuilder, node: Node, inputs: Values) -> list[SSAValue]:
 
 
 def resize_area(build: GraphBuilder, node: Node, inputs: Values) -> list[SSAValue]:
-    """ResizeArea of [N, H, W, C]: the mean of what an output pixel covers, as a product with a constant matrix for each dim."""
-    needs(inputs, 2)
-    x, extents = build.cast(inputs[0], f32), extents_of(build, inputs[1], "the size")
-    before = shape_of(x)
-    if len(before) != 4 or len(extents) != 2 or min(*before[1:3], *extents) < 1:
-        raise Unsupported(f"an image of {list(before)} is not resized to {list(extents)}")
-    weights = [_covered(a, b, node.flag("align_corners")) for a, b in zip(before[1:3], extents, strict=True)]
-    return [_resampled(build, node, x, weights)]
-
-
-def _resampled(build: GraphBuilder, node: Node, x: SSAValue, weights: Sequence[Array]) -> SSAValue:
-    """[N, H, W, C] times a matrix [before, after] for the height and one for the width."""
-    rows, columns = (
-        build.weight(f"{node.name}.{name}", array) for name, array in zip(("rows", "columns"), weights, strict=True)
-    )
-    high = build.emit(graph.MatmulOp(build.transpose(x, [0, 2, 3, 1]), rows))
-    wide = build.emit(graph.MatmulOp(build.transpose(high, [0, 3, 2, 1]), columns))
-    return build.transpose(wide, [0, 1, 3, 2])
+    """ResizeArea: the mean of what an output pixel covers."""
+    return _resampled(build, node, inputs, _covered)
 
 
 def resize_bicubic(build: GraphBuilder, node: Node, inputs: Values) -> list[SSAValue]:
     """ResizeBicubic: with half_pixel_centers a graph.resize; without, TensorFlow's table of 1024 steps of the cubic with -0.75."""
-    needs(inputs, 2)
     if node.flag("half_pixel_centers"):
         return resize("cubic")(build, node, inputs)
+    return _resampled(build, node, inputs, _cubic)
+
+
+def _resampled(
+    build: GraphBuilder, node: Node, inputs: Values, weigh: Callable[[int, int, bool], Array]
+) -> list[SSAValue]:
+    """[N, H, W, C] times a constant matrix [before, after] for the height and one for the width."""
+    needs(inputs, 2)
     x, extents = build.cast(inputs[0], f32), extents_of(build, inputs[1], "the size")
     before = shape_of(x)
     if len(before) != 4 or len(extents) != 2 or min(*before[1:3], *extents) < 1:
         raise Unsupported(f"an image of {list(before)} is not resized to {list(extents)}")
-    weights = [_cubic(a, b, node.flag("align_corners")) for a, b in zip(before[1:3], extents, strict=True)]
-    return [_resampled(build, node, x, weights)]
+    rows, columns = (
+        build.weight(f"{node.name}.{name}", weigh(a, b, node.flag("align_corners")))
+        for name, a, b in zip(("rows", "columns"), before[1:3], extents, strict=True)
+    )
+    high = build.emit(graph.MatmulOp(build.transpose(x, [0, 2, 3, 1]), rows))
+    wide = build.emit(graph.MatmulOp(build.transpose(high, [0, 3, 2, 1]), columns))
+    return [build.transpose(wide, [0, 1, 3, 2])]
 
 
 def _cubic(before: int, after: int, corners: bool) -> Array:
