@@ -52,9 +52,9 @@ def test_every_layer_of_the_network_api_is_looked_at() -> None:
 
 def test_a_sample_of_what_runs_is_in_the_file() -> None:
     """A case in so many, and of the layers of the network API."""
-    found = [*onnx_support(RECORDS, share=97), *network_support(share=9)]
+    found = [*onnx_support(RECORDS, share=193), *network_support(share=23)]
     if not absent():
-        found += [*tensorflow_support(RECORDS, share=97), *caffe_support(RECORDS, share=40)]
+        found += [*tensorflow_support(RECORDS, share=151), *caffe_support(RECORDS, share=60)]
     assert {seen.door for seen in found} == set(DOORS) if not absent() else True
     assert not _not_in_file(found), ADVICE
 
