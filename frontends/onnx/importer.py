@@ -190,11 +190,13 @@ class _Importer:
         if self.depth > MOST_NESTED:
             raise Unsupported(f"bodies lie in each other more than {MOST_NESTED} deep")
         self.depth += 1
+        outer = self.build.node_name
         try:
             for proto in protos:
                 self._convert_one(proto)
         finally:
             self.depth -= 1
+            self.build.node_name = outer
 
     def _convert_one(self, proto: onnx.NodeProto) -> None:
         self.steps += self.depth > 1

@@ -11,6 +11,7 @@ from stepwell.dialects import graph
 from stepwell.dialects.graph.interpreter import interpret
 from stepwell.dialects.numpy_types import Array
 from stepwell.frontends.onnx import import_onnx
+from stepwell.ir.locations import names_of
 from stepwell.runtime.errors import ModelError
 
 HEAD = '<ir_version: 10, opset_import: ["" : {opset}]>\n'
@@ -154,3 +155,10 @@ def test_loops_in_loops() -> None:
         b = Loop (n, c, a) <body = inner (int64 j, bool inside, float[3] d) => (bool on, float[3] e) { on = Identity (inside) e = Add (d, x) }> }>
     }"""
     agrees(text, {"x": X[0]})
+
+
+def test_ops_are_named_after_the_node_whose_body_was_converted() -> None:
+    text = BRANCHES.format(inputs=", bool c", condition="")
+    module, _ = import_onnx(onnx.parser.parse_model(HEAD.format(opset=20) + text))
+    found = {names_of(op) for op in module.walk() if isinstance(op, graph.IfOp)}
+    assert found == {("y",)}
