@@ -77,6 +77,16 @@ def row_of(element: Attribute) -> ElementType | None:
     return _ROW_OF.get(element)
 
 
+def element_bytes(element: Attribute) -> int:
+    """Bytes of an element in memory, by the table; TypeError for a type that has no row."""
+    row = row_of(element)
+    if row is None:
+        raise TypeError(
+            f"type {element} has no size in memory; known element types are {', '.join(ELEMENT_TYPE_NAMES)}"
+        )
+    return row.bytes
+
+
 def numpy_dtype(type: Attribute) -> np.dtype[np.generic]:
     """The NumPy dtype of an element type or of the elements of a tensor or vector type (`index` is int64, `i1` is bool).
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from math import ceil, prod
 from typing import Protocol
 
-from xdsl.dialects.builtin import FixedBitwidthType
 from xdsl.ir import Operation, Region, SSAValue
 
+from stepwell.dialects import numpy_types
 from stepwell.dialects.tile.attributes import RefType, Residence, TileType
 from stepwell.dialects.tile.config import Config, ConfigAttr, Facts
 from stepwell.dialects.tile.ops_compute import FinishOp, MmaOp
@@ -30,8 +30,7 @@ class Kernel(Protocol):
 
 def element_bytes(tile: TileType) -> int:
     """Bytes of one element."""
-    assert isinstance(tile.element_type, FixedBitwidthType)
-    return tile.element_type.size
+    return numpy_types.element_bytes(tile.element_type)
 
 
 def tile_bytes(tile: TileType) -> int:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from xdsl.ir import Dialect
 
-from stepwell.dialects.warp.attributes import FragmentAttr, GlobalType, element_bytes
+from stepwell.dialects.numpy_types import element_bytes
+from stepwell.dialects.warp.attributes import FragmentAttr, GlobalType
 from stepwell.dialects.warp.ops import (
     MAX_SHARED,
     REGISTER_FILE,

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
 
 from xdsl.dialects.builtin import (
-    AnyFloat,
     BFloat16Type,
     Float16Type,
     Float32Type,
     IntAttr,
-    IntegerType,
     StringAttr,
     VectorType,
     f16,
@@ -30,13 +27,6 @@ from xdsl.printer import Printer
 from xdsl.utils.exceptions import VerifyException
 
 from stepwell.types.layouts import Fragment, LayoutError, blocked_fragment, wgmma_fragment
-
-
-def element_bytes(element: Attribute) -> int:
-    """Size of an element type that kernels can move: f16, bf16, f32, i8 to i64."""
-    if isinstance(element, IntegerType):
-        return (element.width.data + 7) // 8
-    return int(cast(AnyFloat, element).size)
 
 
 @irdl_attr_definition

@@ -19,7 +19,8 @@ from xdsl.irdl import (
 from xdsl.traits import MemoryReadEffect, MemoryWriteEffect, Pure
 from xdsl.utils.exceptions import VerifyException
 
-from stepwell.dialects.warp.attributes import MOVABLE, SCALARS, FragmentAttr, GlobalType, element_bytes
+from stepwell.dialects.numpy_types import element_bytes
+from stepwell.dialects.warp.attributes import MOVABLE, SCALARS, FragmentAttr, GlobalType
 
 
 def _check_access(op: IRDLOperation, pointer: SSAValue, value: SSAValue, layout: FragmentAttr, access: int) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from xdsl.dialects.builtin import FixedBitwidthType, Float16Type, Float32Type, TensorType
+from xdsl.dialects.builtin import Float16Type, Float32Type, TensorType
 from xdsl.ir import Attribute, SSAValue
 
 from stepwell.dialects import graph
 from stepwell.dialects.linalg_interpreter import is_multiply_add
+from stepwell.dialects.numpy_types import element_bytes
 from stepwell.transforms.linalg._structure import Access, Structure
 
 TMA_ROW_ALIGNMENT = 16
@@ -39,9 +40,7 @@ def element(access: Access) -> Attribute:
 
 def element_size(access: Access) -> int:
     """Bytes of an element."""
-    type = element(access)
-    assert isinstance(type, FixedBitwidthType)
-    return type.size
+    return element_bytes(element(access))
 
 
 def is_plain(structure: Structure) -> bool:
