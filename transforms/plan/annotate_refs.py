@@ -33,13 +33,14 @@ from stepwell.passes import Meaning, PassFailure, StepwellPass, names_of, remark
 from stepwell.passes.remarks import Remark
 from stepwell.passes.target import target_of
 from stepwell.transforms.linalg_to_tile.convert_linalg_to_tile import symbol_for
+from stepwell.transforms.tile_to_gpu.warp_refs import along_columns
 
 NAME = "plan-annotate-refs"
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What one launch knows: bytes of alignment of each operand's rows, and whether its tiles run at once."""
+    """What one launch knows: bytes of alignment of each operand's rows (0 for none, and where no access asks), and whether its tiles run at once."""
 
     aligned: tuple[int, ...]
     one_wave: bool
@@ -51,7 +52,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class AnnotateRefsPass(StepwellPass):
-    """Write `align` into the refs of every tile kernel that is launched, and `tile.one_wave` on those with matrix instructions whose tiles run at once; a kernel is
+    """Write `align` into the refs of every tile kernel that is launched, where threads access neighbours in a row, and `tile.one_wave` on those with matrix instructions whose tiles run at once; a kernel is
     cloned for each further set of facts. Refuses a module that names no target. Remarks: passed, a kernel's facts; missed, operands whose rows
     allow no access wider than an element."""
 
@@ -81,7 +82,12 @@ class AnnotateRefsPass(StepwellPass):
     def _remark(self, ctx: Context, kernel: tile.KernelOp, facts: Facts) -> None:
         remarks, title = remarks_of(ctx), f"@{kernel.sym_name.data}"
         remarks.add(Remark("passed", NAME, names_of(kernel), f"{title}: {facts}"))
-        narrow = [str(position) for position, width in enumerate(facts.aligned) if not width]
+        refs = (*kernel.inputs, *kernel.outputs)
+        narrow = [
+            str(ref.index)
+            for ref, width in zip(refs, facts.aligned, strict=True)
+            if not width and _in_rows(kernel, ref)
+        ]
         if narrow:
             message = f"{title}: rows of operand {' and '.join(narrow)} are read and written element by element"
             remarks.add(Remark("missed", NAME, names_of(kernel), message, "pad the channels to a multiple of 16 bytes"))
@@ -95,7 +101,17 @@ def facts_of(kernel: tile.KernelOp, launch: plan.LaunchOp, multiprocessors: int)
     kind = operands[grid.index].type
     assert isinstance(kind, plan.BufferType)
     tiles = prod(ceil(extent / block) for extent, block in zip(kind.get_shape(), kernel.config.data.block, strict=True))
-    return Facts(tuple(map(plan.row_alignment, operands)), kernel.config.data.uses_wgmma and tiles <= multiprocessors)
+    refs = (*kernel.inputs, *kernel.outputs)
+    widths = [
+        plan.row_alignment(value) if _in_rows(kernel, ref) else 0 for ref, value in zip(refs, operands, strict=True)
+    ]
+    return Facts(tuple(widths), kernel.config.data.uses_wgmma and tiles <= multiprocessors)
+
+
+def _in_rows(kernel: tile.KernelOp, ref: BlockArgument) -> bool:
+    """Whether threads read or write neighbours in a row of the ref: how its rows lie says nothing of other accesses."""
+    uses = [use.operation for use in ref.uses]
+    return any(isinstance(op, tile.LoadOp | tile.StoreOp) and along_columns(kernel, op) for op in uses)
 
 
 def _clone(kernel: tile.KernelOp, stem: str, taken: set[str]) -> tile.KernelOp:

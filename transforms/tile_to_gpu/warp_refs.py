@@ -83,13 +83,13 @@ def vector_width(kernel: tile.KernelOp) -> int:
     width = min(ACCESS_BYTES // size, kernel.config.data.block[-1] & -kernel.config.data.block[-1])
     for ref in refs:
         uses = [use.operation for use in ref.uses if isinstance(use.operation, tile.LoadOp | tile.StoreOp)]
-        if any(_along_columns(kernel, op) for op in uses):
+        if any(along_columns(kernel, op) for op in uses):
             assert isinstance(ref.type, RefType)
             width = ref.type.access.elements_at_once(warp.element_bytes(ref.type.element_type), width)
     return width
 
 
-def _along_columns(kernel: tile.KernelOp, op: tile.LoadOp | tile.StoreOp) -> bool:
+def along_columns(kernel: tile.KernelOp, op: tile.LoadOp | tile.StoreOp) -> bool:
     """Whether the accessed tile's last dim is contiguous and runs along the output's columns."""
     last = op.get_dims()[-1]
     return last == len(op.indices) - 1 and op.indices[last] is kernel.grid.body.block.args[-1]
