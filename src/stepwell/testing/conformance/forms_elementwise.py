@@ -107,7 +107,11 @@ def _cast(target: str, data: Data, rows: int, width: int) -> NodeSpec:
     values = data.of(*rows_by_width(rows, width))
     if data.is_float:
         values = (values.astype(np.float64) * 4).astype(data.dtype)
-    return NodeSpec([values if target != "bool" else values * (values > 0)], attributes={"to": CODES[target]})
+    if target == "bool":
+        values = values * (values > 0)
+    if target.startswith("uint"):
+        values = np.abs(values)
+    return NodeSpec([values], attributes={"to": CODES[target]})
 
 
 def _cast_special(target: str, data: Data, rows: int, width: int) -> NodeSpec:

@@ -36,7 +36,7 @@ SUMMED: Mapping[str, tuple[float, float]] = {
 }
 """The same of sums in another order."""
 FUNCTIONS = frozenset({"Erf", "Exp", "Gelu", "Log", "Sigmoid", "Tanh", "LpPool", "Sqrt", "Sum", "Swish"})
-SUMS = frozenset({"AveragePool", "Conv", "Gemm", "GlobalAveragePool", "MatMul"})  # fmt: skip
+SUMS = frozenset({"AveragePool", "Conv", "Gemm", "GlobalAveragePool", "MatMul", "ReduceSum"})  # fmt: skip
 
 
 def tolerance(op: str, type: str) -> tuple[float, float]:
