@@ -13,6 +13,7 @@ from stepwell.dialects.numpy_types import Array
 from stepwell.frontends.caffe.schema import messages
 from stepwell.frontends.emitter import Unsupported
 from stepwell.frontends.files import parse_message, read_file
+from stepwell.frontends.shapes import too_large
 from stepwell.runtime.errors import ModelError
 
 Blobs = Mapping[str, Sequence[Array]]
@@ -51,6 +52,8 @@ def _array(blob: Message) -> Array:
         raise Unsupported(f"a blob of shape {list(shape)} holds {values.size} numbers")
     if len(shape) > MOST_DIMS:
         raise Unsupported(f"a blob has {len(shape)} dims, at most {MOST_DIMS} are supported")
+    if reason := too_large(shape):
+        raise Unsupported(f"a blob has {reason}")
     return values.reshape(shape)
 
 

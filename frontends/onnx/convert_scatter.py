@@ -76,8 +76,8 @@ def _block(
 
 
 def _factors(size: int, rank: int) -> list[list[int]]:
-    if rank == 1:
-        return [[size]]
+    if rank < 2:
+        return [[size]] if rank else [[]]
     return [
         [first, *rest]
         for first in range(1, size + 1)

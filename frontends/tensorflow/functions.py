@@ -47,7 +47,7 @@ _OUTPUTS: Mapping[str, Sequence[str]] = {
 def inlined(graph: Message, outputs: Sequence[str]) -> Message:
     """The part of a graph that tensors hang on, without functions: a call's arguments are Identities, its outputs an IdentityN of its name. Node names that are made
     here have a `|`, which no name of TensorFlow's has."""
-    functions = {function.signature.name: function for function in graph.library.function}
+    functions = {function.signature.name: function for function in graph.library.function if function.signature.name}
     if not any(node.op in FUNCTIONAL or node.op in functions for node in graph.node):
         return graph
     result = messages()["GraphDef"]()
@@ -65,7 +65,9 @@ def inlined(graph: Message, outputs: Sequence[str]) -> Message:
             result.node.add().CopyFrom(node)
         pending += [(inner, (*callers, name) if name else callers) for inner, name in reversed(made)]
         if len(result.node) + len(pending) > MOST_NODES:
-            raise Unsupported(f"its functions have more than {MOST_NODES} nodes when they are put in place")
+            raise Unsupported(
+                f"node {node.name!r} ({node.op}): the functions have more than {MOST_NODES} nodes when they are put in place"
+            )
     return result
 
 

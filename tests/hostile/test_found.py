@@ -42,6 +42,18 @@ FOUND: dict[str, tuple[str, tuple[bytes, ...]]] = {
         "saved-model",
         (b'\x12\xe4\x02\n\x00\x12\x9e\x02\n<\n\tserving_x\x12\x0bPlaceholder*\x15\n\x05shape\x12\x0c:\n\x12\x02\x08\x02\x12\x02\x08\x03\x18\x00*\x0b\n\x05dtype\x12\x020\x01\n,\n\x01w\x12\x06Concat*\x12\n\x0bshared_name\x12\x03\x12\x01w*\x0b\n\x05dtype\x12\x020\x01\n=\n\x06called\x12\x17StatefulPartitionedCall\x1a\tserving_x\x1a\x01w*\x0c\n\x01f\x12\x07R\x05\n\x03add\x12q\no\n#\n\x03add\x12\x03\n\x01x\x12\x03\n\x01w\x1a\x08\n\x06result\x1a\x08\n\x06result\x1a\x16\n\x04read\x12\x0eReadVarblaieOp\x1a\x1d\n\x03sum\x12\x05AddV2\x1a\x01x\x1a\x0cread:value:0"\x11\n\x06result\x12\x07\x95um:z:0*?\n\x0fserving_default\x12,\x12\x0f\n\x01y\x12\n\n\x08called:0\n\x19\n\x0bserving_x:0\x10\x01\x1a\x08\x12\x02\x08\x02\x12\x02\x08\x03', b'\xdf\x7f\x02', b''),
     ),
+    "extents of which one is 0 and the others too large": (
+        "caffemodel",
+        (b'r{e:""c:""p:""}r{e:""t:""""m{l:X e:2}}layer{m{}}', b'\x08\x04\x10\x03\x18\x02 \x04\x12\x12"\x02fc2\x0c\x10\xff\xff\xff\xff\x07\x18\xff\xff\xff\xff\x07'),
+    ),
+    "a block without dims": (
+        "onnx",
+        (b'\x08\x08\x12\x0cbackend-test:\xba\x01\nC\n\x05input\n\x0bimage_shape\n\x0bblock_shape\x12\x06output"\x06Col2Im*\x10\n\x07strides@\x02@\x02\xa0\x01\x08Z\x1b\n\x05input\x12\x12\n\x10\x08\x01\x12\x0c\n\x02\x08\x01\n\x02\x08\t\n\x02\x08\x04Z\x19\n\x0bimage_shape\x12\n\n\x08\x08\x07\x12\x04\n\x02\x08\x02Z\x19\n\x0bblock_shape\x12\n\n\x08\x08\x07\x12\x04\n\x02\x08\x02b \n\x06output\x12\x16\n\x14\x08\x01\x12\x10\n\x02\x08\x01\n\n\x08\x01\n\x02\x08\x05\n\x02\x08\x05B\x04\n\x00\x10\x12',),
+    ),
+    "a function without a name that calls itself": (
+        "saved-model",
+        (b'\x12\xbc\x02\n\x07"\x05serve\x12\xe1\x01\n<\n\tserving_x\x12\x0bPlaceholder*\x0b\n\x05dtype\x12\x020\x03*\x15\n\x05shape\x12\x0c:\n\x12\x02\x08\x02\x12\x02\x08\x03\x18\x00\n3\n\x03a\nb\x12\x0bVarHandleOp*\x0b\n\x05dtype\x12\x020\x01*\x12\n\x0bshared_name\x12\x03\x12\x01w\n/\n\x06called\x12\x17StatefulPartitionedCall\x1a\tserving_x\x1a\x01w\x12;\n9\n\x0c\x12\x03\n\x01x\x12\x03\n\x01w\x1a\x00\x1a\x11\n\x04read\x12\x06Gather\x1a\x01w\x1a\x16\n\x03sum\x1a\x01x\x1a\x0cread:value:0*M\n\x0fserving_default\x12:\n\'\n\x01x\x12"\n\x0bserving_x:0\x10\x01\x1a\x11\x12\x02\x08\x02\x12\x0b\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x12\x0f\n\x01y\x12\n\n\x08called:0', b'\x00\x00\x02\x08\x01\x00\x01\x0cw\x08\x01\x12\x04\x12\x02 \x00(\x0c\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00~\x00\x1d\x00\x00\x00\x00\x00\x00~\x00\x1d\x00\x00', b''),
+    ),
 }  # fmt: skip
 
 
@@ -78,7 +90,22 @@ def frame_without_a_name() -> GraphDef:
     return made
 
 
-@pytest.mark.parametrize("make", [frame_without_a_name, switch_without_a_predicate, loop_without_a_body])
+def functions_that_double() -> GraphDef:
+    """Thirty functions, each of which calls the one before it twice: a billion nodes."""
+    made = GraphDef()
+    made.placeholder("x", [2])
+    for number in range(30):
+        body, inner = GraphDef(), f"f{number - 1}" if number else "Neg"
+        body.node("a", inner, "x")
+        body.node("b", inner, "a:y:0")
+        made.function(f"f{number}", ["x"], {"y": "b:y:0"}, body)
+    made.node("y", "f29", "x")
+    return made
+
+
+@pytest.mark.parametrize(
+    "make", [functions_that_double, frame_without_a_name, switch_without_a_predicate, loop_without_a_body]
+)
 def test_found_graphs(make: object, tmp_path: Path) -> None:
     assert callable(make)
     fault = judge(PARSERS["graphdef"], (make().proto.SerializeToString(),), tmp_path)
