@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
-from onnx.reference import ReferenceEvaluator
 from xdsl.dialects.builtin import ModuleOp, TensorType
 from xdsl.ir import Attribute, Block, SSAValue
 from xdsl.utils.exceptions import VerifyException
@@ -25,6 +24,7 @@ from stepwell.frontends.onnx.builder import GraphBuilder, Item, set_name_hint, s
 from stepwell.frontends.onnx.convert_movement import constant_of
 from stepwell.frontends.onnx.converters import CONVERTERS, converter_of
 from stepwell.frontends.onnx.declared import declared_shapes
+from stepwell.frontends.onnx.fold import evaluated
 from stepwell.frontends.onnx.function_bodies import body_of, has_body
 from stepwell.frontends.onnx.model_file import (
     DEFAULT_DOMAINS,
@@ -333,7 +333,7 @@ class _Importer:
         return name in values and not any(isinstance(extent, Extent) for extent in shape_of(values[name]))
 
     def _fold(self, node: Node) -> None:
-        """Compute a node now, by ONNX's reference evaluator."""
+        """Compute a node now."""
         constants = self.build.constants
         if node.op_type == "Shape" and node.inputs[0] not in constants:
             shape = shape_of(self.build.values[node.inputs[0]])
@@ -341,21 +341,7 @@ class _Importer:
                 shape[node.integer("start", 0) : node.integer("end", len(shape))], np.int64
             )
             return
-        feeds: dict[str, Array] = {name: constants[name] for name in node.inputs if name}
-        infos = [
-            helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape)
-            for n, a in feeds.items()
-        ]
-        outputs = [helper.make_empty_tensor_value_info(name) for name in node.outputs]
-        small = helper.make_graph([node.proto], "fold", infos, outputs)
-        opset = helper.make_opsetid("", self.opsets[""])
-        model = helper.make_model(small, opset_imports=[opset], ir_version=self.model.ir_version)
-        try:
-            with np.errstate(all="ignore"):
-                results = ReferenceEvaluator(model).run(None, feeds)
-        except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-            raise Unsupported(f"its constant inputs cannot be evaluated: {first_line(error)}") from None
-        constants.update(zip(node.outputs, (np.asarray(result) for result in results)))
+        constants.update(evaluated(node, constants, self.opsets[""], self.model.ir_version))
 
     def _check_outputs(self) -> None:
         if not self.outputs:

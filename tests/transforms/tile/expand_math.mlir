@@ -3,7 +3,7 @@
 // CHECK-DAG: remark: [passed] tile-expand-math: gelu: math.erf expanded
 // CHECK-DAG: remark: [passed] tile-expand-math: log: math.log expanded
 // CHECK-DAG: remark: [passed] tile-expand-math: half: the conversion from f64 to f16 goes through f32
-// CHECK-DAG: remark: [missed] tile-expand-math: wide: math.erf of f128 has no expansion (hint: compute it in f32)
+// CHECK-DAG: remark: [missed] tile-expand-math: wide: math.erf of f8E4M3FN has no expansion (hint: compute it in f32)
 builtin.module attributes {stepwell.level = "tile"} {
   // CHECK: tile.kernel @f32
   tile.kernel @f32(%x: !tile.ref<2xf32, plain>) -> (%y: !tile.ref<2xf32, plain>) config #tile.config<block = [4, 16]> {
@@ -22,16 +22,16 @@ builtin.module attributes {stepwell.level = "tile"} {
       tile.store %o, %y[%i, %j]
     }
   }
-  // CHECK: tile.kernel @f128
-  tile.kernel @f128(%x: !tile.ref<2xf128, plain>) -> (%y: !tile.ref<2xf128, plain>) config #tile.config<block = [4, 16]> {
+  // CHECK: tile.kernel @f8E4M3FN
+  tile.kernel @f8E4M3FN(%x: !tile.ref<2xf8E4M3FN, plain>) -> (%y: !tile.ref<2xf8E4M3FN, plain>) config #tile.config<block = [4, 16]> {
     tile.wait_predecessor
     tile.for_tiles (%i, %j) of %y block [4, 16] {
-      %a = tile.load %x[%i, %j] : !tile.tile<4x16xf128, regs>
+      %a = tile.load %x[%i, %j] : !tile.tile<4x16xf8E4M3FN, regs>
       %o = tile.map (%p = %a) {
         // CHECK: math.erf
-        %r = math.erf %p : f128 loc("wide")
+        %r = math.erf %p : f8E4M3FN loc("wide")
         tile.yield %r
-      } : !tile.tile<4x16xf128, regs>
+      } : !tile.tile<4x16xf8E4M3FN, regs>
       tile.store %o, %y[%i, %j]
     }
   }
