@@ -84,8 +84,10 @@ def test_four_thousand_ops_take_less_than_two_seconds() -> None:
 
 
 def test_outlining_takes_linear_time() -> None:
+    """Four times the ops take about four times as long, quadratic work sixteen times: by the best of three, since others use the machine."""
     fuse = find_pass("graph-fuse-single")()
-    assert seconds(fuse, 1600) < 8 * seconds(fuse, 400)
+    short, long = (min(seconds(fuse, length) for _ in range(3)) for length in (400, 1600))
+    assert long < 8 * short
 
 
 def back_and_forth(op: graph.UnaryOp, rewriter: Rewriter) -> None:
