@@ -34,8 +34,8 @@ LINALG = {
 TILE = [
     "stepwell-convert-linalg-to-tile",
     "tile-expand-math",
-    "tile-merge-kernels",
     "tile-split-reduction",
+    "tile-merge-kernels",
 ]
 
 PLAN = {

@@ -38,7 +38,7 @@ from typing import ClassVar
 from xdsl.builder import Builder
 from xdsl.context import Context
 from xdsl.dialects import arith
-from xdsl.dialects.builtin import ModuleOp, TensorType
+from xdsl.dialects.builtin import ModuleOp, StringAttr, TensorType
 from xdsl.ir import Block, BlockArgument, Operation, Region, SSAValue
 from xdsl.rewriter import InsertPoint
 
@@ -87,13 +87,13 @@ def _try(module: ModuleOp, kernel: tile.KernelOp, parts: int) -> Remark:
     reason = _obstacle(kernel, applies, parts)
     if reason:
         return Remark("missed", NAME, names_of(kernel), f"@{name}: {reason}")
-    names = names_of(kernel)
+    names, made = names_of(kernel), _free_name(kernel)
     _split(kernel, applies, parts)
     return Remark(
         "passed",
         NAME,
         names,
-        f"@{name}: the reduction is added up in {parts} parts, @{name}_parts, then @{name} adds them",
+        f"@{name}: the reduction is added up in {parts} parts, @{made}, then @{name} adds them",
     )
 
 
@@ -167,6 +167,14 @@ def _named(kernel: tile.KernelOp, made: tile.KernelOp, refs: Sequence[SSAValue])
         argument.name_hint = ref.name_hint
 
 
+def _free_name(kernel: tile.KernelOp) -> str:
+    """What the kernel of the parts is called: nothing else in the module is."""
+    module, stem = kernel.parent_block(), f"{kernel.sym_name.data}_parts"
+    assert module is not None
+    taken = {name.data for op in module.ops if isinstance(name := op.properties.get("sym_name"), StringAttr)}
+    return next(name for name in (stem, *(f"{stem}_{n}" for n in range(len(taken)))) if name not in taken)
+
+
 def _multiplying(
     kernel: tile.KernelOp, loop: tile.ForOp, product: tile.MmaOp, positions: Sequence[int]
 ) -> tile.KernelOp:
@@ -176,7 +184,7 @@ def _multiplying(
     assert isinstance(summed, TileType)
     config = replace(kernel.config.data, block=(1, *kernel.config.data.block))
     output = RefType(3, summed.element_type)
-    made = tile.KernelOp(f"{kernel.sym_name.data}_parts", [ref.type for ref in refs], [output], tile.ConfigAttr(config))
+    made = tile.KernelOp(_free_name(kernel), [ref.type for ref in refs], [output], tile.ConfigAttr(config))
     _named(kernel, made, refs)
     sums = made.outputs[0]
     sums.name_hint = "sums"

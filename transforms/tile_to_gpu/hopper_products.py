@@ -26,6 +26,9 @@ def lower_mma(lowering: Lowering, op: tile.MmaOp) -> None:
     """Issue the products of one k-tile. Only asynchronous ones reach this level: tile-pipeline-loops has said where they are waited for."""
     if op.is_async is None:
         raise lowering.refuse(op, "is not async: wgmma is, and something must wait for it", "run tile-pipeline-loops")
+    if op.transpose_b is not None:
+        reason = "takes b as [K, N]: products read b along k"
+        raise lowering.refuse(op, reason, "load b as [N, K], without transpose_b")
     kind = op.a.type
     assert isinstance(kind, TileType) and isinstance(op.c.type, TileType)
     fragment_of(lowering, op, op.c.type)

@@ -6,7 +6,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.builtin import ModuleOp, UnitAttr
 from xdsl.ir import Operation
 from xdsl.parser import Parser
 
@@ -84,6 +84,16 @@ def test_rings_without_a_place_are_refused() -> None:
     ctx, module = planned(case.text, case)
     run(RINGS + "tile-pipeline-loops,tile-split-roles", ctx, module)
     with pytest.raises(PassFailure, match="run tile-allocate-shared"):
+        run("stepwell-convert-tile-to-hopper", ctx, module)
+
+
+def test_a_transposed_operand_is_refused_not_ignored() -> None:
+    case = small()["gemm_f16"]
+    ctx, module = planned(case.text, case)
+    run(RINGS + PASSES, ctx, module)
+    product = next(op for op in module.walk() if isinstance(op, tile.MmaOp))
+    product.properties["transpose_b"] = UnitAttr()
+    with pytest.raises(PassFailure, match=r"takes b as \[K, N\]"):
         run("stepwell-convert-tile-to-hopper", ctx, module)
 
 
