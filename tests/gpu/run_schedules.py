@@ -47,7 +47,9 @@ def parts() -> dict[str, Pipeline]:
     split = usual.drop("tile-split-reduction")
     found = {"whole": usual}
     for count in (2, 4, 8):
-        found[f"in {count} parts"] = split.insert(f"tile-split-reduction{{parts={count}}}", after="tile-split-reduction")
+        found[f"in {count} parts"] = split.insert(
+            f"tile-split-reduction{{parts={count}}}", after="tile-split-reduction"
+        )
     return found
 
 
