@@ -101,4 +101,6 @@ def test_lists_and_pages() -> None:
     code, out, _ = call(["stepwell-opt", "--list-passes"])
     assert code == 0 and "canonicalize" in out
     code, out, _ = call(["stepwell-opt", "--print-pipeline", "--arch", "sm_90a", "--to", "tile", "-p", "cse"])
-    assert code == 0 and out.startswith("cse,graph-") and out.strip().endswith("tile-split-reduction")
+    assert (
+        code == 0 and out.startswith("cse,graph-") and out.strip().endswith("tile-split-reduction,tile-merge-kernels")
+    )
