@@ -27,7 +27,7 @@ from typing import ClassVar
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp, StringAttr
-from xdsl.ir import Operation
+from xdsl.ir import Operation, SSAValue
 
 from stepwell.dialects import graph
 from stepwell.passes import Meaning, PassFailure, StepwellPass, names_of
@@ -58,8 +58,9 @@ def convert_fusion(fusion: graph.FusionOp) -> None:
         convert = CONVERSIONS.get(type(op))
         if convert is None:
             continue
-        value = convert(op, op.operands, LinalgBuilder(op))
-        op.results[0].replace_all_uses_with(value)
+        made = convert(op, op.operands, LinalgBuilder(op))
+        for result, value in zip(op.results, [made] if isinstance(made, SSAValue) else made, strict=True):
+            result.replace_all_uses_with(value)
         op.detach()
         op.erase()
 

@@ -54,6 +54,22 @@ def lowest(element: Attribute) -> float | int:
     return -(1 << (element.width.data - 1)) if isinstance(element, IntegerType) else float("-inf")
 
 
+def window_maps(strides: Sequence[int], dilations: Sequence[int], first_tap: int) -> list[AffineExpr]:
+    """Input coordinate of each spatial dim of a window: loop 1 + d strides over outputs, loop first_tap + d over taps."""
+    steps = enumerate(zip(strides, dilations, strict=True))
+    return [
+        AffineExpr.dimension(1 + d) * stride + AffineExpr.dimension(first_tap + d) * dilation
+        for d, (stride, dilation) in steps
+    ]
+
+
+def spatial_pads(pads: Sequence[int], last: bool) -> tuple[list[int], list[int]]:
+    """Low and high pads of every dim of a window's input, from begins and ends of the spatial dims."""
+    spatial = len(pads) // 2
+    before, after = ([0], [0]) if last else ([0, 0], [])
+    return [*before, *pads[:spatial], *after], [*before, *pads[spatial:], *after]
+
+
 class LinalgBuilder:
     """Inserts ops before `source` and gives them its location."""
 

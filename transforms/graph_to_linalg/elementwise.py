@@ -1,0 +1,21 @@
+"""Maps of single elements as linalg."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from xdsl.ir import SSAValue
+
+from stepwell.dialects import graph
+from stepwell.dialects.graph.elementwise import expand
+from stepwell.transforms.graph_to_linalg.linalg_builder import LinalgBuilder, element_of
+
+
+def convert_elementwise(
+    op: graph.UnaryOp | graph.BinaryOp | graph.CastOp, operands: Sequence[SSAValue], build: LinalgBuilder
+) -> SSAValue:
+    """A generic with identity maps; a cast that changes nothing disappears."""
+    element = element_of(op.result)
+    if isinstance(op, graph.CastOp) and element == element_of(operands[0]):
+        return operands[0]
+    return build.elementwise(operands, element, lambda s: expand(op, s[:-1]))
