@@ -78,8 +78,8 @@ def row_of(element: Attribute) -> ElementType | None:
 
 
 def element_bytes(element: Attribute) -> int:
-    """Bytes of an element in memory, by the table; TypeError for a type that has no row."""
-    row = row_of(element)
+    """Bytes of an element in memory, by the table; an index takes 8. TypeError for a type that has no row."""
+    row = ELEMENTS["i64"] if isinstance(element, IndexType) else row_of(element)
     if row is None:
         raise TypeError(
             f"type {element} has no size in memory; known element types are {', '.join(ELEMENT_TYPE_NAMES)}"

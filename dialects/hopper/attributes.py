@@ -12,7 +12,7 @@ from xdsl.parser import AttrParser
 from xdsl.printer import Printer
 from xdsl.utils.exceptions import VerifyException
 
-from stepwell.dialects.warp import element_bytes
+from stepwell.dialects.numpy_types import element_bytes
 from stepwell.types.layouts import Swizzle
 
 MAX_BOX = 256

@@ -13,7 +13,6 @@ from stepwell.dialects.plan.attributes import (
     TableType,
     TensorMapType,
     WindowType,
-    element_bytes,
     element_name,
     row_major,
 )
@@ -66,7 +65,6 @@ __all__ = [
     "WindowType",
     "constant_parameters",
     "effects_of",
-    "element_bytes",
     "element_name",
     "predecessor_faults",
     "root_of",

@@ -6,7 +6,8 @@ from math import gcd
 
 from xdsl.ir import SSAValue
 
-from stepwell.dialects.plan.attributes import BufferType, element_bytes
+from stepwell.dialects.numpy_types import element_bytes
+from stepwell.dialects.plan.attributes import BufferType
 from stepwell.dialects.plan.ops_memory import ViewOp, WindowOp
 
 WIDTHS = (16, 8, 4)

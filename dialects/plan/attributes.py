@@ -21,18 +21,10 @@ from xdsl.printer import Printer
 from xdsl.utils.exceptions import VerifyException
 from xdsl.utils.str_enum import StrEnum
 
-from stepwell.dialects.numpy_types import numpy_dtype
+from stepwell.dialects.numpy_types import element_bytes
 
 ALIGNMENT = 256
 """Every slice and constant begins at a multiple of this many bytes: enough for TMA (128) and for any vector load."""
-
-
-def element_bytes(element_type: Attribute) -> int:
-    """Bytes that one element takes in memory; an i1 takes a whole byte, an index 8."""
-    try:
-        return numpy_dtype(element_type).itemsize
-    except TypeError as error:
-        raise VerifyException(f"element type {element_type} has no size in memory: {error}") from error
 
 
 def element_name(element_type: Attribute) -> str:
@@ -75,7 +67,10 @@ class _Shaped(ParametrizedAttribute, TypeAttribute, ShapedType, ContainerType[At
         return self.element_type
 
     def verify(self) -> None:
-        element_bytes(self.element_type)
+        try:
+            element_bytes(self.element_type)
+        except TypeError as error:
+            raise VerifyException(f"{self.name}: {error}") from error
         if any(extent < 0 for extent in self.get_shape()):
             raise VerifyException(f"{self.name}: extents are static and not negative, got {self.get_shape()}")
 

@@ -30,6 +30,7 @@ from xdsl.irdl import (
 from xdsl.traits import Pure
 from xdsl.utils.exceptions import VerifyException
 
+from stepwell.dialects.numpy_types import element_bytes
 from stepwell.dialects.plan.attributes import (
     MEMORY_TYPES,
     SWIZZLES,
@@ -39,7 +40,6 @@ from stepwell.dialects.plan.attributes import (
     TableType,
     TensorMapType,
     WindowType,
-    element_bytes,
 )
 from stepwell.dialects.plan.ops_memory import I64, array
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
 from xdsl.dialects.builtin import ArrayAttr, IntAttr, NoneAttr
 from xdsl.dialects.utils import EnumAttribute
@@ -15,6 +16,7 @@ from xdsl.printer import Printer
 from xdsl.utils.exceptions import VerifyException
 from xdsl.utils.str_enum import StrEnum
 
+from stepwell.dialects.numpy_types import element_bytes
 from stepwell.dialects.tile.layouts import REGISTER_LAYOUTS, SharedAttr, misfits
 
 MAX_TILE_RANK = 4
@@ -151,6 +153,11 @@ class TileType(_Shaped, ParametrizedAttribute, TypeAttribute):
     def home(self) -> Residence:
         """The residence as a plain value."""
         return self.residence.data
+
+    @property
+    def size_in_bytes(self) -> int:
+        """Bytes of its elements, side by side."""
+        return prod(self.get_shape()) * element_bytes(self.element_type)
 
     @property
     def has_layout(self) -> bool:

@@ -6,9 +6,8 @@ come, and free again when every reader has released it. Slot numbers, parities, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
 
-from xdsl.dialects.builtin import I64, ArrayAttr, FixedBitwidthType, IntegerAttr, UnitAttr, i64
+from xdsl.dialects.builtin import I64, ArrayAttr, IntegerAttr, UnitAttr, i64
 from xdsl.ir import Attribute, ParametrizedAttribute, SSAValue, TypeAttribute
 from xdsl.irdl import (
     IRDLOperation,
@@ -95,7 +94,7 @@ class RingOp(IRDLOperation):
     @property
     def slot_bytes(self) -> int:
         """Bytes of one slot, its elements side by side."""
-        return sum(prod(tile.get_shape()) * _size(tile) for tile in self.element_types)
+        return sum(tile.size_in_bytes for tile in self.element_types)
 
     def verify_(self) -> None:
         if self.slot_count < 1:
@@ -127,11 +126,6 @@ class RingOp(IRDLOperation):
         print_count(printer, "at", self.at)
         print_count(printer, "barriers", self.barriers)
         printer.print_op_attributes(self.attributes)
-
-
-def _size(tile: TileType) -> int:
-    assert isinstance(tile.element_type, FixedBitwidthType)
-    return tile.element_type.size
 
 
 def _parse_element(parser: Parser) -> TileType:

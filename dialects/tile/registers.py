@@ -9,7 +9,7 @@ from typing import Protocol
 
 from xdsl.ir import Operation, Region, SSAValue
 
-from stepwell.dialects import numpy_types
+from stepwell.dialects.numpy_types import element_bytes
 from stepwell.dialects.tile.attributes import RefType, Residence, TileType
 from stepwell.dialects.tile.config import Config, ConfigAttr, Facts
 from stepwell.dialects.tile.ops_compute import FinishOp, MmaOp
@@ -28,16 +28,6 @@ class Kernel(Protocol):
     def config(self) -> ConfigAttr: ...
 
 
-def element_bytes(tile: TileType) -> int:
-    """Bytes of one element."""
-    return numpy_types.element_bytes(tile.element_type)
-
-
-def tile_bytes(tile: TileType) -> int:
-    """Bytes of the whole tile."""
-    return prod(tile.get_shape()) * element_bytes(tile)
-
-
 def facts_of(kernel: Kernel, target: str | None) -> Facts:
     """What `config.violations` needs to know about a kernel's body."""
     config = kernel.config.data
@@ -45,9 +35,9 @@ def facts_of(kernel: Kernel, target: str | None) -> Facts:
     stage = 0
     for op in kernel.body.walk():
         if isinstance(op, LoadOp) and isinstance(op.result.type, TileType) and op.result.type.home is Residence.RING:
-            stage += tile_bytes(op.result.type)
+            stage += op.result.type.size_in_bytes
     operands = [op.a.type for op in products if isinstance(op.a.type, TileType)]
-    operand_bytes = max(map(element_bytes, operands), default=0)
+    operand_bytes = max((element_bytes(tile.element_type) for tile in operands), default=0)
     operand = next((str(tile.element_type) for tile in operands), "")
     refs = [arg.type for arg in kernel.body.block.args if isinstance(arg.type, RefType)]
     elements = tuple(dict.fromkeys(str(ref.element_type) for ref in refs))
@@ -66,14 +56,14 @@ def vector_registers(kernel: Kernel, width: int) -> int:
     element. The epilogue goes row by row and needs no more."""
 
     def vectors(tile: TileType) -> int:
-        return prod(tile.get_shape()[:-1]) * ceil(tile.get_shape()[-1] * element_bytes(tile) / width)
+        return prod(tile.get_shape()[:-1]) * ceil(tile.get_shape()[-1] * element_bytes(tile.element_type) / width)
 
     peak = 0
     for op in kernel.body.walk():
         if not isinstance(op, ForOp):
             continue
         tiles = [value.type for value in op.inits if isinstance(value.type, TileType)]
-        rows = [ceil(tile.get_shape()[-1] * element_bytes(tile) / width) for tile in tiles]
+        rows = [ceil(tile.get_shape()[-1] * element_bytes(tile.element_type) / width) for tile in tiles]
         peak = max(peak, sum(vectors(tile) for tile in tiles) + max(rows, default=0) + 1)
     return peak
 
@@ -83,7 +73,7 @@ def thread_registers(kernel: Kernel, config: Config) -> int:
     dim over the 4 threads that share a row of an accumulator fragment."""
 
     def cost(tile: TileType) -> int:
-        words = tile_bytes(tile) / 4
+        words = tile.size_in_bytes / 4
         return ceil(words / 4) if tile.rank == 1 else ceil(words / config.threads)
 
     return _peak(kernel, cost)

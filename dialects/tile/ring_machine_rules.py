@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from xdsl.dialects.builtin import Float32Type
 from xdsl.ir import Region
 
+from stepwell.dialects.numpy_types import element_bytes
 from stepwell.dialects.tile.attributes import TileType
 from stepwell.dialects.tile.layouts import SharedAttr, SliceAttr, WgmmaAttr
 from stepwell.dialects.tile.ops_compute import MmaOp
 from stepwell.dialects.tile.ops_copy import FetchOp
 from stepwell.dialects.tile.ops_ring import AwaitOp, RingOp
 from stepwell.dialects.tile.ops_tiles import LoadOp, StoreOp
-from stepwell.dialects.tile.registers import element_bytes
 from stepwell.types.targets import SM_90A
 
 COPIES = ("tma", "tma_im2col")
@@ -54,7 +54,7 @@ def _fetched(op: FetchOp) -> Iterator[str]:
 
 
 def _row_bytes(kind: TileType) -> int:
-    return kind.get_shape()[-1] * element_bytes(kind)
+    return kind.get_shape()[-1] * element_bytes(kind.element_type)
 
 
 def _multiplied(op: MmaOp) -> Iterator[str]:

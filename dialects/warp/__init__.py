@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from xdsl.ir import Dialect
 
-from stepwell.dialects.numpy_types import element_bytes
 from stepwell.dialects.warp.attributes import FragmentAttr, GlobalType
 from stepwell.dialects.warp.ops import (
     MAX_SHARED,
@@ -60,7 +59,6 @@ __all__ = [
     "ThreadIdOp",
     "WaitPredecessorOp",
     "WithinOp",
-    "element_bytes",
 ]
 
 WARP = DIALECT = Dialect(

@@ -20,6 +20,7 @@ from xdsl.ir import Attribute, Operation, SSAValue
 
 from stepwell.codegen import asm
 from stepwell.dialects import hopper, warp
+from stepwell.dialects.numpy_types import element_bytes
 from stepwell.transforms.kernel_to_llvm.base import shuffle, splat
 from stepwell.transforms.kernel_to_llvm.conversion import Converter, LLVMConversion, TypeConverter
 
@@ -143,7 +144,7 @@ def _within(conv: LLVMConversion, op: warp.WithinOp) -> None:
 def _element(pointer: SSAValue) -> tuple[Attribute, int]:
     """The element type behind a global pointer, and its bits."""
     element = cast(warp.GlobalType, pointer.type).element
-    return element, 8 * warp.element_bytes(element)
+    return element, 8 * element_bytes(element)
 
 
 def first_place(conv: LLVMConversion, op: Operation, layout: warp.FragmentAttr) -> tuple[SSAValue, SSAValue]:
@@ -267,7 +268,7 @@ def _load_one(conv: LLVMConversion, op: warp.LoadOp) -> None:
     """A bool is a byte in memory."""
     element, address = op.result.type, element_address(conv, op.pointer, conv.value(op.index))
     stored = i8 if element == i1 else element
-    loaded: SSAValue = conv.insert(llvm.LoadOp(address, stored, alignment=warp.element_bytes(element))).results[0]
+    loaded: SSAValue = conv.insert(llvm.LoadOp(address, stored, alignment=element_bytes(element))).results[0]
     if element == i1:
         other = IntegerAttr(llvm.ICmpPredicateFlag.NE.to_int(), i64)
         loaded = conv.insert(llvm.ICmpOp(loaded, conv.constant(0, i8), other)).res
@@ -279,7 +280,7 @@ def _store_one(conv: LLVMConversion, op: warp.StoreOp) -> None:
     element, value = op.value.type, conv.value(op.value)
     address = element_address(conv, op.pointer, conv.value(op.index))
     stored = conv.insert(llvm.ZExtOp(value, i8)).res if element == i1 else value
-    conv.insert(llvm.StoreOp(stored, address, alignment=warp.element_bytes(element)))
+    conv.insert(llvm.StoreOp(stored, address, alignment=element_bytes(element)))
 
 
 TYPES: dict[type[Attribute], TypeConverter] = {warp.GlobalType: lambda conv, of: GLOBAL}

@@ -14,6 +14,7 @@ from xdsl.dialects.builtin import FloatAttr, IntegerAttr, ModuleOp, StringAttr
 from xdsl.ir import Operation, SSAValue
 
 from stepwell.dialects import plan
+from stepwell.dialects.numpy_types import element_bytes
 from stepwell.passes import PassFailure, names_of
 from stepwell.runtime.program import SCHEMA
 from stepwell.transforms.plan._memory_report import memory_report
@@ -121,7 +122,7 @@ class _Writer:
         offset, owner = 0, value.owner
         while isinstance(owner, plan.ViewOp):
             assert isinstance(owner.source.type, plan.BufferType)
-            offset += owner.element_offset * plan.element_bytes(owner.source.type.element_type)
+            offset += owner.element_offset * element_bytes(owner.source.type.element_type)
             owner = owner.source.owner
         if isinstance(owner, plan.BindingOp):
             return {"space": "binding", "offset": offset, "binding": self.index[owner.buffer]}

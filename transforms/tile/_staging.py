@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from math import prod
-
 from xdsl.ir import SSAValue
 
 from stepwell.dialects import tile
+from stepwell.dialects.numpy_types import element_bytes
 from stepwell.dialects.tile import RefType, Residence, TileType
-from stepwell.dialects.warp import element_bytes
 from stepwell.types.targets import SM_90A
 
 SWIZZLES = (128, 64, 32)
@@ -33,11 +31,6 @@ def swizzle_of(kind: TileType) -> int:
     return next((swizzle for swizzle in SWIZZLES if row % swizzle == 0), 0)
 
 
-def bytes_of(kind: TileType) -> int:
-    """Bytes of a tile that lies densely."""
-    return prod(kind.get_shape()) * element_bytes(kind.element_type)
-
-
 def unstaged(kernel: tile.KernelOp, ref: SSAValue, kind: TileType, slots: int) -> str:
     """Why a tile of a ref does not go through `slots` in shared memory; empty when it may."""
     if element_bytes(kind.element_type) != MOVED_BYTES:
@@ -56,8 +49,8 @@ def _too_large(kernel: tile.KernelOp, kind: TileType, slots: int) -> str:
     """Why the slots do not lie beside the rings that are there."""
     rings = [inner for inner in kernel.body.block.ops if isinstance(inner, tile.RingOp)]
     taken = sum(ring.slot_count * ring.slot_bytes for ring in rings)
-    needed, left = slots * bytes_of(kind), SM_90A.shared_bytes - RESERVED - taken
-    return f"{slots} x {bytes_of(kind)} bytes are needed, {left} are left beside the rings" if needed > left else ""
+    needed, left = slots * kind.size_in_bytes, SM_90A.shared_bytes - RESERVED - taken
+    return f"{slots} x {kind.size_in_bytes} bytes are needed, {left} are left beside the rings" if needed > left else ""
 
 
 def add_ring(kernel: tile.KernelOp, kind: TileType, slots: int, name: str) -> tile.RingOp:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from math import prod
 from typing import ClassVar
 
 from xdsl.context import Context
@@ -23,7 +22,6 @@ from xdsl.dialects.builtin import IntegerAttr, ModuleOp, i64
 
 from stepwell.dialects import tile
 from stepwell.dialects.tile import TileType
-from stepwell.dialects.warp import element_bytes
 from stepwell.passes import Meaning, PassFailure, StepwellPass, names_of, remarks_of
 from stepwell.passes.remarks import Remark
 from stepwell.types.layouts import Swizzle
@@ -116,7 +114,7 @@ def _alignment(kernel: tile.KernelOp, ring: tile.RingOp) -> int:
         Swizzle(_swizzle(kind)).alignment if _swizzle(kind) else UNSWIZZLED_ALIGNMENT for kind in ring.element_types
     ]
     for kind, alignment in zip(ring.element_types, needed, strict=True):
-        size = prod(kind.get_shape()) * element_bytes(kind.element_type)
+        size = kind.size_in_bytes
         if size % alignment:
             rows = alignment * kind.get_shape()[0] // size
             reason = (

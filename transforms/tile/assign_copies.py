@@ -36,7 +36,6 @@ from xdsl.ir import Block, Operation
 from stepwell.dialects import tile
 from stepwell.dialects.tile import RefType, TileType
 from stepwell.dialects.tile.config import RING_ALIGNMENT
-from stepwell.dialects.tile.registers import tile_bytes
 from stepwell.passes import Meaning, PassFailure, StepwellPass, inherit_location, names_of, remarks_of
 from stepwell.passes.remarks import Remark
 from stepwell.types.elements import element
@@ -82,7 +81,7 @@ class AssignCopiesPass(StepwellPass):
             if load.get_dims()[-1] != len(load.indices) - 1 or list(load.get_dims()) != sorted(load.get_dims()):
                 reason = f"an operand runs along dims {list(load.get_dims())}: the copy engine keeps dims in order, the last one within rows"
                 raise _refuse(kernel, product, reason)
-        stage = sum(tile_bytes(value.type) for value in (product.a, product.b) if isinstance(value.type, TileType))
+        stage = sum(value.type.size_in_bytes for value in (product.a, product.b) if isinstance(value.type, TileType))
         slots = self.slots or kernel.config.data.stages
         most = (SM_90A.shared_bytes - RING_ALIGNMENT) // stage
         if slots < 1 or slots > most:

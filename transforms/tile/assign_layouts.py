@@ -33,8 +33,8 @@ from xdsl.ir import Attribute, BlockArgument, Operation, SSAValue
 from xdsl.rewriter import Rewriter
 
 from stepwell.dialects import tile
+from stepwell.dialects.numpy_types import element_bytes
 from stepwell.dialects.tile import TileType
-from stepwell.dialects.warp import element_bytes
 from stepwell.passes import Meaning, PassFailure, StepwellPass, names_of, remarks_of
 from stepwell.passes.remarks import Remark
 

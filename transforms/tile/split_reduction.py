@@ -43,8 +43,8 @@ from xdsl.ir import Block, BlockArgument, Operation, Region, SSAValue
 from xdsl.rewriter import InsertPoint
 
 from stepwell.dialects import graph, tile
+from stepwell.dialects.numpy_types import element_bytes
 from stepwell.dialects.tile import RefType, TileType
-from stepwell.dialects.tile.registers import element_bytes
 from stepwell.passes import Meaning, PassFailure, StepwellPass, inherit_location, names_of, remarks_of
 from stepwell.passes.remarks import Remark
 
@@ -106,7 +106,7 @@ def _obstacle(kernel: tile.KernelOp, applies: Sequence[tile.ApplyOp], parts: int
     assert isinstance(a, tile.LoadOp) and isinstance(a.result.type, TileType) and isinstance(b, tile.LoadOp)
     if any(isinstance(load.source.type, RefType) and load.source.type.access.kind == "window" for load in (a, b)):
         return "its rows are pixels of a window"
-    unit = parts * UNIT // element_bytes(a.result.type)
+    unit = parts * UNIT // element_bytes(a.result.type.element_type)
     for site in applies:
         for load in (a, b):
             shape = _shape(site.inputs[_position(load)])

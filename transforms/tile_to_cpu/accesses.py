@@ -9,8 +9,9 @@ from xdsl.dialects.builtin import VectorType, f32
 from xdsl.ir import Attribute, SSAValue
 
 from stepwell.dialects import tile
+from stepwell.dialects.numpy_types import element_bytes
 from stepwell.transforms.kernel_to_llvm.conversion import error_at
-from stepwell.transforms.tile_to_cpu.emitter import byte_size, chunk_width
+from stepwell.transforms.tile_to_cpu.emitter import chunk_width
 from stepwell.transforms.tile_to_cpu.place import Chunks, Place
 
 
@@ -56,16 +57,16 @@ def _row(op: tile.LoadOp, at: Place) -> Chunks:
     chunks = []
     for mask, address in zip(masks, chunk_addresses(at, start, op.result), strict=True):
         if mask is None:
-            chunks.append(at.emit.load(address, of, byte_size(of.element_type)))
+            chunks.append(at.emit.load(address, of, element_bytes(of.element_type)))
         else:
-            chunks.append(at.emit.masked_load(address, mask, op.fill, of, byte_size(of.element_type)))
+            chunks.append(at.emit.masked_load(address, mask, op.fill, of, element_bytes(of.element_type)))
     return chunks
 
 
 def _gathered(op: tile.LoadOp, at: Place) -> SSAValue:
     """A row whose columns lie apart (a transpose): its elements that exist, brought together one by one in a line of memory."""
     emit, ref, dim = at.emit, at.refs[op.source], op.get_dims()[-1]
-    element, size = ref.type.element_type, byte_size(ref.type.element_type)
+    element, size = ref.type.element_type, element_bytes(ref.type.element_type)
     start, line = at.address(ref, op.indices), emit.scratch(at.columns, element, op)
     rest = emit.binary(arith.SubiOp, ref.extents[dim], at.column)
 
@@ -84,7 +85,7 @@ def _scalar(op: tile.LoadOp, at: Place) -> SSAValue:
     if op.result.type.get_shape() != (1,):
         raise error_at(op, "the columns are at the column offset of the grid, and one element is repeated along them")
     address = at.emit.address(at.base(op), last, ref.type.element_type)
-    return at.emit.load(address, ref.type.element_type, byte_size(ref.type.element_type))
+    return at.emit.load(address, ref.type.element_type, element_bytes(ref.type.element_type))
 
 
 def _panel_row(op: tile.LoadOp, at: Place) -> Chunks:
@@ -92,7 +93,7 @@ def _panel_row(op: tile.LoadOp, at: Place) -> Chunks:
     emit, (base,) = at.emit, at.bases[op]
     element, width = element_of(op.result), chunk_width(at.columns)
     start = emit.address(base, emit.mul(at.index(op.indices[-1]), emit.integer(at.columns)), element)
-    of, alignment = VectorType(element, [width]), min(64, width * byte_size(element))
+    of, alignment = VectorType(element, [width]), min(64, width * element_bytes(element))
     addresses = [emit.address(start, c, element) if c else start for c in range(0, at.columns, width)]
     return [_widened(emit.load(address, of, alignment), at) for address in addresses]
 
@@ -103,7 +104,7 @@ def _operand(op: tile.LoadOp, at: Place, base: SSAValue) -> SSAValue:
     if op.result.type.get_shape()[1] != 1:
         raise error_at(op, "takes one element of the reduction at a time on the CPU", "k = 1 in the config")
     address = at.emit.address(base, at.index(op.indices[-1]), element)
-    return _widened(at.emit.load(address, element, byte_size(element)), at)
+    return _widened(at.emit.load(address, element, element_bytes(element)), at)
 
 
 def _widened(value: SSAValue, at: Place) -> SSAValue:
@@ -118,7 +119,7 @@ def lower_store(op: tile.StoreOp, at: Place) -> None:
     masks: Sequence[SSAValue | None] = at.mask or [None] * len(row)
     addresses = chunk_addresses(at, at.address(ref, op.indices), op.tile)
     for chunk, address, mask in zip(row, addresses, masks, strict=True):
-        at.emit.store(chunk, address, byte_size(ref.type.element_type), mask)
+        at.emit.store(chunk, address, element_bytes(ref.type.element_type), mask)
 
 
 def chunk_addresses(at: Place, start: SSAValue, value: SSAValue) -> list[SSAValue]:

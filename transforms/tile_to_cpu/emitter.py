@@ -52,12 +52,6 @@ def memory_type(of: Attribute) -> Attribute:
     return i8 if of == i1 else of
 
 
-def byte_size(element: Attribute) -> int:
-    """Bytes of an element in memory."""
-    assert isinstance(element, builtin.FixedBitwidthType)
-    return element.size
-
-
 class Emitter:
     """Appends ops to the current block with the current location. `prelude` holds what dominates everything: constants and slots."""
 

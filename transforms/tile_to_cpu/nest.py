@@ -10,8 +10,9 @@ from xdsl.dialects import func
 from xdsl.ir import BlockArgument, SSAValue
 
 from stepwell.dialects import tile
+from stepwell.dialects.numpy_types import element_bytes
 from stepwell.transforms.emit.nest import Nest, element_of, shape_of
-from stepwell.transforms.tile_to_cpu.emitter import POINTER, Emitter, byte_size, kernel_function
+from stepwell.transforms.tile_to_cpu.emitter import POINTER, Emitter, kernel_function
 from stepwell.types.targets import Target
 
 
@@ -32,7 +33,9 @@ def walk(emit: Emitter, kernel: tile.NestOp, first: SSAValue, last: SSAValue) ->
 
     def load(value: BlockArgument, number: SSAValue) -> SSAValue:
         element = element_of(value)
-        return emit.load(emit.address(emit.slot(value.index, POINTER), number, element), element, byte_size(element))
+        return emit.load(
+            emit.address(emit.slot(value.index, POINTER), number, element), element, element_bytes(element)
+        )
 
     nest = Nest(emit, kernel, load)
     for position, value in enumerate(kernel.results_of_body.arguments):
@@ -44,7 +47,7 @@ def walk(emit: Emitter, kernel: tile.NestOp, first: SSAValue, last: SSAValue) ->
                 element = element_of(value)
                 target = emit.slot(len(kernel.inputs) + position, POINTER)
                 result = nest.numbered(value, number)
-                emit.store(result, emit.address(target, number, element), byte_size(element))
+                emit.store(result, emit.address(target, number, element), element_bytes(element))
             return []
 
         emit.loop(begin, end, [], body)

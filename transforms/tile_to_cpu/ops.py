@@ -11,6 +11,7 @@ from xdsl.dialects.builtin import VectorType, f32
 from xdsl.ir import Operation, SSAValue
 
 from stepwell.dialects import tile
+from stepwell.dialects.numpy_types import element_bytes
 from stepwell.passes import PassFailure
 from stepwell.transforms.emit.vectorise import vectorised
 from stepwell.transforms.kernel_to_llvm.conversion import error_at
@@ -22,7 +23,7 @@ from stepwell.transforms.tile_to_cpu.accesses import (
     lower_store,
     tile_shape,
 )
-from stepwell.transforms.tile_to_cpu.emitter import byte_size, chunk_width
+from stepwell.transforms.tile_to_cpu.emitter import chunk_width
 from stepwell.transforms.tile_to_cpu.loops import lower_for
 from stepwell.transforms.tile_to_cpu.place import Chunks, Place
 
@@ -147,7 +148,7 @@ def _in_memory(argument: SSAValue, rows: list[Chunks], at: Place) -> SSAValue:
     base = at.emit.scratch(len(rows) * columns, element, argument)
     for number, row in enumerate(rows):
         for chunk, address in zip(row, chunk_addresses(at, at.emit.address(base, number * columns, element), argument)):
-            at.emit.store(chunk, address, byte_size(element))
+            at.emit.store(chunk, address, element_bytes(element))
     return base
 
 
@@ -155,7 +156,9 @@ def _line(argument: SSAValue, base: SSAValue, number: SSAValue, at: Place) -> Ch
     """A row of what `_in_memory` stored."""
     columns, of = tile_shape(argument)[1], chunk_type(argument)
     start = at.emit.address(base, at.emit.mul(number, at.emit.integer(columns)), of.element_type)
-    return [at.emit.load(address, of, byte_size(of.element_type)) for address in chunk_addresses(at, start, argument)]
+    return [
+        at.emit.load(address, of, element_bytes(of.element_type)) for address in chunk_addresses(at, start, argument)
+    ]
 
 
 RULES: Mapping[type[Operation], Callable[[Any, Place], None]] = MappingProxyType(

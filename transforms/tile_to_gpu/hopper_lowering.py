@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import prod
 from typing import Any
 
 from xdsl.ir import Block, BlockArgument, Operation, SSAValue
 
 from stepwell.dialects import tile, warp
 from stepwell.dialects.tile import TileType
-from stepwell.dialects.warp import element_bytes
 from stepwell.passes import PassFailure, names_of
 from stepwell.transforms.tile_to_gpu.emitter import Emitter
 from stepwell.transforms.tile_to_gpu.hopper_parameters import Signature
@@ -151,11 +149,6 @@ class Lowering:
         names = " + ".join(names_of(op))
         where = f"@{self.kernel.sym_name.data}, {op.name}" + (f" ({names})" if names else "")
         return PassFailure(f"{op.name} {reason}", where=where, hint=hint)
-
-
-def bytes_of(kind: TileType) -> int:
-    """Bytes of a tile that lies densely in memory."""
-    return prod(kind.get_shape()) * element_bytes(kind.element_type)
 
 
 def fragment_of(lowering: Lowering, op: Operation, kind: TileType) -> warp.FragmentAttr:

@@ -9,8 +9,8 @@ from math import ceil, prod
 from xdsl.ir import BlockArgument, SSAValue
 
 from stepwell.dialects import hopper, plan, tile
+from stepwell.dialects.numpy_types import element_bytes
 from stepwell.dialects.tile import RefType, TileType
-from stepwell.dialects.warp import element_bytes
 from stepwell.passes import PassFailure
 from stepwell.transforms.tile_to_gpu.launch import (
     MULTIPROCESSORS,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from xdsl.ir import SSAValue
 
 from stepwell.dialects import hopper, tile
+from stepwell.dialects.numpy_types import element_bytes
 from stepwell.dialects.tile import TileType
-from stepwell.dialects.warp import element_bytes
 from stepwell.transforms.tile_to_gpu.hopper_lowering import WARPGROUP_ROWS, Lowering, fragment_of
 from stepwell.transforms.tile_to_gpu.hopper_parameters import swizzle_of
 from stepwell.types.elements import K_BYTES, element, operands_of

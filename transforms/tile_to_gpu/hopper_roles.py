@@ -23,7 +23,6 @@ from stepwell.transforms.tile_to_gpu.hopper_lowering import (
     Lowering,
     Ring,
     Role,
-    bytes_of,
 )
 from stepwell.transforms.tile_to_gpu.hopper_parameters import grid_of, parameters_of, signature_of
 from stepwell.transforms.tile_to_gpu.hopper_products import group_bytes, lower_finish, lower_mma
@@ -79,7 +78,7 @@ def _ring(kernel: tile.KernelOp, op: tile.RingOp) -> Ring:
     reading = [role for role in kernel.roles if any(_awaits(inner, op.ring) for inner in role.walk())]
     groups = [role.warpgroups.value.data if op.alternate is not None else role.groups for role in reading]
     readers = WARPGROUP_WARPS * sum(groups)
-    sizes = tuple(bytes_of(kind) for kind in op.element_types)
+    sizes = tuple(kind.size_in_bytes for kind in op.element_types)
     return Ring(op, op.slot_count, sizes, op.at.value.data, op.barriers.value.data, readers)
 
 

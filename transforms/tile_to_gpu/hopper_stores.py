@@ -10,8 +10,8 @@ from xdsl.dialects.builtin import VectorType
 from xdsl.ir import SSAValue
 
 from stepwell.dialects import hopper, tile
+from stepwell.dialects.numpy_types import element_bytes
 from stepwell.dialects.tile import TileType
-from stepwell.dialects.warp import element_bytes
 from stepwell.transforms.tile_to_gpu.hopper_lowering import WARPGROUP_ROWS, Lowering
 from stepwell.transforms.tile_to_gpu.hopper_parameters import box_columns, swizzle_of
 from stepwell.transforms.tile_to_gpu.hopper_rings import advance

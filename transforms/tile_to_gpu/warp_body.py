@@ -15,6 +15,7 @@ from xdsl.dialects.builtin import IntegerAttr, VectorType, i32
 from xdsl.ir import Attribute, Block, BlockArgument, Operation, SSAValue
 
 from stepwell.dialects import tile, warp
+from stepwell.dialects.numpy_types import element_bytes
 from stepwell.dialects.tile import RefType, TileType
 from stepwell.passes import PassFailure, names_of
 from stepwell.transforms.tile_to_gpu.emitter import Emitter
@@ -275,7 +276,7 @@ def _store(body: WarpBody, op: tile.StoreOp) -> None:
         row, last = emit.add(row, before), emit.add(rows, before)
     stride = parameters.stride(ref, rank - 2)
     value, index = body.as_block(body.values[op.tile]), (row, body.place.column)
-    access = min(body.layout.width.data, 16 // warp.element_bytes(ref.type.element_type))
+    access = min(body.layout.width.data, 16 // element_bytes(ref.type.element_type))
     emit.insert(
         warp.FragmentStoreOp(value, parameters.pointer(ref), index, stride, (last, columns), body.layout, access)
     )

@@ -15,6 +15,7 @@ from xdsl.dialects.builtin import i32
 from xdsl.ir import Block, BlockArgument, SSAValue
 
 from stepwell.dialects import plan, tile, warp
+from stepwell.dialects.numpy_types import element_bytes
 from stepwell.dialects.tile import RefType, TileType
 from stepwell.transforms.tile_to_gpu.emitter import Emitter
 from stepwell.transforms.tile_to_gpu.launch import LaunchSite, Parameter, divisor, number, pointer
@@ -79,13 +80,13 @@ def strides_of(site: LaunchSite, position: int) -> tuple[int, ...]:
 def vector_width(kernel: tile.KernelOp) -> int:
     """Contiguous columns per thread: what every operand that runs along the columns allows in one access."""
     refs = [r for r in (*kernel.inputs, *kernel.outputs) if isinstance(r.type, RefType)]
-    size = max(warp.element_bytes(ref.type.element_type) for ref in refs if isinstance(ref.type, RefType))
+    size = max(element_bytes(ref.type.element_type) for ref in refs if isinstance(ref.type, RefType))
     width = min(ACCESS_BYTES // size, kernel.config.data.block[-1] & -kernel.config.data.block[-1])
     for ref in refs:
         uses = [use.operation for use in ref.uses if isinstance(use.operation, tile.LoadOp | tile.StoreOp)]
         if any(along_columns(kernel, op) for op in uses):
             assert isinstance(ref.type, RefType)
-            width = ref.type.access.elements_at_once(warp.element_bytes(ref.type.element_type), width)
+            width = ref.type.access.elements_at_once(element_bytes(ref.type.element_type), width)
     return width
 
 
