@@ -6,10 +6,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from xdsl.dialects.builtin import AnyFloat, DenseArrayBase, FloatAttr, IntegerAttr, IntegerType, i64
-from xdsl.ir import Attribute, SSAValue
+from xdsl.ir import Attribute, Operation, SSAValue
 from xdsl.irdl import AttrConstraint, base
 from xdsl.parser import Parser
 from xdsl.printer import Printer
+
+from stepwell.dialects.tile.attributes import TileType
 
 NUMBER: AttrConstraint[FloatAttr | IntegerAttr] = base(FloatAttr) | base(IntegerAttr)
 """A typed scalar as a property."""
@@ -65,6 +67,23 @@ def scalar_attr(value: float, element_type: Attribute) -> FloatAttr | IntegerAtt
         return IntegerAttr(int(value), element_type)
     assert isinstance(element_type, AnyFloat)
     return FloatAttr(float(value), element_type)
+
+
+def parse_tail(parser: Parser, title: str, sign: str = ":") -> tuple[dict[str, Attribute], TileType]:
+    """`{attributes} : !tile.tile<..>`: the end of an op that gives a tile."""
+    attributes = parser.parse_optional_attr_dict()
+    parser.parse_punctuation(sign)  # type: ignore[arg-type]
+    tile = parser.parse_type()
+    if not isinstance(tile, TileType):
+        parser.raise_error(f"{title} gives a !tile.tile")
+    return attributes, tile
+
+
+def print_tail(printer: Printer, op: Operation, sign: str = ":") -> None:
+    """The inverse of `parse_tail`, for an op with one result."""
+    printer.print_op_attributes(op.attributes)
+    printer.print_string(f" {sign} ")
+    printer.print_attribute(op.results[0].type)
 
 
 def print_named_operands(printer: Printer, names: Sequence[SSAValue], operands: Sequence[SSAValue]) -> None:

@@ -19,7 +19,7 @@ from xdsl.parser import Parser
 from xdsl.printer import Printer
 from xdsl.utils.exceptions import VerifyException
 
-from stepwell.dialects.tile._syntax import int_array, parse_defined
+from stepwell.dialects.tile._syntax import int_array, parse_defined, parse_tail, print_tail
 from stepwell.dialects.tile.attributes import RefType, Residence, TileType
 from stepwell.dialects.tile.ops_ring import AcquireOp, AwaitOp, RingType
 from stepwell.dialects.tile.ops_tiles import check_slice, parse_slice, print_slice
@@ -216,11 +216,7 @@ class ReadOp(IRDLOperation):
     @classmethod
     def parse(cls, parser: Parser) -> ReadOp:
         source = parse_defined(parser)
-        attributes = parser.parse_optional_attr_dict()
-        parser.parse_punctuation(":")
-        tile = parser.parse_type()
-        if not isinstance(tile, TileType):
-            parser.raise_error("tile.read gives a !tile.tile")
+        attributes, tile = parse_tail(parser, "tile.read")
         op = cls(source, tile)
         op.attributes |= attributes
         return op
@@ -228,6 +224,4 @@ class ReadOp(IRDLOperation):
     def print(self, printer: Printer) -> None:
         printer.print_string(" ")
         printer.print_ssa_value(self.source)
-        printer.print_op_attributes(self.attributes)
-        printer.print_string(" : ")
-        printer.print_attribute(self.result.type)
+        print_tail(printer, self)

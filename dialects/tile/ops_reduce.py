@@ -21,7 +21,7 @@ from xdsl.printer import Printer
 from xdsl.traits import Pure
 from xdsl.utils.exceptions import VerifyException
 
-from stepwell.dialects.tile._syntax import int_array, parse_defined, parse_ints, print_ints
+from stepwell.dialects.tile._syntax import int_array, parse_defined, parse_ints, parse_tail, print_ints, print_tail
 from stepwell.dialects.tile.attributes import Residence, TileType
 from stepwell.dialects.tile.layouts import SliceAttr
 
@@ -151,11 +151,7 @@ class IotaOp(IRDLOperation):
     def parse(cls, parser: Parser) -> IotaOp:
         dim = parser.parse_integer(allow_boolean=False)
         offset = parse_defined(parser) if parser.parse_optional_keyword("at") else None
-        attributes = parser.parse_optional_attr_dict()
-        parser.parse_punctuation(":")
-        kind = parser.parse_type()
-        if not isinstance(kind, TileType):
-            parser.raise_error("tile.iota gives a !tile.tile")
+        attributes, kind = parse_tail(parser, "tile.iota")
         op = cls(dim, kind, offset)
         op.attributes |= attributes
         return op
@@ -165,9 +161,7 @@ class IotaOp(IRDLOperation):
         if self.offset is not None:
             printer.print_string(" at ")
             printer.print_ssa_value(self.offset)
-        printer.print_op_attributes(self.attributes)
-        printer.print_string(" : ")
-        printer.print_attribute(self.result.type)
+        print_tail(printer, self)
 
 
 @irdl_op_definition

@@ -5,7 +5,9 @@ come, and free again when every reader has released it. Slot numbers, parities, 
 
 from __future__ import annotations
 
+from abc import ABC
 from collections.abc import Sequence
+from typing import Self
 
 from xdsl.dialects.builtin import I64, ArrayAttr, IntegerAttr, UnitAttr, i64
 from xdsl.ir import Attribute, ParametrizedAttribute, SSAValue, TypeAttribute
@@ -143,14 +145,26 @@ def _print_element(printer: Printer, tile: TileType) -> None:
         printer.print_attribute(tile.layout)
 
 
-@irdl_op_definition
-class AwaitOp(IRDLOperation):
-    """Wait until this reader's next slot of the ring is full, and move its cursor on: `%a, %b = tile.await %ab`. The results are the
-    tiles of the slot, which may be read until it is released."""
-
-    name = "tile.await"
+class _RingUser(IRDLOperation, ABC):
+    """An op that is written with its ring alone: `tile.publish %stage`."""
 
     ring = operand_def(RingType)
+
+    @classmethod
+    def parse(cls, parser: Parser) -> Self:
+        op = cls(parse_ring(parser))  # type: ignore[arg-type]
+        op.attributes |= parser.parse_optional_attr_dict()
+        return op
+
+    def print(self, printer: Printer) -> None:
+        printer.print_string(" ")
+        printer.print_ssa_value(self.ring)
+        printer.print_op_attributes(self.attributes)
+
+
+class _SlotOp(_RingUser, ABC):
+    """An op that waits for the next slot of a ring and gives its tiles."""
+
     tiles = var_result_def(TileType)
 
     def __init__(self, ring: SSAValue) -> None:
@@ -160,18 +174,15 @@ class AwaitOp(IRDLOperation):
     def verify_(self) -> None:
         assert isinstance(self.ring.type, RingType)
         if tuple(self.result_types) != self.ring.type.tiles():
-            raise VerifyException(f"tile.await: the results are the tiles of a slot, {self.ring.type}")
+            raise VerifyException(f"{self.name}: the results are the tiles of a slot, {self.ring.type}")
 
-    @classmethod
-    def parse(cls, parser: Parser) -> AwaitOp:
-        op = cls(parse_ring(parser))
-        op.attributes |= parser.parse_optional_attr_dict()
-        return op
 
-    def print(self, printer: Printer) -> None:
-        printer.print_string(" ")
-        printer.print_ssa_value(self.ring)
-        printer.print_op_attributes(self.attributes)
+@irdl_op_definition
+class AwaitOp(_SlotOp):
+    """Wait until this reader's next slot of the ring is full, and move its cursor on: `%a, %b = tile.await %ab`. The results are the
+    tiles of the slot, which may be read until it is released."""
+
+    name = "tile.await"
 
 
 @irdl_op_definition
@@ -211,34 +222,11 @@ class ReleaseOp(IRDLOperation):
 
 
 @irdl_op_definition
-class AcquireOp(IRDLOperation):
+class AcquireOp(_SlotOp):
     """Wait until the writer's next slot of the ring is free, and move its cursor on: `%s = tile.acquire %stage`. The results are the tiles
     of the slot, to be written, then published to the ring's readers or drained to memory."""
 
     name = "tile.acquire"
-
-    ring = operand_def(RingType)
-    tiles = var_result_def(TileType)
-
-    def __init__(self, ring: SSAValue) -> None:
-        assert isinstance(ring.type, RingType)
-        super().__init__(operands=[ring], result_types=[ring.type.tiles()])
-
-    def verify_(self) -> None:
-        assert isinstance(self.ring.type, RingType)
-        if tuple(self.result_types) != self.ring.type.tiles():
-            raise VerifyException(f"tile.acquire: the results are the tiles of a slot, {self.ring.type}")
-
-    @classmethod
-    def parse(cls, parser: Parser) -> AcquireOp:
-        op = cls(parse_ring(parser))
-        op.attributes |= parser.parse_optional_attr_dict()
-        return op
-
-    def print(self, printer: Printer) -> None:
-        printer.print_string(" ")
-        printer.print_ssa_value(self.ring)
-        printer.print_op_attributes(self.attributes)
 
 
 @irdl_op_definition
@@ -276,26 +264,13 @@ class WriteOp(IRDLOperation):
 
 
 @irdl_op_definition
-class PublishOp(IRDLOperation):
+class PublishOp(_RingUser):
     """The slots of the ring that the writer has acquired and written are full: its readers may await them."""
 
     name = "tile.publish"
 
-    ring = operand_def(RingType)
-
     def __init__(self, ring: SSAValue) -> None:
         super().__init__(operands=[ring])
-
-    @classmethod
-    def parse(cls, parser: Parser) -> PublishOp:
-        op = cls(parse_ring(parser))
-        op.attributes |= parser.parse_optional_attr_dict()
-        return op
-
-    def print(self, printer: Printer) -> None:
-        printer.print_string(" ")
-        printer.print_ssa_value(self.ring)
-        printer.print_op_attributes(self.attributes)
 
 
 def parse_ring(parser: Parser) -> SSAValue:

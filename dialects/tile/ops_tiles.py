@@ -35,8 +35,10 @@ from stepwell.dialects.tile._syntax import (
     parse_defined,
     parse_ints,
     parse_operands,
+    parse_tail,
     print_count,
     print_ints,
+    print_tail,
     scalar_attr,
 )
 from stepwell.dialects.tile.attributes import RefType, Residence, TileType
@@ -145,11 +147,7 @@ class LoadOp(IRDLOperation):
             parser.parse_punctuation("=")
             fill = parser.parse_attribute()
         access = parse_count(parser, "access")
-        attributes = parser.parse_optional_attr_dict()
-        parser.parse_punctuation(":")
-        tile = parser.parse_type()
-        if not isinstance(tile, TileType):
-            parser.raise_error("tile.load gives a !tile.tile")
+        attributes, tile = parse_tail(parser, "tile.load")
         op = cls(ref, indices, tile, dims)
         op.access = None if access is None else IntegerAttr(access, i64)
         if fill is not None:
@@ -165,9 +163,7 @@ class LoadOp(IRDLOperation):
             printer.print_string(" fill = ")
             printer.print_attribute(self.fill)
         print_count(printer, "access", self.access)
-        printer.print_op_attributes(self.attributes)
-        printer.print_string(" : ")
-        printer.print_attribute(self.result.type)
+        print_tail(printer, self)
 
 
 @irdl_op_definition
@@ -247,11 +243,9 @@ class FillOp(IRDLOperation):
     @classmethod
     def parse(cls, parser: Parser) -> FillOp:
         value = parser.parse_attribute()
-        attributes = parser.parse_optional_attr_dict()
-        parser.parse_punctuation("->")
-        tile = parser.parse_type()
-        if not isinstance(tile, TileType) or not isinstance(value, FloatAttr | IntegerAttr):
+        if not isinstance(value, FloatAttr | IntegerAttr):
             parser.raise_error("tile.fill takes a number with its type and gives a !tile.tile")
+        attributes, tile = parse_tail(parser, "tile.fill", "->")
         op = cls(value, tile)
         op.attributes |= attributes
         return op
@@ -259,9 +253,7 @@ class FillOp(IRDLOperation):
     def print(self, printer: Printer) -> None:
         printer.print_string(" ")
         printer.print_attribute(self.value)
-        printer.print_op_attributes(self.attributes)
-        printer.print_string(" -> ")
-        printer.print_attribute(self.result.type)
+        print_tail(printer, self, "->")
 
 
 @irdl_op_definition
@@ -322,11 +314,7 @@ class BroadcastOp(IRDLOperation):
         source = parse_defined(parser)
         parser.parse_keyword("dims")
         dims = parse_ints(parser)
-        attributes = parser.parse_optional_attr_dict()
-        parser.parse_punctuation(":")
-        tile = parser.parse_type()
-        if not isinstance(tile, TileType):
-            parser.raise_error("tile.broadcast gives a !tile.tile")
+        attributes, tile = parse_tail(parser, "tile.broadcast")
         op = cls(source, dims, tile)
         op.attributes |= attributes
         return op
@@ -336,6 +324,4 @@ class BroadcastOp(IRDLOperation):
         printer.print_ssa_value(self.source)
         printer.print_string(" dims ")
         print_ints(printer, self.get_dims())
-        printer.print_op_attributes(self.attributes)
-        printer.print_string(" : ")
-        printer.print_attribute(self.result.type)
+        print_tail(printer, self)
