@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import SSAValue
 
 from stepwell.dialects import tile
 from stepwell.dialects.numpy_types import element_bytes
 from stepwell.dialects.tile import RefType, Residence, TileType
+from stepwell.passes import PassFailure
 from stepwell.types.targets import SM_90A
 
+MAX_SLOTS = 8
+"""Of a ring for whole tiles."""
 SWIZZLES = (128, 64, 32)
 MOVED_BYTES = 2
 """Of the elements that stmatrix and ldmatrix move."""
@@ -29,6 +33,22 @@ def swizzle_of(kind: TileType) -> int:
     """The widest swizzle whose rows the tile's rows are made of; 0 when there is none."""
     row = kind.get_shape()[-1] * element_bytes(kind.element_type)
     return next((swizzle for swizzle in SWIZZLES if row % swizzle == 0), 0)
+
+
+def staged_kernels(module: ModuleOp, name: str, slots: int, *, every: bool, unit: str) -> list[tile.KernelOp]:
+    """The kernels with rings whose config says `epilogue = staged`, or with `every` all that have rings; PassFailure of the pass `name` for a number
+    of slots that is of no use."""
+    if not 1 <= slots <= MAX_SLOTS:
+        nearest = max(1, min(slots, MAX_SLOTS))
+        raise PassFailure(f"slots={slots}: 1 to {MAX_SLOTS} {unit}", where=name, hint=f"slots={nearest}")
+    kernels = [kernel for kernel in module.ops if isinstance(kernel, tile.KernelOp) and not kernel.roles]
+    ringed = [kernel for kernel in kernels if any(isinstance(op, tile.RingOp) for op in kernel.body.block.ops)]
+    return [kernel for kernel in ringed if every or kernel.config.data.epilogue == "staged"]
+
+
+def through(kind: TileType, ring: tile.RingOp) -> str:
+    """The end of a remark: through what a tile passes."""
+    return f"through {ring.slot_count} x {ring.slot_bytes} bytes of shared memory, in boxes of {swizzle_of(kind)} bytes"
 
 
 def unstaged(kernel: tile.KernelOp, ref: SSAValue, kind: TileType, slots: int) -> str:

@@ -34,12 +34,11 @@ from xdsl.dialects.builtin import ModuleOp
 
 from stepwell.dialects import tile
 from stepwell.dialects.tile import Residence, TileType
-from stepwell.passes import Meaning, PassFailure, StepwellPass, inherit_location, names_of, remarks_of
+from stepwell.passes import Meaning, StepwellPass, inherit_location, names_of, remarks_of
 from stepwell.passes.remarks import Remark
-from stepwell.transforms.tile._staging import add_ring, swizzle_of, unstaged
+from stepwell.transforms.tile._staging import add_ring, staged_kernels, through, unstaged
 
 NAME = "tile-stage-loads"
-MAX_SLOTS = 8
 
 
 @dataclass(frozen=True)
@@ -57,17 +56,10 @@ class StageLoadsPass(StepwellPass):
     meaning: ClassVar[Meaning] = "exact"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        if not 1 <= self.slots <= MAX_SLOTS:
-            nearest = max(1, min(self.slots, MAX_SLOTS))
-            raise PassFailure(f"slots={self.slots}: 1 to {MAX_SLOTS} tiles", where=NAME, hint=f"slots={nearest}")
-        for kernel in [kernel for kernel in op.ops if isinstance(kernel, tile.KernelOp) and self._wants(kernel)]:
+        for kernel in staged_kernels(op, NAME, self.slots, every=self.all, unit="tiles"):
             for load in [inner for inner in kernel.grid.body.block.ops if _is_block(kernel, inner)]:
                 assert isinstance(load, tile.LoadOp)
                 remarks_of(ctx).add(self._stage(kernel, load))
-
-    def _wants(self, kernel: tile.KernelOp) -> bool:
-        rings = any(isinstance(inner, tile.RingOp) for inner in kernel.body.block.ops)
-        return rings and not kernel.roles and (self.all or kernel.config.data.epilogue == "staged")
 
     def _stage(self, kernel: tile.KernelOp, load: tile.LoadOp) -> Remark:
         kind, body = load.result.type, kernel.grid.body.block
@@ -88,9 +80,7 @@ class StageLoadsPass(StepwellPass):
         load.result.replace_all_uses_with(read.result)
         load.detach()
         load.erase()
-        boxes = f"in boxes of {swizzle_of(kind)} bytes"
-        message = f"{kind} comes through {self.slots} x {ring.slot_bytes} bytes of shared memory, {boxes}"
-        return Remark("passed", NAME, names_of(fetch), message)
+        return Remark("passed", NAME, names_of(fetch), f"{kind} comes {through(kind, ring)}")
 
 
 def _is_block(kernel: tile.KernelOp, op: object) -> bool:

@@ -37,12 +37,11 @@ from xdsl.dialects.builtin import ModuleOp
 
 from stepwell.dialects import tile
 from stepwell.dialects.tile import TileType
-from stepwell.passes import Meaning, PassFailure, StepwellPass, inherit_location, names_of, remarks_of
+from stepwell.passes import Meaning, StepwellPass, inherit_location, names_of, remarks_of
 from stepwell.passes.remarks import Remark
-from stepwell.transforms.tile._staging import add_ring, swizzle_of, unstaged
+from stepwell.transforms.tile._staging import add_ring, staged_kernels, through, unstaged
 
 NAME = "tile-stage-stores"
-MAX_SLOTS = 8
 
 
 @dataclass(frozen=True)
@@ -60,16 +59,9 @@ class StageStoresPass(StepwellPass):
     meaning: ClassVar[Meaning] = "exact"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        if not 1 <= self.slots <= MAX_SLOTS:
-            nearest = max(1, min(self.slots, MAX_SLOTS))
-            raise PassFailure(f"slots={self.slots}: 1 to {MAX_SLOTS} stores", where=NAME, hint=f"slots={nearest}")
-        for kernel in [kernel for kernel in op.ops if isinstance(kernel, tile.KernelOp) and self._wants(kernel)]:
+        for kernel in staged_kernels(op, NAME, self.slots, every=self.all, unit="stores"):
             for store in [inner for inner in kernel.walk() if isinstance(inner, tile.StoreOp)]:
                 remarks_of(ctx).add(self._stage(kernel, store))
-
-    def _wants(self, kernel: tile.KernelOp) -> bool:
-        rings = any(isinstance(inner, tile.RingOp) for inner in kernel.body.block.ops)
-        return rings and not kernel.roles and (self.all or kernel.config.data.epilogue == "staged")
 
     def _stage(self, kernel: tile.KernelOp, store: tile.StoreOp) -> Remark:
         kind, block = store.tile.type, store.parent_block()
@@ -89,9 +81,7 @@ class StageStoresPass(StepwellPass):
         block.insert_ops_before(made, store)
         store.detach()
         store.erase()
-        boxes = f"in boxes of {swizzle_of(kind)} bytes"
-        message = f"{kind} leaves through {self.slots} x {ring.slot_bytes} bytes of shared memory, {boxes}"
-        return Remark("passed", NAME, names_of(acquired), message)
+        return Remark("passed", NAME, names_of(acquired), f"{kind} leaves {through(kind, ring)}")
 
 
 PASS = StageStoresPass
