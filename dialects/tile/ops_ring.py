@@ -150,9 +150,12 @@ class _RingUser(IRDLOperation, ABC):
 
     ring = operand_def(RingType)
 
+    def __init__(self, ring: SSAValue, tiles: Sequence[Sequence[TileType]] = ()) -> None:
+        super().__init__(operands=[ring], result_types=tiles)
+
     @classmethod
     def parse(cls, parser: Parser) -> Self:
-        op = cls(parse_ring(parser))  # type: ignore[arg-type]
+        op = cls(parse_ring(parser))
         op.attributes |= parser.parse_optional_attr_dict()
         return op
 
@@ -169,7 +172,7 @@ class _SlotOp(_RingUser, ABC):
 
     def __init__(self, ring: SSAValue) -> None:
         assert isinstance(ring.type, RingType)
-        super().__init__(operands=[ring], result_types=[ring.type.tiles()])
+        super().__init__(ring, [ring.type.tiles()])
 
     def verify_(self) -> None:
         assert isinstance(self.ring.type, RingType)
@@ -268,9 +271,6 @@ class PublishOp(_RingUser):
     """The slots of the ring that the writer has acquired and written are full: its readers may await them."""
 
     name = "tile.publish"
-
-    def __init__(self, ring: SSAValue) -> None:
-        super().__init__(operands=[ring])
 
 
 def parse_ring(parser: Parser) -> SSAValue:
