@@ -191,7 +191,7 @@ def _tensor(value: SSAValue, target: str) -> Refusal | None:
 
 
 def _always(op: Operation, target: str, precision: str) -> Refusal | None:
-    """Views, references and structure, and what a nest of loops takes in every form."""
+    """Views, references and structure, and what loops take in every form."""
     return None
 
 

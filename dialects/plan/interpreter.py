@@ -23,7 +23,7 @@ from stepwell.dialects.plan.constants import build_constants
 from stepwell.dialects.plan.ops_launch import CopyOp, LaunchOp
 from stepwell.dialects.plan.ops_memory import BindingOp, ConstantOp, SliceOp, ViewOp, WindowOp
 from stepwell.dialects.plan.ops_program import ProgramOp
-from stepwell.dialects.tile.interpreter import run_kernel, run_nest
+from stepwell.dialects.tile.interpreter import run_kernel, run_loops
 from stepwell.dialects.tile.refs import Window
 from stepwell.runtime.errors import UsageError
 
@@ -38,9 +38,9 @@ KernelRunner = Callable[[Operation, Sequence[Array | Window], Sequence[Sequence[
 def run_tile_kernel(
     kernel: Operation, inputs: Sequence[Array | Window], shapes: Sequence[Sequence[int]]
 ) -> Sequence[Array]:
-    """Run a `tile.kernel` or `tile.nest`; kernels below that level have interpreters of their own."""
-    if isinstance(kernel, tile.NestOp):
-        return run_nest(kernel, [value for value in inputs if isinstance(value, np.ndarray)])
+    """Run a `tile.kernel` or `tile.loops`; kernels below that level have interpreters of their own."""
+    if isinstance(kernel, tile.LoopsOp):
+        return run_loops(kernel, [value for value in inputs if isinstance(value, np.ndarray)])
     if not isinstance(kernel, tile.KernelOp):
         raise UsageError(
             f"{kernel.name} cannot be run by the plan interpreter: it runs tile.kernel",

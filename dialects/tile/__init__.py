@@ -22,7 +22,7 @@ from stepwell.dialects.tile.ops_copy import DrainOp, FetchOp, ReadOp
 from stepwell.dialects.tile.ops_host import ApplyOp, WindowOp
 from stepwell.dialects.tile.ops_kernel import ONE_WAVE, KernelOp
 from stepwell.dialects.tile.ops_loop import ForOp, ForTilesOp, WaitPredecessorOp, YieldOp
-from stepwell.dialects.tile.ops_nest import NestOp
+from stepwell.dialects.tile.ops_loops import LoopsOp
 from stepwell.dialects.tile.ops_reduce import IotaOp, ReduceOp, RelayoutOp
 from stepwell.dialects.tile.ops_ring import AcquireOp, AwaitOp, PublishOp, ReleaseOp, RingOp, RingType, WriteOp
 from stepwell.dialects.tile.ops_role import RoleOp, TurnOp
@@ -30,7 +30,7 @@ from stepwell.dialects.tile.ops_rows import ForRowsOp
 from stepwell.dialects.tile.ops_tiles import BroadcastOp, FillOp, LoadOp, StoreOp
 
 OPS = (
-    KernelOp, NestOp, ApplyOp, WindowOp, RoleOp, TurnOp, WaitPredecessorOp, ForTilesOp, ForRowsOp, ForOp, YieldOp,
+    KernelOp, LoopsOp, ApplyOp, WindowOp, RoleOp, TurnOp, WaitPredecessorOp, ForTilesOp, ForRowsOp, ForOp, YieldOp,
     RingOp, FetchOp, AwaitOp, ReleaseOp, AcquireOp, WriteOp, PublishOp, DrainOp, ReadOp,
     LoadOp, StoreOp, FillOp, MmaOp, FinishOp, MapOp, BroadcastOp,
     ReduceOp, IotaOp, RelayoutOp,
@@ -62,10 +62,10 @@ __all__ = [
     "IotaOp",
     "KernelOp",
     "LoadOp",
+    "LoopsOp",
     "MapOp",
     "MmaOp",
     "MmaSyncAttr",
-    "NestOp",
     "PublishOp",
     "ReadOp",
     "ReduceOp",

@@ -17,7 +17,7 @@ from stepwell.types.targets import COMPILED, SM_90A, Target, machine_of
 
 MMA_KINDS = ("none", "fma", "wgmma")
 COPY_KINDS = ("direct", "pointer_table", "tma", "tma_im2col")
-FORMS = ("tiles", "nest")
+FORMS = ("tiles", "loops")
 
 WARPGROUP = 4  # warps
 RING_ALIGNMENT = 1024
@@ -31,7 +31,7 @@ class Config:
     """How a kernel is scheduled. `block`: extents of the output tile, one per output dim. `k`: elements of the
     reduction per stage. `stages`: depth of the shared-memory ring. `warps`: per block, the producer's included.
     `order`: how tiles follow each other. `copy`: how operands are fetched. `mma`: the matrix instruction. `swizzle`:
-    bytes of the shared-memory swizzle, 0 without. `epilogue`: results go to memory from registers, or staged in shared memory. `form`: nest computes element by element, in blocks of so many (`tile.nest`; on sm_90a a thread for each). `resident`: blocks on one multiprocessor at a time. `split_k`: parts in which the
+    bytes of the shared-memory swizzle, 0 without. `epilogue`: results go to memory from registers, or staged in shared memory. `form`: loops computes element by element, in blocks of so many (`tile.loops`; on sm_90a a thread for each). `resident`: blocks on one multiprocessor at a time. `split_k`: parts in which the
     reduction is added up, side by side (`tile-split-reduction`)."""
 
     block: tuple[int, ...]
@@ -143,8 +143,8 @@ def violations(config: Config, target: str | None, facts: Facts = Facts()) -> It
     if target is not None and (machine is None or not machine.family):
         yield f"the target {target} is not one of {', '.join(COMPILED)}"
         return
-    if config.form == "nest":
-        yield from _nest(config, machine)
+    if config.form == "loops":
+        yield from _loops(config, machine)
         return
     if config.uses_wgmma:
         if machine is not None and "wgmma" not in machine.products:
@@ -175,12 +175,12 @@ def _general(config: Config) -> Iterator[str]:
         yield f"split_k = {config.split_k}: products on the tensor cores are added up in parts, others are not: leave 1"
 
 
-def _nest(config: Config, machine: Target | None) -> Iterator[str]:
-    if config != Config(block=config.block[:1], form="nest"):
-        yield "form = nest takes a block of one extent, the elements of a tile, and nothing else"
+def _loops(config: Config, machine: Target | None) -> Iterator[str]:
+    if config != Config(block=config.block[:1], form="loops"):
+        yield "form = loops takes a block of one extent, the elements of a tile, and nothing else"
     threads = machine.max_threads if machine is not None else 0
     if threads and config.block and (config.block[0] % 32 or not 32 <= config.block[0] <= threads):
-        yield f"block = {list(config.block)}: a nest has one thread for each element of a block, 32 to {threads} in whole warps"
+        yield f"block = {list(config.block)}: a kernel of loops has one thread for each element of a block, 32 to {threads} in whole warps"
 
 
 def _wgmma(config: Config, facts: Facts, machine: Target) -> Iterator[str]:
@@ -214,7 +214,7 @@ def _wgmma(config: Config, facts: Facts, machine: Target) -> Iterator[str]:
 def _elements(facts: Facts, machine: Target) -> Iterator[str]:
     for element in facts.elements:
         if element not in machine.tile_elements:
-            yield f"tiles of {machine.processor} hold {' and '.join(machine.tile_elements)}, not {element}: a tile.nest takes every element type"
+            yield f"tiles of {machine.processor} hold {' and '.join(machine.tile_elements)}, not {element}: a tile.loops takes every element type"
 
 
 def _thread_registers(facts: Facts) -> Iterator[str]:

@@ -26,7 +26,7 @@ from stepwell.dialects.tile.interpreter_rings import iterations, run_rings
 from stepwell.dialects.tile.ops_host import ApplyOp, WindowOp
 from stepwell.dialects.tile.ops_kernel import KernelOp
 from stepwell.dialects.tile.ops_loop import ForOp, ForTilesOp, YieldOp
-from stepwell.dialects.tile.ops_nest import NestOp
+from stepwell.dialects.tile.ops_loops import LoopsOp
 from stepwell.dialects.tile.ops_ring import RingOp
 from stepwell.dialects.tile.ops_rows import ForRowsOp
 from stepwell.dialects.tile.refs import Dense, Output, Panels, Readable, Window
@@ -66,9 +66,9 @@ def run_kernel(
     return tuple(output.array for output in outputs)
 
 
-def run_nest(nest: NestOp, inputs: Sequence[Array]) -> tuple[Array, ...]:
-    """Run a nest on whole tensors."""
-    return run_tensor_block(nest.body.block, inputs)
+def run_loops(kernel: LoopsOp, inputs: Sequence[Array]) -> tuple[Array, ...]:
+    """Run loops on whole tensors."""
+    return run_tensor_block(kernel.body.block, inputs)
 
 
 def _run_block(block: Block, env: Env, grid: int) -> list[Any]:
@@ -118,8 +118,8 @@ def run_host_op(op: Operation, operands: Sequence[Any]) -> tuple[Any, ...]:
         return (Window(operands[0], op.geometry(), op.fill.value.data),)
     assert isinstance(op, ApplyOp)
     kernel = SymbolTable.lookup_symbol(op, op.kernel)
-    if isinstance(kernel, NestOp):
-        return run_nest(kernel, operands)
+    if isinstance(kernel, LoopsOp):
+        return run_loops(kernel, operands)
     if not isinstance(kernel, KernelOp):
         raise UsageError(f"there is no tile.kernel {op.kernel} in this module", where=op.name)
     shapes = [result.type.get_shape() for result in op.results if isinstance(result.type, TensorType)]

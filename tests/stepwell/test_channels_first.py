@@ -149,10 +149,10 @@ def test_transposes_of_every_order(road: str, data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("target", ["cpu", "sm_90a"])
-def test_five_dims_in_another_order_are_a_nest(target: str) -> None:
+def test_five_dims_in_another_order_are_loops(target: str) -> None:
     """Tiles have up to four dims; loops over elements take any number."""
     module = stepwell.import_model(transpose((2, 3, 2, 3, 2), (4, 3, 2, 1, 0)))
     lowered = stepwell.lower(module, to="tile", target=target)
-    assert [type(op) for op in lowered.walk() if isinstance(op, tile.KernelOp | tile.NestOp)] == [tile.NestOp]
+    assert [type(op) for op in lowered.walk() if isinstance(op, tile.KernelOp | tile.LoopsOp)] == [tile.LoopsOp]
     inputs = {"x": np.arange(72, dtype=np.float32).reshape(2, 3, 2, 3, 2)}
     same(stepwell.interpret(stepwell.lower(lowered, to="kernel"), inputs), {"y": inputs["x"].transpose()})

@@ -1,1 +1,1 @@
-"""What several conversions write with: the walk of a nest, scalar ops on vectors."""
+"""What several conversions write with: the walk of element loops, scalar ops on vectors."""

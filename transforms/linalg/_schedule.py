@@ -133,11 +133,11 @@ def vector_config(target: str, shape: tuple[int, ...], copy: str, element_size: 
     return Config(block=(*(1,) * (len(shape) - 2), *block), copy=copy)
 
 
-NEST_WORK = 16384  # steps of a tile of a nest: long enough beside the microsecond of taking it, short enough to share
+LOOPS_WORK = 16384  # steps of a tile of loops: long enough beside the microsecond of taking it, short enough to share
 
 
-def nest_config(steps: int, target: str) -> Config:
-    """Elements of a tile of a nest whose elements take so many steps; on sm_90a a thread for each."""
+def loops_config(steps: int, target: str) -> Config:
+    """Elements of a tile of loops whose elements take so many steps; on sm_90a a thread for each."""
     if target == "sm_90a":
-        return Config(block=(32 * SIMT_WARPS,), form="nest")
-    return Config(block=(max(1, min(1024, NEST_WORK // max(1, steps))),), form="nest")
+        return Config(block=(32 * SIMT_WARPS,), form="loops")
+    return Config(block=(max(1, min(1024, LOOPS_WORK // max(1, steps))),), form="loops")

@@ -9,7 +9,7 @@ becomes, for sm_90a,
     config #tile.config<block = [64, 64], k = 32, stages = 4, warps = 8, copy = tma_im2col, mma = wgmma, swizzle = 128> { .. }
 ```
 A config that is there already is kept when it is legal, and an error with the reason when it is not. A fusion that has no form in
-tiles gets `form = nest`, which takes everything; a remark says why.
+tiles gets `form = loops`, which takes everything; a remark says why.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from stepwell.passes.remarks import Remark, RemarkCollector
 from stepwell.runtime.errors import UsageError
 from stepwell.transforms.linalg._eligible import element_size, is_plain, mma_refusals
 from stepwell.transforms.linalg._roles import reduction_loops
-from stepwell.transforms.linalg._schedule import Extents, fma_config, nest_config, vector_config, wgmma_config
+from stepwell.transforms.linalg._schedule import Extents, fma_config, loops_config, vector_config, wgmma_config
 from stepwell.transforms.linalg._structure import Structure, structure_of
 from stepwell.transforms.linalg_to_tile.kernel_plan import tile_refusal
 from stepwell.types.targets import COMPILED, SM_90A
@@ -79,7 +79,7 @@ class ChooseConfigPass(StepwellPass):
             reason = failure.message
         if reason:
             config, why, missed = (
-                nest_config(_steps(fusion), target),
+                loops_config(_steps(fusion), target),
                 "one element after the other",
                 [f"no tiles: {reason}"],
             )
@@ -91,7 +91,7 @@ class ChooseConfigPass(StepwellPass):
     def _keep(self, fusion: graph.FusionOp, target: str, remarks: RemarkCollector) -> Config:
         """The config that the fusion has already; PassFailure with every reason when it is illegal."""
         names, config = names_of(fusion) or (fusion.fusion_name.data,), _given(fusion)
-        if config.form == "nest":
+        if config.form == "loops":
             reasons = list(violations(config, target))
         else:
             structure = structure_of(fusion)

@@ -19,7 +19,7 @@ tile.kernel @fc(%x: !tile.ref<3xf32, plain>, %w: !tile.ref<3xf32, packed<16>, co
 %y = tile.apply @fc(%x2, %w2) : (tensor<4x1x8xf32>, tensor<1x1x8x16xf32>) -> tensor<4x3xf32>
 ```
 A tensor.pad becomes the pads and the fill of a `tile.window`; the elementwise generics after the root become one
-`tile.map`. A fusion whose config says `form = nest` becomes a `tile.nest` of the same body."""
+`tile.map`. A fusion whose config says `form = loops` becomes a `tile.loops` of the same body."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class ConvertLinalgToTilePass(StepwellPass):
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         target = target_of(op)
         fusions = [inner for inner in op.walk() if isinstance(inner, graph.FusionOp)]
-        taken = {inner.sym_name.data for inner in op.ops if isinstance(inner, tile.KernelOp | tile.NestOp)}
+        taken = {inner.sym_name.data for inner in op.ops if isinstance(inner, tile.KernelOp | tile.LoopsOp)}
         plans = [_planned(fusion, taken) for fusion in fusions]
         kernels = [checked_kernel(plan, target) if isinstance(plan, Plan) else plan for plan in plans]
         for fusion, plan, kernel in zip(fusions, plans, kernels, strict=True):
@@ -65,7 +65,7 @@ class ConvertLinalgToTilePass(StepwellPass):
             if isinstance(plan, Plan):
                 apply_kernel(plan)
             else:
-                apply_nest(fusion, name)
+                apply_loops(fusion, name)
             work = describe(plan) if isinstance(plan, Plan) else "element by element"
             remarks_of(ctx).add(Remark("analysis", NAME, names, f"kernel @{name}, {work}"))
         for fusion in fusions:
@@ -78,19 +78,19 @@ class ConvertLinalgToTilePass(StepwellPass):
         op.attributes["stepwell.level"] = StringAttr("tile")
 
 
-def _planned(fusion: graph.FusionOp, taken: set[str]) -> Plan | tile.NestOp:
-    """Name the kernel of a fusion and analyse it, or make its nest; the name is added to `taken`."""
+def _planned(fusion: graph.FusionOp, taken: set[str]) -> Plan | tile.LoopsOp:
+    """Name the kernel of a fusion and analyse it, or make its loops; the name is added to `taken`."""
     config = fusion.config
-    nest = isinstance(config, tile.ConfigAttr) and config.data.form == "nest"
-    structure = None if nest else structure_of(fusion)
+    loops = isinstance(config, tile.ConfigAttr) and config.data.form == "loops"
+    structure = None if loops else structure_of(fusion)
     if not isinstance(config, tile.ConfigAttr):
         raise refuse(fusion, "the fusion has no #tile.config", "run linalg-choose-config before")
     name = symbol_for(fusion.fusion_name.data, taken)
     taken.add(name)
-    return build_nest(fusion, config, name) if structure is None else plan_kernel(structure, config.data, name)
+    return build_loops(fusion, config, name) if structure is None else plan_kernel(structure, config.data, name)
 
 
-def build_nest(fusion: graph.FusionOp, config: tile.ConfigAttr, name: str) -> tile.NestOp:
+def build_loops(fusion: graph.FusionOp, config: tile.ConfigAttr, name: str) -> tile.LoopsOp:
     """The body of a fusion as a kernel of its own."""
     body = fusion.body.clone()
     last = body.block.last_op
@@ -100,9 +100,9 @@ def build_nest(fusion: graph.FusionOp, config: tile.ConfigAttr, name: str) -> ti
     body.block.add_op(end)
     last.detach()
     last.erase()
-    nest = tile.NestOp(name, [v.type for v in fusion.inputs], [r.type for r in fusion.outputs], config, body)
-    inherit_location(nest, fusion)
-    return nest
+    loops = tile.LoopsOp(name, [v.type for v in fusion.inputs], [r.type for r in fusion.outputs], config, body)
+    inherit_location(loops, fusion)
+    return loops
 
 
 def symbol_for(name: str, taken: set[str]) -> str:
@@ -139,8 +139,8 @@ def apply_kernel(plan: Plan) -> None:
         result.replace_all_uses_with(reshaped(made, result.type.get_shape(), build))
 
 
-def apply_nest(fusion: graph.FusionOp, name: str) -> None:
-    """Replace the uses of the fusion's results by the application of its nest."""
+def apply_loops(fusion: graph.FusionOp, name: str) -> None:
+    """Replace the uses of the fusion's results by the application of its loops."""
     apply = tile.ApplyOp(name, list(fusion.inputs), [result.type for result in fusion.outputs])
     inherit_location(apply, fusion)
     Builder(InsertPoint.before(fusion)).insert(apply)

@@ -65,7 +65,7 @@ class AnnotateRefsPass(StepwellPass):
         if target is None:
             raise PassFailure("the module names no target", where=NAME, hint='stepwell.target = "sm_90a"')
         launches = [inner for inner in op.walk() if isinstance(inner, plan.LaunchOp)]
-        taken = {inner.sym_name.data for inner in op.ops if isinstance(inner, tile.KernelOp | tile.NestOp)}
+        taken = {inner.sym_name.data for inner in op.ops if isinstance(inner, tile.KernelOp | tile.LoopsOp)}
         for kernel in [inner for inner in op.ops if isinstance(inner, tile.KernelOp)]:
             mine = [launch for launch in launches if launch.kernel_name == kernel.sym_name.data]
             groups: dict[Facts, list[plan.LaunchOp]] = {}

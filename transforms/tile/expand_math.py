@@ -16,7 +16,7 @@ becomes
   tile.yield %n
 } : !tile.tile<64x8xf32, regs>
 ```
-Bodies of tile.map are expanded, and those of linalg.generic in a tile.nest. A conversion from f64 to f16, which has no instruction either,
+Bodies of tile.map are expanded, and those of linalg.generic in a tile.loops. A conversion from f64 to f16, which has no instruction either,
 goes through f32.
 """
 

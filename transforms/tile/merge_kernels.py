@@ -28,7 +28,7 @@ from stepwell.passes import Meaning, StepwellPass, fuse_locations, names_of, rem
 from stepwell.passes.remarks import Remark
 
 NAME = "tile-merge-kernels"
-Kernel = tile.KernelOp | tile.NestOp
+Kernel = tile.KernelOp | tile.LoopsOp
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from stepwell.passes.target import target_of
 from stepwell.transforms.kernel_to_llvm.conversion import error_at
 from stepwell.transforms.tile_to_cpu.body import build_function, is_product, tile_counts
 from stepwell.transforms.tile_to_cpu.cost import grain_of, group_rows
-from stepwell.transforms.tile_to_cpu.nest import build_nest_function, nest_tiles
+from stepwell.transforms.tile_to_cpu.element_loops import build_loops_function, loops_tiles
 from stepwell.types.targets import Target
 
 
@@ -77,16 +77,14 @@ class _Launches:
         launch.detach()
         launch.erase()
 
-    def rewrite_nest(self, launch: plan.LaunchOp, nest: tile.NestOp) -> None:
-        """Replace the launch of `nest` by one with its addresses."""
+    def rewrite_loops(self, launch: plan.LaunchOp, kernel: tile.LoopsOp) -> None:
+        """Replace the launch of `kernel` by one with its addresses."""
         args, inputs = [*launch.args, *launch.outs], len(launch.args)
         for value in args:
             if not isinstance(value.type, plan.BufferType) or not value.type.contiguous:
-                raise error_at(
-                    launch, f"{value.type} has strides: a nest reads and writes whole buffers", "copy it first"
-                )
+                raise error_at(launch, f"{value.type} has strides: loops read and write whole buffers", "copy it first")
         reads, writes = list(range(inputs)), list(range(inputs, len(args)))
-        new = plan.LaunchOp(launch.kernel, args, tiles=nest_tiles(nest), reads=reads, writes=writes)
+        new = plan.LaunchOp(launch.kernel, args, tiles=loops_tiles(kernel), reads=reads, writes=writes)
         self._replace(launch, new)
 
     def _replace(self, launch: plan.LaunchOp, new: plan.LaunchOp) -> None:
@@ -113,15 +111,15 @@ def _strides(launch: plan.LaunchOp, value: SSAValue) -> tuple[int, ...]:
     return strides[:-1]
 
 
-def _function_of(kernel: tile.KernelOp | tile.NestOp, target: Target) -> func.FuncOp:
-    if isinstance(kernel, tile.NestOp):
-        return build_nest_function(kernel, target)
+def _function_of(kernel: tile.KernelOp | tile.LoopsOp, target: Target) -> func.FuncOp:
+    if isinstance(kernel, tile.LoopsOp):
+        return build_loops_function(kernel, target)
     return build_function(kernel, target)
 
 
 @dataclass(frozen=True)
 class ConvertTileToCPU(StepwellPass):
-    """Lower every tile.kernel and tile.nest to a function over its tiles, and every launch to the record that it takes. Refuses, naming the op, what has no
+    """Lower every tile.kernel and tile.loops to a function over its tiles, and every launch to the record that it takes. Refuses, naming the op, what has no
     form by rows of vectors."""
 
     name = "stepwell-convert-tile-to-cpu"
@@ -132,14 +130,14 @@ class ConvertTileToCPU(StepwellPass):
         target = target_of(op)
         if target is None or target.family != "cpu":
             raise error_at(op, "the module is not for a CPU", 'stepwell.target = "cpu", stepwell.cpu = "x86-64-v4"')
-        kernels = {k.sym_name.data: k for k in op.body.block.ops if isinstance(k, tile.KernelOp | tile.NestOp)}
+        kernels = {k.sym_name.data: k for k in op.body.block.ops if isinstance(k, tile.KernelOp | tile.LoopsOp)}
         functions = {name: _function_of(kernel, target) for name, kernel in kernels.items()}
         for program in [p for p in op.body.block.ops if isinstance(p, plan.ProgramOp)]:
             launches = _Launches(program)
             for launch in [s for _, s in program.steps() if isinstance(s, plan.LaunchOp) and s.kernel_name in kernels]:
                 kernel = kernels[launch.kernel_name]
-                if isinstance(kernel, tile.NestOp):
-                    launches.rewrite_nest(launch, kernel)
+                if isinstance(kernel, tile.LoopsOp):
+                    launches.rewrite_loops(launch, kernel)
                 else:
                     launches.rewrite(launch, kernel)
         for name, kernel in kernels.items():
@@ -149,9 +147,9 @@ class ConvertTileToCPU(StepwellPass):
             kernel.erase()
         op.attributes["stepwell.level"] = StringAttr("kernel")
 
-    def _remark(self, ctx: Context, kernel: tile.KernelOp | tile.NestOp) -> None:
+    def _remark(self, ctx: Context, kernel: tile.KernelOp | tile.LoopsOp) -> None:
         remarks, names, name = remarks_of(ctx), names_of(kernel), f"@{kernel.sym_name.data}"
-        if isinstance(kernel, tile.NestOp):
+        if isinstance(kernel, tile.LoopsOp):
             remarks.add(Remark("analysis", self.name, names, f"{name}: loops over elements"))
             return
         refs = [arg.type for arg in kernel.body.block.args if isinstance(arg.type, tile.RefType)]

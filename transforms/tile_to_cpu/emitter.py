@@ -208,7 +208,7 @@ class Emitter:
 
 
 def kernel_function(
-    kernel: tile.KernelOp | tile.NestOp, target: Target, write: Callable[[Emitter, SSAValue, SSAValue], None]
+    kernel: tile.KernelOp | tile.LoopsOp, target: Target, write: Callable[[Emitter, SSAValue, SSAValue], None]
 ) -> func.FuncOp:
     """A function (record, first tile, last tile) whose body `write` emits."""
     block = Block(arg_types=[POINTER, i64, i64])

@@ -11,7 +11,7 @@ Before:                                                            After:
       tile.store %m, %y[%i, %j]                                        warp.fragment_store %m, %p1[..]
     }                                                                }
 
-Stems (few input channels), pooling, elementwise work; a `tile.nest` becomes one thread for each element. One block of threads computes one block of the output; a thread holds 16 bytes of columns in
+Stems (few input channels), pooling, elementwise work; a `tile.loops` becomes one thread for each element. One block of threads computes one block of the output; a thread holds 16 bytes of columns in
 each of several rows.
 """
 
@@ -28,19 +28,19 @@ from xdsl.ir import Block, Region
 from stepwell.dialects import tile, warp
 from stepwell.passes import Meaning, PassFailure, StepwellPass, names_of, remarks_of
 from stepwell.passes.remarks import Remark
+from stepwell.transforms.tile_to_gpu.element_loops import build_loops_kernel
 from stepwell.transforms.tile_to_gpu.emitter import Emitter
 from stepwell.transforms.tile_to_gpu.launch import GpuKernel, finish_level, replace_kernel
-from stepwell.transforms.tile_to_gpu.nest import build_nest_kernel
 from stepwell.transforms.tile_to_gpu.warp_body import WarpBody
 from stepwell.transforms.tile_to_gpu.warp_refs import Parameters, block_counts, choose_layout
 
 NAME = "stepwell-convert-tile-to-warp"
 
 
-def lower_kernel(kernel: tile.KernelOp | tile.NestOp) -> GpuKernel:
+def lower_kernel(kernel: tile.KernelOp | tile.LoopsOp) -> GpuKernel:
     """The kernel that does what `kernel` does; refuses with a reason what it cannot."""
-    if isinstance(kernel, tile.NestOp):
-        return build_nest_kernel(kernel)
+    if isinstance(kernel, tile.LoopsOp):
+        return build_loops_kernel(kernel)
     if kernel.config.data.mma != "none":
         names = " + ".join(names_of(kernel))
         hint = "run stepwell-convert-tile-to-hopper first; mma = fma is for the CPU"
@@ -55,7 +55,7 @@ def lower_kernel(kernel: tile.KernelOp | tile.NestOp) -> GpuKernel:
 
 @dataclass(frozen=True)
 class ConvertTileToWarp(StepwellPass):
-    """Lower every remaining `tile.kernel` and every `tile.nest`, with their launches; the module is at the kernel level afterwards."""
+    """Lower every remaining `tile.kernel` and every `tile.loops`, with their launches; the module is at the kernel level afterwards."""
 
     name = NAME
     level: ClassVar[str] = "plan"
@@ -63,7 +63,7 @@ class ConvertTileToWarp(StepwellPass):
     meaning: ClassVar[Meaning] = "exact"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        kernels = [k for k in op.ops if isinstance(k, tile.KernelOp | tile.NestOp)]
+        kernels = [k for k in op.ops if isinstance(k, tile.KernelOp | tile.LoopsOp)]
         lowered = [(kernel, lower_kernel(kernel)) for kernel in kernels]
         for kernel, made in lowered:
             replace_kernel(op, kernel, made)

@@ -47,8 +47,8 @@ def test_every_reason_is_given() -> None:
         (Config((64, 32), warps=4, copy="tma"), "sm_90a", "copy = direct on sm_90a"),
         (Config((64, 32), warps=4, stages=3), "sm_90a", "describe the ring of a wgmma kernel"),
         (Config((2, 6, 64), mma="fma"), "x86-64-v4", "only the last two dims are blocked"),
-        (Config((8, 8), form="nest"), None, "a block of one extent"),
-        (Config((100,), form="nest"), "sm_90a", "one thread for each element"),
+        (Config((8, 8), form="loops"), None, "a block of one extent"),
+        (Config((100,), form="loops"), "sm_90a", "one thread for each element"),
         (Config((4, 24)), "x86-64-v4", "24 columns are not whole vectors of 16 floats"),
     ],
 )

@@ -1,11 +1,11 @@
 // RUN: not stepwell-opt %s -p 'stepwell-convert-linalg-to-tile' 2>&1 | filecheck %s
-// RUN: stepwell-opt %s -p 'linalg-choose-config{target=sm_90a},stepwell-convert-linalg-to-tile' | filecheck %s --check-prefix NEST
-// RUN: stepwell-opt %s -p 'linalg-choose-config{target=x86-64-v4},stepwell-convert-linalg-to-tile' | filecheck %s --check-prefix NEST
+// RUN: stepwell-opt %s -p 'linalg-choose-config{target=sm_90a},stepwell-convert-linalg-to-tile' | filecheck %s --check-prefix LOOPS
+// RUN: stepwell-opt %s -p 'linalg-choose-config{target=x86-64-v4},stepwell-convert-linalg-to-tile' | filecheck %s --check-prefix LOOPS
 
 // CHECK: error: softmax: 2 reductions in one fusion (max, sum): a kernel has one root
-// NEST: tile.nest @softmax(%{{.*}}: tensor<4x8xf32>) -> (tensor<4xf32>) config #tile.config<block = [{{[0-9]+}}], form = nest>
-// NEST-COUNT-2: linalg.generic
-// NEST: tile.apply @softmax(%{{.*}}) : (tensor<4x8xf32>) -> tensor<4xf32>
+// LOOPS: tile.loops @softmax(%{{.*}}: tensor<4x8xf32>) -> (tensor<4xf32>) config #tile.config<block = [{{[0-9]+}}], form = loops>
+// LOOPS-COUNT-2: linalg.generic
+// LOOPS: tile.apply @softmax(%{{.*}}) : (tensor<4x8xf32>) -> tensor<4xf32>
 #id = affine_map<(m, k) -> (m, k)>
 #row = affine_map<(m, k) -> (m)>
 builtin.module attributes {stepwell.level = "linalg"} {

@@ -35,11 +35,11 @@ builtin.module attributes {stepwell.level = "tile"} {
       tile.store %o, %y[%i, %j]
     }
   }
-  // CHECK: tile.nest @nest
+  // CHECK: tile.loops @loops
   // CHECK-NOT: math.log
   // CHECK: arith.truncf {{.*}} : f64 to f32
   // CHECK: arith.truncf {{.*}} : f32 to f16
-  tile.nest @nest(%x: tensor<0x3xf64>) -> (tensor<0x3xf16>) config #tile.config<block = [64], form = nest> {
+  tile.loops @loops(%x: tensor<0x3xf64>) -> (tensor<0x3xf16>) config #tile.config<block = [64], form = loops> {
     %e = tensor.empty() : tensor<0x3xf16>
     %r = linalg.generic {indexing_maps = [affine_map<(d0, d1) -> (d0, d1)>, affine_map<(d0, d1) -> (d0, d1)>], iterator_types = ["parallel", "parallel"]} ins(%x : tensor<0x3xf64>) outs(%e : tensor<0x3xf16>) {
     ^bb0(%p: f64, %c: f16):

@@ -104,7 +104,7 @@ def test_the_simulator_runs_exponentials(network: MakeNetwork, kind: str, elemen
     np.testing.assert_allclose(found.astype(float), expected.astype(float), rtol=1e-3 if element == f16 else 1e-6)
 
 
-NESTS: dict[str, tuple[Callable[..., list[Any]], list[TensorType[Attribute]]]] = {
+LOOPS: dict[str, tuple[Callable[..., list[Any]], list[TensorType[Attribute]]]] = {
     "integers": (lambda x, y: [graph.BinaryOp(x, y, kind="div")], [TensorType(i32, (5,)), TensorType(i32, (5,))]),
     "bytes": (lambda x: [graph.TransposeOp(x, (1, 0))], [TensorType(i8, (5, 9))]),
     "bools": (lambda x: [graph.CastOp(x, f16)], [TensorType(i1, (33,))]),
@@ -136,7 +136,7 @@ NESTS: dict[str, tuple[Callable[..., list[Any]], list[TensorType[Attribute]]]] =
 }
 
 
-@pytest.mark.parametrize("name", NESTS)
-def test_what_has_no_tiles_is_a_nest(network: MakeNetwork, name: str) -> None:
+@pytest.mark.parametrize("name", LOOPS)
+def test_what_has_no_tiles_is_loops(network: MakeNetwork, name: str) -> None:
     """One thread for each element: element types, ranks, windows and extents that tiles of sm_90a do not have."""
-    assert "wgmma" not in ptx_of(network(NESTS[name][0], *NESTS[name][1]))
+    assert "wgmma" not in ptx_of(network(LOOPS[name][0], *LOOPS[name][1]))

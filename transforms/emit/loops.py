@@ -1,4 +1,4 @@
-"""A `tile.nest` element by element, for both targets: every element of a result is computed by the ops that it depends on, from the result
+"""A `tile.loops` element by element, for both targets: every element of a result is computed by the ops that it depends on, from the result
 back to the tensors in memory. Whatever shape, stride, rank or element type: an index of a dim is a value, a reshape or a map is arithmetic on
 indices, a pad is a condition, a reduction a loop. Extents are constants of the code."""
 
@@ -51,12 +51,12 @@ def element_of(value: SSAValue) -> Attribute:
     return value.type.element_type
 
 
-class Nest:
-    """Emits the elements of one nest; `load` reads an input at a row-major number. `scopes` hold the elements that are known, from the
+class ElementLoops:
+    """Emits the elements of one kernel; `load` reads an input at a row-major number. `scopes` hold the elements that are known, from the
     outermost loop inwards."""
 
     def __init__(
-        self, emit: ElementEmitter, kernel: tile.NestOp, load: Callable[[BlockArgument, SSAValue], SSAValue]
+        self, emit: ElementEmitter, kernel: tile.LoopsOp, load: Callable[[BlockArgument, SSAValue], SSAValue]
     ) -> None:
         self.emit, self.kernel, self.load = emit, kernel, load
         self.scopes: list[dict[tuple[SSAValue, Indices], SSAValue]] = []
@@ -123,7 +123,7 @@ class Nest:
             assert isinstance(op, Operation)
             if type(op) not in self._rules:
                 raise error_at(
-                    op, "has no form element by element", "the body of a tile.nest holds linalg and tensor ops"
+                    op, "has no form element by element", "the body of a tile.loops holds linalg and tensor ops"
                 )
             with self.emit.at(op):
                 result = self._rules[type(op)](op, at)
@@ -175,7 +175,7 @@ class Nest:
             (loop,) = expression.used_dims()
             loops[loop] = index
         if len(op.outputs) != 1:
-            raise error_at(op, f"has {len(op.outputs)} results", "split it: a generic of a tile.nest has one")
+            raise error_at(op, f"has {len(op.outputs)} results", "split it: a generic of a tile.loops has one")
         reductions, extents = reduction_loops(op), loop_extents(op)
         if not reductions:
             return self._body(op, loops, None, at)

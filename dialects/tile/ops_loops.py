@@ -20,13 +20,13 @@ BODY_DIALECTS = ("linalg", "tensor", "arith", "math")
 
 
 @irdl_op_definition
-class NestOp(IRDLOperation):
-    """A kernel over whole tensors of static shape: `tile.nest @y(%x: tensor<8x4xi1>) -> (tensor<4x8xi1>) config #tile.config<block =
-    [1024], form = nest> { .. tile.yield %r }`. The body is what linalg says of a fusion: linalg.generic, linalg.fill, tensor.pad, reshapes. It is a
-    nest of loops over the elements of each result, in blocks of the config's one extent; an element is computed with everything that it
+class LoopsOp(IRDLOperation):
+    """A kernel over whole tensors of static shape: `tile.loops @y(%x: tensor<8x4xi1>) -> (tensor<4x8xi1>) config #tile.config<block =
+    [1024], form = loops> { .. tile.yield %r }`. The body is what linalg says of a fusion: linalg.generic, linalg.fill, tensor.pad, reshapes. It is
+    loops over the elements of each result, in blocks of the config's one extent; an element is computed with everything that it
     depends on, sums in row-major order. Any rank, element type, stride and extent, 0 included; unlike a `tile.kernel` it holds its extents."""
 
-    name = "tile.nest"
+    name = "tile.loops"
 
     sym_name = prop_def(SymbolNameConstraint())
     function_type = prop_def(FunctionType)
@@ -60,11 +60,11 @@ class NestOp(IRDLOperation):
         """The yield that ends the body."""
         last = self.body.block.last_op
         if not isinstance(last, YieldOp):
-            raise VerifyException(f"tile.nest @{self.sym_name.data}: the body ends in tile.yield")
+            raise VerifyException(f"tile.loops @{self.sym_name.data}: the body ends in tile.yield")
         return last
 
     def verify_(self) -> None:
-        title = f"tile.nest @{self.sym_name.data}"
+        title = f"tile.loops @{self.sym_name.data}"
         inputs, outputs = list(self.function_type.inputs), list(self.function_type.outputs)
         for type_ in (*inputs, *outputs):
             if not isinstance(type_, TensorType) or not type_.has_static_shape():
@@ -76,13 +76,13 @@ class NestOp(IRDLOperation):
         for op in self.body.block.ops:
             if op.name.partition(".")[0] not in BODY_DIALECTS and op is not self.results_of_body:
                 raise VerifyException(f"{title}: the body holds {', '.join(BODY_DIALECTS)}, not {op.name}")
-        if self.config.data.form != "nest":
-            raise VerifyException(f"{title}: its config has form = {self.config.data.form}, nest is wanted")
+        if self.config.data.form != "loops":
+            raise VerifyException(f"{title}: its config has form = {self.config.data.form}, loops is wanted")
         for reason in violations(self.config.data, target_of(self)):
             raise VerifyException(f"{title}: {reason}")
 
     @classmethod
-    def parse(cls, parser: Parser) -> NestOp:
+    def parse(cls, parser: Parser) -> LoopsOp:
         name = parser.parse_symbol_name()
 
         def tensor() -> Parser.Argument:
@@ -96,7 +96,7 @@ class NestOp(IRDLOperation):
         parser.parse_keyword("config")
         config = parser.parse_attribute()
         if not isinstance(config, ConfigAttr):
-            parser.raise_error("the config of a nest is a #tile.config<...>")
+            parser.raise_error("the config of a tile.loops is a #tile.config<...>")
         attributes = parser.parse_optional_attr_dict_with_keyword()
         op = cls(name.data, [a.type for a in inputs], outputs, config, parser.parse_region(inputs))
         if attributes is not None:

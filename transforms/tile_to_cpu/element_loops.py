@@ -1,4 +1,4 @@
-"""A `tile.nest` as a function over a range of its tiles.
+"""A `tile.loops` as a function over a range of its tiles.
 
 Record of a launch: the addresses of the inputs, then those of the outputs. Extents are constants of the code."""
 
@@ -11,23 +11,23 @@ from xdsl.ir import BlockArgument, SSAValue
 
 from stepwell.dialects import tile
 from stepwell.dialects.numpy_types import element_bytes
-from stepwell.transforms.emit.nest import Nest, element_of, shape_of
+from stepwell.transforms.emit.loops import ElementLoops, element_of, shape_of
 from stepwell.transforms.tile_to_cpu.emitter import POINTER, Emitter, kernel_function
 from stepwell.types.targets import Target
 
 
-def nest_tiles(kernel: tile.NestOp) -> int:
+def loops_tiles(kernel: tile.LoopsOp) -> int:
     """Tiles of a launch: enough for the largest result."""
     (elements,) = kernel.config.data.block
     return max(-(-prod(shape_of(value)) // elements) for value in kernel.results_of_body.arguments)
 
 
-def build_nest_function(kernel: tile.NestOp, target: Target) -> func.FuncOp:
+def build_loops_function(kernel: tile.LoopsOp, target: Target) -> func.FuncOp:
     """The function of `kernel`: (record, first tile, last tile)."""
     return kernel_function(kernel, target, lambda emit, first, last: walk(emit, kernel, first, last))
 
 
-def walk(emit: Emitter, kernel: tile.NestOp, first: SSAValue, last: SSAValue) -> None:
+def walk(emit: Emitter, kernel: tile.LoopsOp, first: SSAValue, last: SSAValue) -> None:
     """The elements of the tiles from `first` below `last`, of one result after the other."""
     (elements,) = kernel.config.data.block
 
@@ -37,16 +37,16 @@ def walk(emit: Emitter, kernel: tile.NestOp, first: SSAValue, last: SSAValue) ->
             emit.address(emit.slot(value.index, POINTER), number, element), element, element_bytes(element)
         )
 
-    nest = Nest(emit, kernel, load)
+    loops = ElementLoops(emit, kernel, load)
     for position, value in enumerate(kernel.results_of_body.arguments):
         count = emit.integer(prod(shape_of(value)))
         begin, end = (emit.minimum(emit.mul(tile, emit.integer(elements)), count) for tile in (first, last))
 
         def body(number: SSAValue, _: list[SSAValue], value: SSAValue = value, position: int = position) -> list[SSAValue]:  # fmt: skip
-            with nest.scope():
+            with loops.scope():
                 element = element_of(value)
                 target = emit.slot(len(kernel.inputs) + position, POINTER)
-                result = nest.numbered(value, number)
+                result = loops.numbered(value, number)
                 emit.store(result, emit.address(target, number, element), element_bytes(element))
             return []
 

@@ -1,4 +1,4 @@
-"""tile.nest: both syntaxes, one invalid case per invariant, and what the interpreters make of it."""
+"""tile.loops: both syntaxes, one invalid case per invariant, and what the interpreters make of it."""
 
 import numpy as np
 import pytest
@@ -9,9 +9,9 @@ from stepwell.ir.printing import module_text
 from stepwell.ir.source import SourceMap, parse_text
 from stepwell.plugins.universe import make_context
 
-NEST = """
+LOOPS = """
 builtin.module attributes {stepwell.level = "tile", stepwell.target = "cpu", stepwell.cpu = "x86-64-v4"} {
-  tile.nest @sums(%x: tensor<2x3xf64>) -> (tensor<2xf64>) config #tile.config<block = [64], form = nest> {
+  tile.loops @sums(%x: tensor<2x3xf64>) -> (tensor<2xf64>) config #tile.config<block = [64], form = loops> {
     %zero = arith.constant 0.0 : f64
     %e = tensor.empty() : tensor<2xf64>
     %init = linalg.fill ins(%zero : f64) outs(%e : tensor<2xf64>) -> tensor<2xf64>
@@ -31,7 +31,7 @@ builtin.module attributes {stepwell.level = "tile", stepwell.target = "cpu", ste
 
 
 def test_it_round_trips() -> None:
-    module = parse_text(make_context(), NEST, SourceMap("test"))
+    module = parse_text(make_context(), LOOPS, SourceMap("test"))
     module.verify()
     for text in (module_text(module), module_text(parse_text(make_context(), module_text(module), SourceMap("test")))):
         again = parse_text(make_context(), text, SourceMap("test"))
@@ -40,7 +40,7 @@ def test_it_round_trips() -> None:
 
 
 def test_it_is_executed() -> None:
-    module = parse_text(make_context(), NEST, SourceMap("test"))
+    module = parse_text(make_context(), LOOPS, SourceMap("test"))
     (y,) = interpret(module, {"x": np.arange(6.0).reshape(2, 3)}).values()
     assert y.tolist() == [3.0, 12.0]
 
@@ -48,9 +48,9 @@ def test_it_is_executed() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("form = nest", "form = tiles", "its config has form = tiles, nest is wanted"),
+        ("form = loops", "form = tiles", "its config has form = tiles, loops is wanted"),
         ("block = [64]", "block = [8, 8]", "takes a block of one extent"),
-        ("form = nest", "form = nest, mma = fma", "and nothing else"),
+        ("form = loops", "form = loops, mma = fma", "and nothing else"),
         ('"cpu", stepwell.cpu = "x86-64-v4"', '"sm_20"', "the target sm_20 is not one of sm_90a"),
         ("-> (tensor<2xf64>) config", "-> (tensor<3xf64>) config", "the body yields the outputs of the kernel's type"),
         ("-> (tensor<2xf64>) config", "-> (f64) config", "f64 is no tensor of static shape"),
@@ -60,8 +60,8 @@ def test_it_is_executed() -> None:
     ],
 )  # fmt: skip
 def test_invalid(old: str, new: str, message: str) -> None:
-    text = NEST.replace(old, new, 1)
-    assert text != NEST
+    text = LOOPS.replace(old, new, 1)
+    assert text != LOOPS
     if message == "not what it is applied to":
         text = text.replace("-> (tensor<2xf64> {", "-> (tensor<3xf64> {").replace(
             "%y : tensor<2xf64>", "%y : tensor<3xf64>"

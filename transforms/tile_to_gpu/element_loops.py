@@ -1,4 +1,4 @@
-"""A `tile.nest` as a CUDA kernel: one thread computes one element of each result, with everything that it depends on. It is the slow road: it
+"""A `tile.loops` as a CUDA kernel: one thread computes one element of each result, with everything that it depends on. It is the slow road: it
 takes every element type, rank, window and extent."""
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from math import ceil, prod
 from xdsl.ir import Attribute, Block, BlockArgument, Operation, Region, SSAValue
 
 from stepwell.dialects import plan, tile, warp
-from stepwell.transforms.emit.nest import LoopBody, Nest, element_of, shape_of
+from stepwell.transforms.emit.loops import ElementLoops, LoopBody, element_of, shape_of
 from stepwell.transforms.tile_to_gpu.emitter import Emitter
 from stepwell.transforms.tile_to_gpu.launch import GpuKernel, LaunchSite, pointer
 
 
 class _Elements:
-    """The vocabulary of a nest in i32, written through the emitter of kernels."""
+    """The vocabulary of element loops in i32, written through the emitter of kernels."""
 
     def __init__(self, emit: Emitter) -> None:
         self.emit = emit
@@ -46,7 +46,7 @@ class _Elements:
         return list(loop.results.values())
 
 
-def build_nest_kernel(kernel: tile.NestOp) -> GpuKernel:
+def build_loops_kernel(kernel: tile.LoopsOp) -> GpuKernel:
     """The kernel that does what `kernel` does."""
     values = kernel.results_of_body.arguments
     tensors = [*((v, "r") for v in kernel.inputs), *((v, "w") for v in values)]
@@ -61,7 +61,7 @@ def build_nest_kernel(kernel: tile.NestOp) -> GpuKernel:
     return GpuKernel(made, parameters, lambda site: _blocks(site, ceil(most / threads)))
 
 
-def _write(emit: Emitter, kernel: tile.NestOp, block: Block, threads: int) -> None:
+def _write(emit: Emitter, kernel: tile.LoopsOp, block: Block, threads: int) -> None:
     emit.insert(warp.LaunchDependentsOp())
     emit.insert(warp.WaitPredecessorOp())
     first = emit.mul(emit.insert(warp.BlockIdOp()).result, emit.i32(threads))
@@ -70,10 +70,10 @@ def _write(emit: Emitter, kernel: tile.NestOp, block: Block, threads: int) -> No
     def load(value: BlockArgument, at: SSAValue) -> SSAValue:
         return emit.insert(warp.LoadOp(block.args[value.index], at)).result
 
-    nest = Nest(_Elements(emit), kernel, load)
+    loops = ElementLoops(_Elements(emit), kernel, load)
     for position, value in enumerate(kernel.results_of_body.arguments):
-        with emit.when(emit.compare("ult", number, emit.i32(prod(shape_of(value))))), nest.scope():
-            result = nest.numbered(value, number)
+        with emit.when(emit.compare("ult", number, emit.i32(prod(shape_of(value))))), loops.scope():
+            result = loops.numbered(value, number)
             emit.insert(warp.StoreOp(result, block.args[len(kernel.inputs) + position], number))
     emit.insert(warp.ReturnOp())
 
@@ -83,6 +83,6 @@ def _blocks(site: LaunchSite, count: int) -> int:
     for position, value in enumerate(site.operands):
         if not isinstance(value.type, plan.BufferType) or not value.type.contiguous:
             raise site.refuse(
-                f"operand {position} is {value.type}: a nest reads and writes whole buffers", "copy it first"
+                f"operand {position} is {value.type}: such a kernel reads and writes whole buffers", "copy it first"
             )
     return max(1, count)

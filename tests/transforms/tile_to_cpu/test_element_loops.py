@@ -1,4 +1,4 @@
-"""Nests as machine code beside the interpreter: what the graph level cannot say yet, but a fusion at linalg may hold."""
+"""Loops as machine code beside the interpreter: what the graph level cannot say yet, but a fusion at linalg may hold."""
 
 from __future__ import annotations
 
@@ -61,20 +61,20 @@ PADDED = """
 """
 
 
-def nest(body: str, results: list[str], level: str) -> str:
-    """A network of one nest."""
+def loops(body: str, results: list[str], level: str) -> str:
+    """A network of one kernel of loops."""
     types = [f"tensor<{shape}xf32>" for shape in results]
     names = ["%r", "%m"][: len(results)]
     outputs = ", ".join(f'{type_} {{stepwell.name = "y{i}"}}' for i, type_ in enumerate(types))
     made = ", ".join(f"%o{i}" for i in range(len(types)))
     return f"""{MAPS}
 builtin.module attributes {{stepwell.level = "tile", stepwell.target = "cpu", stepwell.cpu = "{level}"}} {{
-tile.nest @nest(%x: tensor<5x7xf32>) -> ({", ".join(types)}) config #tile.config<block = [4], form = nest> {{
+tile.loops @loops(%x: tensor<5x7xf32>) -> ({", ".join(types)}) config #tile.config<block = [4], form = loops> {{
   {body}
   tile.yield {", ".join(names)}
 }}
 func.func @main(%x: tensor<5x7xf32> {{stepwell.name = "x"}}) -> ({outputs}) {{
-  {made} = tile.apply @nest(%x) : (tensor<5x7xf32>) -> ({", ".join(types)})
+  {made} = tile.apply @loops(%x) : (tensor<5x7xf32>) -> ({", ".join(types)})
   func.return {made} : {", ".join(types)}
 }}
 }}"""
@@ -84,10 +84,10 @@ func.func @main(%x: tensor<5x7xf32> {{stepwell.name = "x"}}) -> ({outputs}) {{
 @pytest.mark.parametrize(
     ("body", "results"), [(SOFTMAX, ["5x7"]), (SOFTMAX, ["5x7", "5"]), (PADDED, ["10x8"])], ids=["softmax", "two results", "padded"]
 )  # fmt: skip
-def test_native_nests_agree_with_the_interpreter(body: str, results: list[str], level: str) -> None:
+def test_native_loops_agree_with_the_interpreter(body: str, results: list[str], level: str) -> None:
     """Reductions of reductions, results of several extents, reshapes and pads, in tiles that cut them anywhere."""
     ctx = make_context()
-    module = parse_text(ctx, nest(body, results, level), SourceMap("test"))
+    module = parse_text(ctx, loops(body, results, level), SourceMap("test"))
     module.verify()
     inputs = {"x": np.random.default_rng(0).standard_normal((5, 7)).astype(np.float32)}
     expected: dict[str, Any] = dict(interpret(module, inputs))
