@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
 
 from xdsl.dialects import arith, tensor
-from xdsl.dialects.builtin import FloatAttr, IndexType, IntegerAttr, TensorType
+from xdsl.dialects.builtin import FloatAttr, IndexType, IntegerAttr
 from xdsl.dialects.linalg import ops as linalg
 from xdsl.ir import Attribute, BlockArgument, Operation, SSAValue
 from xdsl.ir.affine import AffineExpr
@@ -19,6 +19,7 @@ from stepwell.dialects.linalg_interpreter import linear_coefficients, loop_exten
 from stepwell.dialects.plan import row_major
 from stepwell.transforms.kernel_to_llvm.conversion import error_at
 from stepwell.transforms.linalg._roles import reduction_loops
+from stepwell.transforms.tensors import element_of, shape_of
 
 Indices = tuple[SSAValue, ...]
 LoopBody = Callable[[SSAValue, list[SSAValue]], Sequence[SSAValue]]
@@ -37,18 +38,6 @@ class ElementEmitter(Protocol):
     def compare(self, predicate: str, a: SSAValue, b: SSAValue) -> SSAValue: ...
     def select(self, condition: SSAValue, a: SSAValue, b: SSAValue) -> SSAValue: ...
     def loop(self, start: SSAValue, end: SSAValue, inits: Sequence[SSAValue], body: LoopBody) -> list[SSAValue]: ...
-
-
-def shape_of(value: SSAValue) -> tuple[int, ...]:
-    """The extents of a tensor."""
-    assert isinstance(value.type, TensorType)
-    return value.type.get_shape()
-
-
-def element_of(value: SSAValue) -> Attribute:
-    """The element type of a tensor."""
-    assert isinstance(value.type, TensorType)
-    return value.type.element_type
 
 
 class ElementLoops:

@@ -6,7 +6,7 @@ from xdsl.dialects.builtin import f16, f32
 from xdsl.ir import Attribute, Block, Operation, SSAValue
 
 from stepwell.dialects import graph
-from stepwell.transforms.graph._values import element_of
+from stepwell.transforms.tensors import element_of
 
 Contraction = graph.ConvOp | graph.MatmulOp
 MOVES = graph.BroadcastOp | graph.ReshapeOp | graph.TransposeOp

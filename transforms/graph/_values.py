@@ -7,7 +7,7 @@ from math import prod
 from typing import TypeVar
 
 from xdsl.dialects.builtin import TensorType
-from xdsl.ir import Attribute, Block, Operation, OpResult, SSAValue
+from xdsl.ir import Block, Operation, OpResult, SSAValue
 
 from stepwell.dialects import graph
 from stepwell.dialects.graph import extents
@@ -42,13 +42,6 @@ def elements_of(shape: Sequence[int]) -> int | None:
     if sum(isinstance(extent, graph.Extent) for extent in shape) > 1:
         return None
     return prod(shape)
-
-
-def element_of(value: SSAValue) -> Attribute:
-    """The element type of a tensor value."""
-    assert isinstance(value.type, TensorType)
-    element: Attribute = value.type.element_type
-    return element
 
 
 def users(op: Operation) -> list[Operation]:

@@ -27,8 +27,9 @@ from xdsl.dialects.builtin import ModuleOp
 
 from stepwell.dialects import graph
 from stepwell.passes import Meaning, Rewriter, StepwellPass, rewrite
-from stepwell.transforms.graph._values import element_of, in_fusion, is_constant, shape_of
+from stepwell.transforms.graph._values import in_fusion, is_constant, shape_of
 from stepwell.transforms.graph.cancel_transposes import CancelTransposesPass
+from stepwell.transforms.tensors import element_of
 
 LAST = "channels_last"
 

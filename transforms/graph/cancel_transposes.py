@@ -30,7 +30,8 @@ from stepwell.dialects import graph
 from stepwell.dialects.graph.shapes import compose_permutations, inverse_permutation
 from stepwell.passes import Meaning, Rewriter, StepwellPass, inherit_location, names_of, remarks_of, rewrite
 from stepwell.passes.remarks import Remark
-from stepwell.transforms.graph._values import element_of, elements_of, is_constant, is_dead, producer, shape_of, users
+from stepwell.transforms.graph._values import elements_of, is_constant, is_dead, producer, shape_of, users
+from stepwell.transforms.tensors import element_of
 
 Permutation = tuple[int, ...]
 

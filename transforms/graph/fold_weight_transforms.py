@@ -16,7 +16,8 @@ from __future__ import annotations
 
 from stepwell.dialects import graph
 from stepwell.passes import Rewriter, inherit_location, rewrite
-from stepwell.transforms.graph._values import element_of, in_fusion, is_dead, producer, shape_of
+from stepwell.transforms.graph._values import in_fusion, is_dead, producer, shape_of
+from stepwell.transforms.tensors import element_of
 
 Folding = graph.TransposeOp | graph.ReshapeOp | graph.CastOp
 """Ops that a recipe has a step for."""

@@ -29,7 +29,8 @@ from xdsl.ir import Operation
 from stepwell.dialects import graph
 from stepwell.passes import Rewriter, names_of, rewrite
 from stepwell.transforms.graph._outline import outline
-from stepwell.transforms.graph._values import element_of, in_fusion, is_dead, shape_of, users
+from stepwell.transforms.graph._values import in_fusion, is_dead, shape_of, users
+from stepwell.transforms.tensors import element_of
 
 TILES = (f16, f32)
 """Element types of products that kernels compute in tiles."""

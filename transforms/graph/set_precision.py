@@ -36,8 +36,9 @@ from stepwell.dialects.graph.interpreter import main_function
 from stepwell.passes import Meaning, PassFailure, StepwellPass, names_of, remarks_of
 from stepwell.passes.remarks import Kind, Remark
 from stepwell.transforms.graph._precision import Contraction, is_half, operand_types, wanted_types
-from stepwell.transforms.graph._values import element_of, is_dead, live_ops, shape_of
+from stepwell.transforms.graph._values import is_dead, live_ops, shape_of
 from stepwell.transforms.graph.fuse_single import Computing
+from stepwell.transforms.tensors import element_of
 
 Versions = dict[SSAValue, dict[Attribute, SSAValue]]
 """A value of the old module: its stand-ins in the new one, by element type."""

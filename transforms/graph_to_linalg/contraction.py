@@ -18,14 +18,8 @@ from xdsl.ir.affine import AffineMap
 
 from stepwell.dialects import graph
 from stepwell.dialects.graph.elementwise import expand_binary, expand_cast
-from stepwell.transforms.graph_to_linalg.linalg_builder import (
-    LinalgBuilder,
-    dims,
-    element_of,
-    shape_of,
-    spatial_pads,
-    window_maps,
-)
+from stepwell.transforms.graph_to_linalg.linalg_builder import LinalgBuilder, dims, spatial_pads, window_maps
+from stepwell.transforms.tensors import element_of, shape_of
 
 
 def _accumulator(element: Attribute, result: Attribute) -> Attribute:

@@ -8,7 +8,8 @@ from xdsl.ir import SSAValue
 
 from stepwell.dialects import graph
 from stepwell.dialects.graph.elementwise import expand
-from stepwell.transforms.graph_to_linalg.linalg_builder import LinalgBuilder, element_of
+from stepwell.transforms.graph_to_linalg.linalg_builder import LinalgBuilder
+from stepwell.transforms.tensors import element_of
 
 
 def convert_elementwise(

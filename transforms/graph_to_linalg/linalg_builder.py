@@ -27,6 +27,7 @@ from xdsl.ir.affine import AffineExpr, AffineMap
 from xdsl.rewriter import InsertPoint
 
 from stepwell.passes import inherit_location
+from stepwell.transforms.tensors import element_of, shape_of
 
 ScalarBody = Callable[[Sequence[SSAValue]], tuple[Sequence[Operation], SSAValue]]
 """Given the scalars of a generic (inputs, then the output), the ops to insert and the value to yield."""
@@ -35,18 +36,6 @@ ScalarBody = Callable[[Sequence[SSAValue]], tuple[Sequence[Operation], SSAValue]
 def dims(*numbers: int) -> list[AffineExpr]:
     """Affine dims by number."""
     return [AffineExpr.dimension(number) for number in numbers]
-
-
-def shape_of(value: SSAValue) -> tuple[int, ...]:
-    """The static extents of a tensor value."""
-    assert isinstance(value.type, TensorType)
-    return value.type.get_shape()
-
-
-def element_of(value: SSAValue) -> Attribute:
-    """The element type of a tensor value."""
-    assert isinstance(value.type, TensorType)
-    return value.type.element_type
 
 
 def lowest(element: Attribute) -> float | int:

@@ -8,7 +8,8 @@ from xdsl.ir import SSAValue
 from xdsl.ir.affine import AffineMap
 
 from stepwell.dialects import graph
-from stepwell.transforms.graph_to_linalg.linalg_builder import LinalgBuilder, dims, element_of, shape_of
+from stepwell.transforms.graph_to_linalg.linalg_builder import LinalgBuilder, dims
+from stepwell.transforms.tensors import element_of, shape_of
 
 
 def convert_broadcast(op: graph.BroadcastOp, operands: Sequence[SSAValue], build: LinalgBuilder) -> SSAValue:

@@ -19,15 +19,8 @@ from xdsl.ir.affine import AffineMap
 
 from stepwell.dialects import graph
 from stepwell.dialects.graph.elementwise import expand_binary
-from stepwell.transforms.graph_to_linalg.linalg_builder import (
-    LinalgBuilder,
-    dims,
-    element_of,
-    lowest,
-    shape_of,
-    spatial_pads,
-    window_maps,
-)
+from stepwell.transforms.graph_to_linalg.linalg_builder import LinalgBuilder, dims, lowest, spatial_pads, window_maps
+from stepwell.transforms.tensors import element_of, shape_of
 
 
 def convert_pool(op: graph.PoolOp, operands: Sequence[SSAValue], build: LinalgBuilder) -> SSAValue:

@@ -12,7 +12,7 @@ from xdsl.printer import Printer
 
 from stepwell.dialects import graph
 from stepwell.passes import PassFailure
-from stepwell.transforms.linalg_to_tile.convert_linalg_to_tile import symbol_for
+from stepwell.transforms.symbols import new_symbol
 
 UPSTREAM = ("builtin", "func", "arith", "math", "linalg", "tensor")
 
@@ -29,8 +29,7 @@ def export_linalg(module: ModuleOp) -> str:
 
 def export_fusion(fusion: graph.FusionOp, taken: set[str]) -> func.FuncOp:
     """One fusion as a function."""
-    name = symbol_for(fusion.fusion_name.data, taken)
-    taken.add(name)
+    name = new_symbol(fusion.fusion_name.data, taken)
     types = [value.type for value in fusion.inputs], [result.type for result in fusion.outputs]
     block = Block(arg_types=types[0])
     mapping: dict[SSAValue, SSAValue] = dict(zip(fusion.body.block.args, block.args, strict=True))

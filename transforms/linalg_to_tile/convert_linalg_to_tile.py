@@ -23,7 +23,6 @@ A tensor.pad becomes the pads and the fill of a `tile.window`; the elementwise g
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -40,6 +39,7 @@ from stepwell.transforms.linalg._structure import refuse, structure_of
 from stepwell.transforms.linalg_to_tile.kernel_plan import checked_kernel, plan_kernel
 from stepwell.transforms.linalg_to_tile.kernels import Plan
 from stepwell.transforms.linalg_to_tile.operands import host_value, reshaped
+from stepwell.transforms.symbols import new_symbol, taken_symbols
 
 NAME = "stepwell-convert-linalg-to-tile"
 
@@ -57,7 +57,7 @@ class ConvertLinalgToTilePass(StepwellPass):
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         target = target_of(op)
         fusions = [inner for inner in op.walk() if isinstance(inner, graph.FusionOp)]
-        taken = {inner.sym_name.data for inner in op.ops if isinstance(inner, tile.KernelOp | tile.LoopsOp)}
+        taken = taken_symbols(op)
         plans = [_planned(fusion, taken) for fusion in fusions]
         kernels = [checked_kernel(plan, target) if isinstance(plan, Plan) else plan for plan in plans]
         for fusion, plan, kernel in zip(fusions, plans, kernels, strict=True):
@@ -85,8 +85,7 @@ def _planned(fusion: graph.FusionOp, taken: set[str]) -> Plan | tile.LoopsOp:
     structure = None if loops else structure_of(fusion)
     if not isinstance(config, tile.ConfigAttr):
         raise refuse(fusion, "the fusion has no #tile.config", "run linalg-choose-config before")
-    name = symbol_for(fusion.fusion_name.data, taken)
-    taken.add(name)
+    name = new_symbol(fusion.fusion_name.data, taken)
     return build_loops(fusion, config, name) if structure is None else plan_kernel(structure, config.data, name)
 
 
@@ -103,14 +102,6 @@ def build_loops(fusion: graph.FusionOp, config: tile.ConfigAttr, name: str) -> t
     loops = tile.LoopsOp(name, [v.type for v in fusion.inputs], [r.type for r in fusion.outputs], config, body)
     inherit_location(loops, fusion)
     return loops
-
-
-def symbol_for(name: str, taken: set[str]) -> str:
-    """An identifier like `name` that is not taken."""
-    stem = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_") or "kernel"
-    stem = f"k{stem}" if stem[0].isdigit() else stem
-    candidates = (stem if not number else f"{stem}_{number}" for number in range(len(taken) + 1))
-    return next(candidate for candidate in candidates if candidate not in taken)
 
 
 def describe(plan: Plan) -> str:

@@ -32,7 +32,7 @@ from stepwell.dialects import plan, tile
 from stepwell.passes import Meaning, PassFailure, StepwellPass, names_of, remarks_of
 from stepwell.passes.remarks import Remark
 from stepwell.passes.target import target_of
-from stepwell.transforms.linalg_to_tile.convert_linalg_to_tile import symbol_for
+from stepwell.transforms.symbols import new_symbol, taken_symbols
 from stepwell.transforms.tile_to_gpu.warp_refs import along_columns
 
 NAME = "plan-annotate-refs"
@@ -65,7 +65,7 @@ class AnnotateRefsPass(StepwellPass):
         if target is None:
             raise PassFailure("the module names no target", where=NAME, hint='stepwell.target = "sm_90a"')
         launches = [inner for inner in op.walk() if isinstance(inner, plan.LaunchOp)]
-        taken = {inner.sym_name.data for inner in op.ops if isinstance(inner, tile.KernelOp | tile.LoopsOp)}
+        taken = taken_symbols(op)
         for kernel in [inner for inner in op.ops if isinstance(inner, tile.KernelOp)]:
             mine = [launch for launch in launches if launch.kernel_name == kernel.sym_name.data]
             groups: dict[Facts, list[plan.LaunchOp]] = {}
@@ -117,9 +117,7 @@ def _in_rows(kernel: tile.KernelOp, ref: BlockArgument) -> bool:
 def _clone(kernel: tile.KernelOp, stem: str, taken: set[str]) -> tile.KernelOp:
     """A copy behind the kernel, under a name of its own that begins like `stem`."""
     made = kernel.clone()
-    name = symbol_for(stem, taken)
-    taken.add(name)
-    made.sym_name = StringAttr(name)
+    made.sym_name = StringAttr(new_symbol(stem, taken))
     block = kernel.parent_block()
     assert block is not None
     block.insert_op_after(made, kernel)

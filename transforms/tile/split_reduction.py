@@ -38,7 +38,7 @@ from typing import ClassVar
 from xdsl.builder import Builder
 from xdsl.context import Context
 from xdsl.dialects import arith
-from xdsl.dialects.builtin import ModuleOp, StringAttr, TensorType
+from xdsl.dialects.builtin import ModuleOp, TensorType
 from xdsl.ir import Block, BlockArgument, Operation, Region, SSAValue
 from xdsl.rewriter import InsertPoint
 
@@ -47,6 +47,8 @@ from stepwell.dialects.numpy_types import element_bytes
 from stepwell.dialects.tile import RefType, TileType
 from stepwell.passes import Meaning, PassFailure, StepwellPass, inherit_location, names_of, remarks_of
 from stepwell.passes.remarks import Remark
+from stepwell.transforms.symbols import new_symbol, taken_symbols
+from stepwell.transforms.tensors import shape_of
 
 NAME = "tile-split-reduction"
 UNIT = 16
@@ -87,8 +89,8 @@ def _try(module: ModuleOp, kernel: tile.KernelOp, parts: int) -> Remark:
     reason = _obstacle(kernel, applies, parts)
     if reason:
         return Remark("missed", NAME, names_of(kernel), f"@{name}: {reason}")
-    names, made = names_of(kernel), _free_name(kernel)
-    _split(kernel, applies, parts)
+    names, made = names_of(kernel), new_symbol(f"{name}_parts", taken_symbols(module), first=0)
+    _split(kernel, applies, parts, made)
     return Remark(
         "passed",
         NAME,
@@ -109,7 +111,7 @@ def _obstacle(kernel: tile.KernelOp, applies: Sequence[tile.ApplyOp], parts: int
     unit = parts * UNIT // element_bytes(a.result.type.element_type)
     for site in applies:
         for load in (a, b):
-            shape = _shape(site.inputs[_position(load)])
+            shape = shape_of(site.inputs[_position(load)])
             if shape[1] != 1 or shape[2] % unit or not shape[2]:
                 return f"a reduction of {shape[1]} x {shape[2]} is not {parts} parts of whole {UNIT} bytes"
     if prod(kernel.grid.get_block()) > MOST_ELEMENTS * 32 * ADDING_WARPS:
@@ -121,11 +123,6 @@ def _position(load: tile.LoadOp) -> int:
     """Which ref of the kernel a load reads."""
     assert isinstance(load.source, BlockArgument)
     return load.source.index
-
-
-def _shape(value: SSAValue) -> tuple[int, ...]:
-    assert isinstance(value.type, TensorType)
-    return value.type.get_shape()
 
 
 def _product(kernel: tile.KernelOp) -> tuple[tile.ForOp, tile.MmaOp] | None:
@@ -141,7 +138,7 @@ def _product(kernel: tile.KernelOp) -> tuple[tile.ForOp, tile.MmaOp] | None:
     return (loops[0], products[0]) if inside and zero and len(kernel.grid.get_block()) == 2 else None
 
 
-def _split(kernel: tile.KernelOp, applies: Sequence[tile.ApplyOp], parts: int) -> None:
+def _split(kernel: tile.KernelOp, applies: Sequence[tile.ApplyOp], parts: int, name: str) -> None:
     found = _product(kernel)
     assert found is not None
     loop, product = found
@@ -149,7 +146,7 @@ def _split(kernel: tile.KernelOp, applies: Sequence[tile.ApplyOp], parts: int) -
     positions = [_position(load) for load in loads if isinstance(load, tile.LoadOp)]
     summed = product.result.type
     assert isinstance(summed, TileType)
-    multiplying = _multiplying(kernel, loop, product, positions)
+    multiplying = _multiplying(kernel, name, loop, product, positions)
     adding = _adding(kernel, loop, summed, positions)
     block = kernel.parent_block()
     assert block is not None
@@ -167,16 +164,8 @@ def _named(kernel: tile.KernelOp, made: tile.KernelOp, refs: Sequence[SSAValue])
         argument.name_hint = ref.name_hint
 
 
-def _free_name(kernel: tile.KernelOp) -> str:
-    """What the kernel of the parts is called: nothing else in the module is."""
-    module, stem = kernel.parent_block(), f"{kernel.sym_name.data}_parts"
-    assert module is not None
-    taken = {name.data for op in module.ops if isinstance(name := op.properties.get("sym_name"), StringAttr)}
-    return next(name for name in (stem, *(f"{stem}_{n}" for n in range(len(taken)))) if name not in taken)
-
-
 def _multiplying(
-    kernel: tile.KernelOp, loop: tile.ForOp, product: tile.MmaOp, positions: Sequence[int]
+    kernel: tile.KernelOp, name: str, loop: tile.ForOp, product: tile.MmaOp, positions: Sequence[int]
 ) -> tile.KernelOp:
     """The kernel of the parts: the loop over channels, for the part that the grid says."""
     refs = [kernel.inputs[position] for position in positions]
@@ -184,7 +173,7 @@ def _multiplying(
     assert isinstance(summed, TileType)
     config = replace(kernel.config.data, block=(1, *kernel.config.data.block))
     output = RefType(3, summed.element_type)
-    made = tile.KernelOp(_free_name(kernel), [ref.type for ref in refs], [output], tile.ConfigAttr(config))
+    made = tile.KernelOp(name, [ref.type for ref in refs], [output], tile.ConfigAttr(config))
     _named(kernel, made, refs)
     sums = made.outputs[0]
     sums.name_hint = "sums"
@@ -276,7 +265,7 @@ def _apply(
     """Both kernels in the place of one."""
     build = Builder(InsertPoint.before(site), operation_insertion_handler=[lambda made: inherit_location(made, site)])
     factors = [_in_parts(site.inputs[position], parts, build) for position in positions]
-    (m, n) = _shape(site.results[0])
+    (m, n) = shape_of(site.results[0])
     sums = build.insert(
         tile.ApplyOp(multiplying.sym_name.data, factors, [TensorType(summed.element_type, [parts, m, n])])
     )
@@ -293,7 +282,7 @@ def _apply(
 
 def _in_parts(value: SSAValue, parts: int, build: Builder) -> SSAValue:
     """[rows, 1, k] as [rows, parts, k / parts]: a view, or a step of a weight's recipe."""
-    rows, _, k = _shape(value)
+    rows, _, k = shape_of(value)
     shape = [rows, parts, k // parts]
     if isinstance(value.owner, graph.WeightOp):
         return build.insert(graph.WeightOp(value.owner.ref.then(graph.StepAttr("reshape", shape)))).results[0]

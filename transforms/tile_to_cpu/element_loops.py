@@ -11,7 +11,8 @@ from xdsl.ir import BlockArgument, SSAValue
 
 from stepwell.dialects import tile
 from stepwell.dialects.numpy_types import element_bytes
-from stepwell.transforms.emit.loops import ElementLoops, element_of, shape_of
+from stepwell.transforms.emit.loops import ElementLoops
+from stepwell.transforms.tensors import element_of, shape_of
 from stepwell.transforms.tile_to_cpu.emitter import POINTER, Emitter, kernel_function
 from stepwell.types.targets import Target
 

@@ -10,7 +10,8 @@ from math import ceil, prod
 from xdsl.ir import Attribute, Block, BlockArgument, Operation, Region, SSAValue
 
 from stepwell.dialects import plan, tile, warp
-from stepwell.transforms.emit.loops import ElementLoops, LoopBody, element_of, shape_of
+from stepwell.transforms.emit.loops import ElementLoops, LoopBody
+from stepwell.transforms.tensors import element_of, shape_of
 from stepwell.transforms.tile_to_gpu.emitter import Emitter
 from stepwell.transforms.tile_to_gpu.launch import GpuKernel, LaunchSite, pointer
 
