@@ -37,12 +37,7 @@ def _onnx(path: Path, request: Request) -> Imported:
     from stepwell.frontends.onnx import import_onnx
 
     module, store = import_onnx(path, shapes=request.shapes, outputs=request.outputs, events=request.events)
-    if not request.weights:
-        return module, store
-    chosen = open_weights(request.weights)
-    if chosen is not request.weights:
-        chosen.files = (*chosen.files, *store.files)
-    return module, chosen
+    return module, _chosen(request, store)
 
 
 def _caffe(path: Path, request: Request) -> Imported:
@@ -63,12 +58,17 @@ def _tensorflow(path: Path, request: Request) -> Imported:
 
     source = path.parent if path.name == SAVED_MODEL else path
     module, store = import_tensorflow(source, shapes=request.shapes, outputs=request.outputs, events=request.events)
+    return module, _chosen(request, store)
+
+
+def _chosen(request: Request, own: WeightStore) -> WeightStore:
+    """The weights that a user gives in place of the model's own; the files of these count as read, too."""
     if not request.weights:
-        return module, store
+        return own
     chosen = open_weights(request.weights)
     if chosen is not request.weights:
-        chosen.files = (*chosen.files, *store.files)
-    return module, chosen
+        chosen.files = (*chosen.files, *own.files)
+    return chosen
 
 
 DOORS: dict[str, Callable[[Path, Request], Imported]] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -14,7 +14,7 @@ from stepwell.codegen.ptx_interpreter.copies import tensor_map, vector_slots
 from stepwell.codegen.ptx_interpreter.operation import TYPES
 from stepwell.codegen.ptx_interpreter.registers import Array, Mask
 from stepwell.codegen.ptx_interpreter.step import Code, Decoder, Step
-from stepwell.codegen.ptx_interpreter.syntax import Address, Immediate, Instruction, Register, Vector
+from stepwell.codegen.ptx_interpreter.syntax import Address, Immediate, Instruction, Operand, Register, Vector
 from stepwell.dialects.hopper.simulator.agents import WARP
 from stepwell.dialects.hopper.simulator.faults import MisalignedFault
 from stepwell.dialects.hopper.simulator.memory import ANY_SWIZZLE, GRANULE, granules_of
@@ -23,15 +23,21 @@ _ROWS = 8
 """Rows of a matrix, of 16 bytes each; four lanes hold a row."""
 
 
+def _matrices(instruction: Instruction, value: Operand, done: str) -> Sequence[Operand]:
+    """The registers of an instruction for as many matrices as its name says."""
+    items = value.items if isinstance(value, Vector) else (value,)
+    count = int(instruction.name.split(".x")[1].split(".")[0])
+    if len(items) != count:
+        raise instruction.refuse(f"{len(items)} registers where {count} are {done}")
+    return items
+
+
 def _store_matrices(code: Code, instruction: Instruction) -> Step:
     """stmatrix: lane 8 i + r of each warp gives the address of row r of matrix i; lane 4 r + c holds 4 bytes of its row r."""
     place, value = code.take(instruction, 2)
     _, slot, base = code.address(instruction, place)
-    items = value.items if isinstance(value, Vector) else (value,)
-    count = int(instruction.name.split(".x")[1].split(".")[0])
-    if len(items) != count:
-        raise instruction.refuse(f"{len(items)} registers where {count} are stored")
-    slots = [code.read(instruction, item, TYPES["b32"]) for item in items]
+    items = _matrices(instruction, value, "stored")
+    count, slots = len(items), [code.read(instruction, item, TYPES["b32"]) for item in items]
     what = f"`{instruction.text}`"
 
     def run(bundle: Bundle, mask: Mask) -> None:
@@ -57,11 +63,8 @@ def _load_matrices(code: Code, instruction: Instruction) -> Step:
     """ldmatrix: the mirror of stmatrix."""
     value, place = code.take(instruction, 2)
     _, slot, base = code.address(instruction, place)
-    items = value.items if isinstance(value, Vector) else (value,)
-    count = int(instruction.name.split(".x")[1].split(".")[0])
-    if len(items) != count:
-        raise instruction.refuse(f"{len(items)} registers where {count} are loaded")
-    slots = [code.write(instruction, item, TYPES["b32"]) for item in items]
+    items = _matrices(instruction, value, "loaded")
+    count, slots = len(items), [code.write(instruction, item, TYPES["b32"]) for item in items]
     what = f"`{instruction.text}`"
 
     def run(bundle: Bundle, mask: Mask) -> None:

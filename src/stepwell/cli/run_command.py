@@ -91,6 +91,7 @@ def _run_plan(args: argparse.Namespace) -> Mapping[str, np.ndarray]:
     """The outputs of the plan on this machine."""
     from stepwell.api.bench import random_inputs
     from stepwell.cli.arrays import existing, input_files, read_inputs
+    from stepwell.cli.run_model import run_engine
     from stepwell.driver.files import refuse_overwriting
     from stepwell.runtime.engine import load
     from stepwell.runtime.program import dtype_of
@@ -99,12 +100,7 @@ def _run_plan(args: argparse.Namespace) -> Mapping[str, np.ndarray]:
         ports = {b.name: (b.shape, dtype_of(b.dtype)) for b in engine.bindings if b.is_input}
         refuse_overwriting([("--output", args.output)], [file for _, file in input_files(args.input, ports)])
         inputs = random_inputs(engine, args.random) if args.random is not None else read_inputs(args.input, ports)
-        outputs = engine.run(inputs)
-        print(engine.choice)
-        if args.profile:
-            for name, seconds in engine.profile(inputs):
-                print(f"{1e6 * seconds:10.1f} us  {name}")
-    return outputs
+        return run_engine(engine, inputs, profile=args.profile)
 
 
 def _show(args: argparse.Namespace, outputs: Mapping[str, np.ndarray]) -> None:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from stepwell.driver.modules import LoadedModule
+    from stepwell.runtime.engine import Engine
 
 
 def run_model(args: argparse.Namespace) -> Mapping[str, np.ndarray]:
@@ -55,9 +56,14 @@ def _compiled(
 
     plan = compile_plan(loaded.module, loaded.ctx.weights, target=args.target)
     with Engine(plan, args.target, args.threads) as engine:
-        outputs = engine.run(inputs)
-        print(engine.choice)
-        if args.profile:
-            for name, seconds in engine.profile(inputs):
-                print(f"{1e6 * seconds:10.1f} us  {name}")
+        return run_engine(engine, inputs, profile=args.profile)
+
+
+def run_engine(engine: Engine, inputs: Mapping[str, np.ndarray], *, profile: bool) -> Mapping[str, np.ndarray]:
+    """The outputs of one run; a line says what ran, and with `profile` one for each launch how long it took."""
+    outputs = engine.run(inputs)
+    print(engine.choice)
+    if profile:
+        for name, seconds in engine.profile(inputs):
+            print(f"{1e6 * seconds:10.1f} us  {name}")
     return outputs
