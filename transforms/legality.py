@@ -220,6 +220,7 @@ def _missing(op: Elementwise) -> Iterator[str]:
 
 
 RULES: Mapping[type[Operation], Rule] = {
+    graph.ArgReduceOp: _always,
     graph.BinaryOp: _elementwise,
     graph.BroadcastOp: _always,
     graph.CastOp: _elementwise,
@@ -227,8 +228,11 @@ RULES: Mapping[type[Operation], Rule] = {
     graph.CustomOp: _plugin,
     graph.FusionOp: _always,
     graph.MatmulOp: _always,
+    graph.NormalizeOp: _always,
     graph.PoolOp: _always,
+    graph.ReduceOp: _always,
     graph.ReshapeOp: _always,
+    graph.SoftmaxOp: _always,
     graph.TransposeOp: _always,
     graph.UnaryOp: _elementwise,
     graph.WeightOp: _always,

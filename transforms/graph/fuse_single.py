@@ -23,8 +23,17 @@ from stepwell.passes import Rewriter, rewrite
 from stepwell.transforms.graph._outline import outline
 from stepwell.transforms.graph._values import elements_of, in_fusion, is_dead, shape_of, users
 
+Reducing = graph.ArgReduceOp | graph.NormalizeOp | graph.ReduceOp | graph.SoftmaxOp
+"""Ops that fold whole dims, and what is made of it."""
 Computing = (
-    graph.ConvOp | graph.MatmulOp | graph.PoolOp | graph.UnaryOp | graph.BinaryOp | graph.CastOp | graph.TransposeOp
+    graph.ConvOp
+    | graph.MatmulOp
+    | graph.PoolOp
+    | graph.UnaryOp
+    | graph.BinaryOp
+    | graph.CastOp
+    | graph.TransposeOp
+    | Reducing
 )
 """Ops that are work of their own."""
 

@@ -20,6 +20,7 @@ and used inside leaves its fusion in both types. Biases stay f32: they are read 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from typing import ClassVar
@@ -142,7 +143,7 @@ def _rebuild_fusion(
         body.values[argument] = copy
     for inner in op.body.block.ops:
         if not isinstance(inner, graph.YieldOp):
-            body.values[inner.results[0]] = _rebuild_op(inner, body, types, kept)
+            body.values.update(zip(inner.results, _rebuild_op(inner, body, types, kept), strict=True))
     yielded: list[SSAValue] = []
     keys: list[tuple[SSAValue, Attribute]] = []
     for result, value in zip(op.outputs, op.terminator.values, strict=True):
@@ -175,18 +176,18 @@ class _Body:
         if element_of(value) == element:
             return value
         if (value, element) not in self._casts:
-            self._casts[value, element] = self.add(graph.CastOp(value, element), user)
+            (self._casts[value, element],) = self.add(graph.CastOp(value, element), user)
         return self._casts[value, element]
 
-    def add(self, op: Operation, source: Operation) -> SSAValue:
+    def add(self, op: Operation, source: Operation) -> Sequence[SSAValue]:
         """Append `op` with the location of `source`."""
         op.location = source.location
         self.block.add_op(op)
-        return op.results[0]
+        return op.results
 
 
-def _rebuild_op(op: Operation, body: _Body, types: dict[SSAValue, Attribute], kept: bool) -> SSAValue:
-    """One op of a body in the types that its operands now have, or with operands cast to what it works in."""
+def _rebuild_op(op: Operation, body: _Body, types: dict[SSAValue, Attribute], kept: bool) -> Sequence[SSAValue]:
+    """One op of a body in the types that its operands now have, or with operands cast to what it works in: the new results."""
     moves = isinstance(op, graph.ReshapeOp | graph.TransposeOp | graph.BroadcastOp)
     half = isinstance(op, Contraction) and not kept and is_half(op, types)
     operands = []
@@ -198,12 +199,12 @@ def _rebuild_op(op: Operation, body: _Body, types: dict[SSAValue, Attribute], ke
         else:
             operands.append(body.cast(operand, element_of(operand), op))
     follows = moves or isinstance(op, graph.PoolOp)
-    element = element_of(operands[0]) if follows else element_of(op.results[0])
-    result = tensor_of(element, shape_of(op.results[0]))
+    results = [tensor_of(element_of(operands[0]) if follows else element_of(old), shape_of(old)) for old in op.results]
     new = type(op).create(
-        operands=operands, result_types=[result], properties=dict(op.properties), attributes=dict(op.attributes)
+        operands=operands, result_types=results, properties=dict(op.properties), attributes=dict(op.attributes)
     )
-    new.results[0].name_hint = op.results[0].name_hint
+    for made, old in zip(new.results, op.results, strict=True):
+        made.name_hint = old.name_hint
     return body.add(new, op)
 
 

@@ -12,6 +12,12 @@ from stepwell.transforms.graph_to_linalg.contraction import convert_conv, conver
 from stepwell.transforms.graph_to_linalg.elementwise import convert_elementwise
 from stepwell.transforms.graph_to_linalg.linalg_builder import LinalgBuilder
 from stepwell.transforms.graph_to_linalg.movement import convert_broadcast, convert_reshape, convert_transpose
+from stepwell.transforms.graph_to_linalg.reduction import (
+    convert_arg_reduce,
+    convert_normalize,
+    convert_reduce,
+    convert_softmax,
+)
 from stepwell.transforms.graph_to_linalg.window import convert_pool
 
 Conversion = Callable[[Any, Sequence[SSAValue], LinalgBuilder], SSAValue | Sequence[SSAValue]]
@@ -29,5 +35,10 @@ CONVERSIONS: Mapping[type[Operation], Conversion] = {
     graph.BroadcastOp: convert_broadcast,
     graph.ReshapeOp: convert_reshape,
     graph.TransposeOp: convert_transpose,
+    # reduction.py
+    graph.ArgReduceOp: convert_arg_reduce,
+    graph.NormalizeOp: convert_normalize,
+    graph.ReduceOp: convert_reduce,
+    graph.SoftmaxOp: convert_softmax,
 }
 """Which function converts which op. An op that is missing here has no structured form and a lowering of its own."""

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 
 from stepwell.dialects import graph
 from stepwell.driver.driver import passes_of
@@ -13,6 +13,7 @@ from stepwell.plugins.universe import make_context
 from stepwell.testing.check_pass import check_pass
 from stepwell.testing.strategies import GeneratedGraph, graphs, op_modules
 from stepwell.transforms.graph_to_linalg.graph_ops import CONVERSIONS
+from stepwell.transforms.legality import refusals
 from stepwell.transforms.pipelines import GRAPH
 
 PASS = "stepwell-convert-graph-to-linalg"
@@ -31,6 +32,7 @@ def fused(case: GeneratedGraph, *specs: str) -> GeneratedGraph:
 @given(op_modules(among={op.name for op in CONVERSIONS}))
 @QUICK
 def test_every_op(case: GeneratedGraph) -> None:
+    assume(not list(refusals(case.module, "cpu")))
     made = fused(case, "graph-fuse-single")
     (report,) = check_pass(PASS, made.module, made.context())
     assert not report.refusal
