@@ -34,6 +34,7 @@ from xdsl.dialects.builtin import (
 )
 from xdsl.ir import Attribute
 
+from stepwell.dialects.strings import StringType
 from stepwell.types.elements import ELEMENTS, ElementType
 
 Array = NDArray[Any]
@@ -88,12 +89,14 @@ def element_bytes(element: Attribute) -> int:
 
 
 def numpy_dtype(type: Attribute) -> np.dtype[np.generic]:
-    """The NumPy dtype of an element type or of the elements of a tensor or vector type (`index` is int64, `i1` is bool).
+    """The NumPy dtype of an element type or of the elements of a tensor or vector type (`index` is int64, `i1` is bool, text is object).
 
     Raises TypeError for types without an equivalent."""
     element = type.element_type if isinstance(type, TensorType | VectorType) else type
     if isinstance(element, IndexType):
         return np.dtype(np.int64)
+    if isinstance(element, StringType):
+        return np.dtype(object)
     if element not in _DTYPE_OF:
         raise TypeError(f"type {type} has no NumPy equivalent; known element types are {', '.join(ELEMENT_TYPE_NAMES)}")
     return _DTYPE_OF[element]

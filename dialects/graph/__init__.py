@@ -60,10 +60,12 @@ from stepwell.dialects.graph.ops_recurrent import GruOp, LstmOp, RnnOp
 from stepwell.dialects.graph.ops_reduction import ArgReduceOp, CumulativeOp, ReduceOp, TopKOp
 from stepwell.dialects.graph.ops_resize import ResizeOp, RoiPoolOp, SampleOp
 from stepwell.dialects.graph.ops_slice import ConcatOp, ConstantOp, IotaOp, PadOp, ReverseOp, SliceOp
+from stepwell.dialects.graph.ops_text import NormalizeTextOp
 from stepwell.dialects.graph.ops_transform import DeterminantOp, DftOp, RandomOp
 from stepwell.dialects.graph.ops_transposed import ConvTransposeOp
 from stepwell.dialects.graph.ops_window import ArgPoolOp, PoolOp
 from stepwell.dialects.graph.values import ValuesAttr
+from stepwell.dialects.strings import StringType
 
 DIALECT = Dialect(
     "graph",
@@ -102,6 +104,7 @@ DIALECT = Dialect(
         MatmulOp,
         NonMaxSuppressionOp,
         NormalizeOp,
+        NormalizeTextOp,
         PadOp,
         PoolOp,
         PrefixOp,
@@ -129,6 +132,7 @@ DIALECT = Dialect(
         *KIND_ATTRIBUTES,
         ExtentsAttr,
         StepAttr,
+        StringType,
         ValuesAttr,
         WeightAttr,
     ],
@@ -196,6 +200,7 @@ __all__ = [
     "NearestRoundingAttr",
     "NonMaxSuppressionOp",
     "NormalizeOp",
+    "NormalizeTextOp",
     "Outside",
     "OutsideAttr",
     "PadOp",
@@ -225,6 +230,7 @@ __all__ = [
     "SliceOp",
     "SoftmaxOp",
     "StepAttr",
+    "StringType",
     "TopKOp",
     "TransposeOp",
     "UnaryKind",

@@ -85,7 +85,7 @@ def tensor(
     if not isinstance(type, TensorType):
         raise VerifyException(f"{what} has type {type}: it must be a tensor")
     found = Tensor(type.element_type, shape_of(type))
-    if type.element_type not in ANY:
+    if type.element_type not in (*ANY, *elements):
         raise VerifyException(f"{what} has type {type}: elements must be one of {', '.join(ELEMENT_TYPE_NAMES)}")
     if found.element not in elements:
         raise VerifyException(

@@ -13,7 +13,7 @@ from collections.abc import Mapping, MutableMapping, Sequence
 import numpy as np
 from xdsl.dialects import func
 from xdsl.dialects.builtin import ArrayAttr, DictionaryAttr, ModuleOp, StringAttr
-from xdsl.ir import Block, Operation, SSAValue
+from xdsl.ir import Attribute, Block, Operation, SSAValue
 
 from stepwell.dialects.evaluate import UnsupportedOp
 from stepwell.dialects.graph import (
@@ -25,6 +25,7 @@ from stepwell.dialects.graph import (
     interpreter_recurrent,
     interpreter_reduction,
     interpreter_resize,
+    interpreter_text,
     interpreter_transform,
 )
 from stepwell.dialects.graph.extents import Extent
@@ -34,6 +35,7 @@ from stepwell.dialects.graph.ops_control import IfOp, LoopOp
 from stepwell.dialects.graph.ops_fusion import FusionOp, YieldOp
 from stepwell.dialects.numpy_types import Array, numpy_dtype
 from stepwell.dialects.op_interfaces import run_by_trait
+from stepwell.dialects.strings import as_text, string
 from stepwell.runtime.errors import ModelError, UsageError
 
 __all__ = [
@@ -115,10 +117,10 @@ def _names(attributes: ArrayAttr[DictionaryAttr] | None, count: int, what: str) 
 
 
 def _checked(name: str, argument: SSAValue, inputs: Mapping[str, Array], settings: Settings) -> Array:
-    type = checks.tensor(argument, f"input {name!r}")
+    type = checks.tensor(argument, f"input {name!r}", (*checks.ANY, string))
     if name not in inputs:
         raise UsageError(f"input {name!r} is missing", where="inputs", hint=f"it is a {type.type}")
-    array = np.asarray(inputs[name])
+    array = _given(inputs[name], type.element)
     if array.ndim != type.rank or any(
         actual != extent
         for actual, extent in zip(array.shape, type.shape, strict=True)
@@ -129,6 +131,12 @@ def _checked(name: str, argument: SSAValue, inputs: Mapping[str, Array], setting
         raise UsageError(f"the array holds {array.dtype}, the network takes {numpy_dtype(type.element)}", where=name)
     settings.bind(argument, array)
     return array.astype(settings.dtype(argument.type), copy=False)
+
+
+def _given(value: object, element: Attribute) -> Array:
+    array = np.asarray(value)
+    words = as_text(array) if element == string else None
+    return array if words is None else words
 
 
 def _run_block(block: Block, arguments: Sequence[Array], settings: Settings, outer: Values | None = None) -> Results:
@@ -224,5 +232,6 @@ TABLE: Table = {
     **interpreter_resize.TABLE,
     **interpreter_recurrent.TABLE,
     **interpreter_counted.TABLE,
+    **interpreter_text.TABLE,
 }
 """Which function runs which op."""

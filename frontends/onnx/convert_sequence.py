@@ -5,11 +5,14 @@ from __future__ import annotations
 from itertools import accumulate, pairwise
 
 import numpy as np
+from xdsl.dialects.builtin import i64
 from xdsl.ir import SSAValue
 
+from stepwell.dialects import graph
 from stepwell.frontends.emitter import Unsupported
 from stepwell.frontends.onnx.bodies import call, stacked
 from stepwell.frontends.onnx.builder import GraphBuilder, Item, shape_of
+from stepwell.frontends.onnx.computed import element, taken
 from stepwell.frontends.onnx.convert_movement import dim_of
 from stepwell.frontends.onnx.node import Node
 
@@ -87,6 +90,9 @@ def split(node: Node, build: GraphBuilder) -> list[Item]:
     extent, keepdims = shape_of(x)[dim], node.integer("keepdims", 1)
     sizes = [1] * extent
     if node.has_input(1):
+        computed = build.maybe_constant(node, 1) is None and len(shape_of(build.value(node, 1))) == 1
+        if computed:
+            return [_computed_parts(build, x, dim, build.value(node, 1))]
         given = build.constant(node, 1, "split")
         part = int(given.reshape(-1)[0]) if given.size else 0
         if given.ndim == 0 and part < 1:
@@ -99,6 +105,22 @@ def split(node: Node, build: GraphBuilder) -> list[Item]:
         return [tuple(parts)]
     kept = [each for d, each in enumerate(shape_of(x)) if d != dim]
     return [tuple(build.reshape(part, kept) for part in parts)]
+
+
+def _computed_parts(build: GraphBuilder, x: SSAValue, dim: int, sizes: SSAValue) -> tuple[SSAValue, ...]:
+    """Parts whose extents are computed while the network runs; how many there are is known. What reaches beyond the end is cut off."""
+    begin = build.emit(graph.ConstantOp(0, i64))
+    places = build.emit(graph.IotaOp(i64, [shape_of(x)[dim]], dim=0))
+    parts = []
+    for part in range(shape_of(sizes)[0]):
+        size = build.cast(element(build, sizes, part), i64)
+        end = build.binary("add", begin, size)
+        left = build.binary("sub", build.emit(graph.ConstantOp(shape_of(x)[dim], i64)), begin)
+        count = build.binary("min", size, left)
+        moved = taken(build, x, build.binary("add", places, begin), dim)
+        parts.append(build.emit(graph.PrefixOp(moved, count, dim=dim, symbol=build.symbol())))
+        begin = end
+    return tuple(parts)
 
 
 def sequence_map(node: Node, build: GraphBuilder) -> list[Item]:

@@ -1,4 +1,4 @@
-"""Converter: TfIdfVectorizer over integers."""
+"""Converters: TfIdfVectorizer over integers, StringNormalizer."""
 
 from __future__ import annotations
 
@@ -14,6 +14,28 @@ from stepwell.dialects.numpy_types import Array
 from stepwell.frontends.emitter import Unsupported
 from stepwell.frontends.onnx.builder import GraphBuilder, shape_of
 from stepwell.frontends.onnx.node import Node, held
+
+
+def string_normalizer(node: Node, build: GraphBuilder) -> list[SSAValue]:
+    """StringNormalizer: words without the stop words, in one case. Its locale decides nothing: case is that of Unicode."""
+    node.ignore("locale")
+    to = {"NONE": None, "LOWER": "lower", "UPPER": "upper"}
+    action = node.text("case_change_action", "NONE")
+    if action not in to:
+        raise Unsupported(f"case_change_action {action!r} is none of {', '.join(to)}")
+    words = [_decoded(entry) for entry in node.value("stopwords")] if node.has("stopwords") else []
+    any_case = not node.integer("is_case_sensitive", 0)
+    x = build.value(node, 0)
+    return build.counted(
+        graph.NormalizeTextOp(x, without=words, to=to[action], any_case=any_case, symbol=build.symbol())
+    )
+
+
+def _decoded(word: bytes | str) -> str:
+    try:
+        return word if isinstance(word, str) else word.decode()
+    except UnicodeDecodeError:
+        raise Unsupported(f"the stop word {word!r} is no text in UTF-8") from None
 
 
 def tf_idf_vectorizer(node: Node, build: GraphBuilder) -> list[SSAValue]:

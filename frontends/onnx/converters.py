@@ -10,6 +10,7 @@ from stepwell.frontends.onnx import convert_einsum as einsum
 from stepwell.frontends.onnx import convert_elementwise as elementwise
 from stepwell.frontends.onnx import convert_generate as generate
 from stepwell.frontends.onnx import convert_geometry as geometry
+from stepwell.frontends.onnx import convert_gradient as training
 from stepwell.frontends.onnx import convert_indexing as indexing
 from stepwell.frontends.onnx import convert_matmul as matmul
 from stepwell.frontends.onnx import convert_movement as movement
@@ -201,6 +202,7 @@ CONVERTERS: dict[str, elementwise.Converter] = {
     "SplitToSequence": sequence.split,
     "Sqrt": elementwise.unary("sqrt"),
     "Squeeze": movement.squeeze,
+    "StringNormalizer": text.string_normalizer,
     "Sub": elementwise.binary("sub"),
     "Sum": elementwise.variadic("add"),
     "Swish": activation.swish,
@@ -224,7 +226,11 @@ RUNTIME: dict[str, elementwise.Converter] = {"QLinearAdd": quantise.qlinear_add}
 """Operators of ONNX Runtime's own domain, com.microsoft, that its quantiser writes into networks."""
 
 
+TRAINING: dict[str, elementwise.Converter] = {"Gradient": training.gradient}
+"""Operators of ONNX's training domain."""
+
+
 def converter_of(domain: str, op_type: str) -> elementwise.Converter | None:
     """The converter of an operator; None where there is none."""
-    tables = {"": CONVERTERS, "ai.onnx": CONVERTERS, "com.microsoft": RUNTIME}
+    tables = {"": CONVERTERS, "ai.onnx": CONVERTERS, "com.microsoft": RUNTIME, training.TRAINING: TRAINING}
     return tables.get(domain, {}).get(op_type)

@@ -16,6 +16,7 @@ from xdsl.utils.exceptions import VerifyException
 
 from stepwell.dialects.graph.extents import Extent
 from stepwell.dialects.numpy_types import Array, element_type_of
+from stepwell.dialects.strings import string
 from stepwell.dialects.weights import WeightStore
 from stepwell.frontends.builder import module_of
 from stepwell.frontends.emitter import MISFITS, Unsupported, misfit, not_imported
@@ -90,6 +91,11 @@ def import_onnx(
     return importer.module(), importer.weights
 
 
+def _element(code: int) -> Attribute:
+    """The element type of an ONNX code; KeyError or TypeError where there is none."""
+    return string if code == onnx.TensorProto.STRING else element_type_of(helper.tensor_dtype_to_np_dtype(code))
+
+
 class _Importer:
     """One import: `run` fills the block and the list of reasons, `module` wraps the block up."""
 
@@ -146,7 +152,7 @@ class _Importer:
             return stand_in
         tensor = entry.type.tensor_type
         try:
-            element = element_type_of(helper.tensor_dtype_to_np_dtype(tensor.elem_type))
+            element = _element(tensor.elem_type)
         except (TypeError, KeyError):
             code = onnx.TensorProto.DataType.Name(tensor.elem_type) if tensor.elem_type in _CODES else tensor.elem_type
             self.reasons.append(f"input {entry.name!r} has elements of type {code}, which no op supports")

@@ -4,7 +4,7 @@
 // CHECK: graph.conv_transpose
 
 builtin.module attributes {stepwell.level = "graph"} {
-  func.func @main(%x: tensor<1x4x6x6xf32>, %f: tensor<4x3x2x2xf32>, %grid: tensor<1x3x5x2xf32>, %boxes: tensor<2x4xf32>, %batch: tensor<2xi64>, %g1: tensor<3x2x4xf32>, %r1: tensor<4x4xf32>, %b1: tensor<4xf32>, %h: tensor<2x4xf32>, %g3: tensor<3x2x12xf32>, %r3: tensor<12x4xf32>, %b3: tensor<12xf32>, %g4: tensor<3x2x16xf32>, %r4: tensor<16x4xf32>, %b4: tensor<16xf32>, %lens: tensor<2xi64>, %r4p: tensor<16x3xf32>, %hp: tensor<2x3xf32>, %proj: tensor<3x4xf32>, %q: tensor<2x4x3x8xf16>, %k: tensor<2x2x5x8xf16>, %v: tensor<2x2x5x6xf16>, %bias: tensor<1x1x3x5xf16>, %mask: tensor<2x4x3x5xi1>, %kq: tensor<2x4x3x8xf32>, %vq: tensor<2x4x3x6xf32>, %st: tensor<2x4x8x6xf32>, %dec: tensor<2x4x3x1xf32>, %beta: tensor<2x4x3x1xf32>, %t: tensor<9x4xf32>, %n: tensor<i64>, %s: tensor<f32>, %m: tensor<9xi1>, %rows: tensor<?x4xf32, #graph.extents<["rows" * 1 in [0, 9] counted]>>, %u: tensor<9xi64>, %nb: tensor<1x20x4xf32>, %ns: tensor<1x2x20xf32>, %c: tensor<i1>) {
+  func.func @main(%x: tensor<1x4x6x6xf32>, %f: tensor<4x3x2x2xf32>, %grid: tensor<1x3x5x2xf32>, %boxes: tensor<2x4xf32>, %batch: tensor<2xi64>, %g1: tensor<3x2x4xf32>, %r1: tensor<4x4xf32>, %b1: tensor<4xf32>, %h: tensor<2x4xf32>, %g3: tensor<3x2x12xf32>, %r3: tensor<12x4xf32>, %b3: tensor<12xf32>, %g4: tensor<3x2x16xf32>, %r4: tensor<16x4xf32>, %b4: tensor<16xf32>, %lens: tensor<2xi64>, %r4p: tensor<16x3xf32>, %hp: tensor<2x3xf32>, %proj: tensor<3x4xf32>, %w: tensor<4x!graph.string>, %q: tensor<2x4x3x8xf16>, %k: tensor<2x2x5x8xf16>, %v: tensor<2x2x5x6xf16>, %bias: tensor<1x1x3x5xf16>, %mask: tensor<2x4x3x5xi1>, %kq: tensor<2x4x3x8xf32>, %vq: tensor<2x4x3x6xf32>, %st: tensor<2x4x8x6xf32>, %dec: tensor<2x4x3x1xf32>, %beta: tensor<2x4x3x1xf32>, %t: tensor<9x4xf32>, %n: tensor<i64>, %s: tensor<f32>, %m: tensor<9xi1>, %rows: tensor<?x4xf32, #graph.extents<["rows" * 1 in [0, 9] counted]>>, %u: tensor<9xi64>, %nb: tensor<1x20x4xf32>, %ns: tensor<1x2x20xf32>, %c: tensor<i1>) {
     %0 = graph.conv_transpose %x, %f strides [2, 2] pads [0, 0, 1, 1] dilations [1, 1] groups 2 extents [12, 11] channels_first : (tensor<1x4x6x6xf32>, tensor<4x3x2x2xf32>) -> tensor<1x6x12x11xf32>
     %1 = graph.resize linear %x extents [12, 9] scales [2.000000e+00, 1.500000e+00] half_pixel round_prefer_floor cubic -7.500000e-01 channels_first : tensor<1x4x6x6xf32> -> tensor<1x4x12x9xf32>
     %2 = graph.resize cubic %x extents [3, 3] scales [5.000000e-01, 5.000000e-01] align_corners round_prefer_floor cubic -7.500000e-01 exclude_outside antialias channels_first : tensor<1x4x6x6xf32> -> tensor<1x4x3x3xf32>
@@ -53,6 +53,8 @@ builtin.module attributes {stepwell.level = "graph"} {
       %60 = graph.binary add %59, %t : (tensor<9x4xf32>, tensor<9x4xf32>) -> tensor<9x4xf32>
       graph.yield %60 : tensor<9x4xf32>
     }
+    %61 = graph.normalize_text %w without ["monday", ""] to "upper" any_case as "words" : tensor<4x!graph.string> -> tensor<?x!graph.string, #graph.extents<["words" * 1 in [0, 4] counted]>>
+    %62 = graph.normalize_text %w without [] as "all" : tensor<4x!graph.string> -> tensor<?x!graph.string, #graph.extents<["all" * 1 in [0, 4] counted]>>
     func.return
   }
 }

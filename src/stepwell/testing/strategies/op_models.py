@@ -206,6 +206,18 @@ def _non_max_suppression(draw: DrawFn) -> OpParameters:
 
 
 @st.composite
+def _normalize_text(draw: DrawFn) -> OpParameters:
+    shape = draw(st.sampled_from([(), (1,)])) + (draw(st.integers(0, 5)),)
+    arguments = {
+        "without": draw(st.lists(st.sampled_from(["", "a", "A", "stra\u00dfe"]), max_size=3)),
+        "to": draw(st.sampled_from([None, "lower", "upper"])),
+        "any_case": draw(st.booleans()),
+        "symbol": "words",
+    }
+    return OpParameters(graph.NormalizeTextOp, (TensorType(graph.StringType(), shape),), arguments)
+
+
+@st.composite
 def _collective(draw: DrawFn) -> OpParameters:
     type = draw(tensors(floats, 1))
     kind = draw(st.sampled_from(list(graph.CollectiveKind))).value
@@ -229,6 +241,7 @@ MODELS: Mapping[str, Callable[[], SearchStrategy[OpParameters]]] = {
     "graph.compact": lambda: _on_a_dim("compact"),
     "graph.unique": _unique,
     "graph.non_max_suppression": _non_max_suppression,
+    "graph.normalize_text": _normalize_text,
     "graph.collective": _collective,
 }
 """Op -> its parameters."""
