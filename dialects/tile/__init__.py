@@ -20,6 +20,7 @@ from stepwell.dialects.tile.layouts import (
 from stepwell.dialects.tile.ops_compute import FinishOp, MapOp, MmaOp, in_flight
 from stepwell.dialects.tile.ops_copy import DrainOp, FetchOp, ReadOp
 from stepwell.dialects.tile.ops_host import ApplyOp, WindowOp
+from stepwell.dialects.tile.ops_inside import InsideOp
 from stepwell.dialects.tile.ops_kernel import ONE_WAVE, KernelOp
 from stepwell.dialects.tile.ops_loop import ForOp, ForTilesOp, WaitPredecessorOp, YieldOp
 from stepwell.dialects.tile.ops_loops import LoopsOp
@@ -33,7 +34,7 @@ OPS = (
     KernelOp, LoopsOp, ApplyOp, WindowOp, RoleOp, TurnOp, WaitPredecessorOp, ForTilesOp, ForRowsOp, ForOp, YieldOp,
     RingOp, FetchOp, AwaitOp, ReleaseOp, AcquireOp, WriteOp, PublishOp, DrainOp, ReadOp,
     LoadOp, StoreOp, FillOp, MmaOp, FinishOp, MapOp, BroadcastOp,
-    ReduceOp, IotaOp, RelayoutOp,
+    InsideOp, ReduceOp, IotaOp, RelayoutOp,
 )  # fmt: skip
 TILE = Dialect(
     "tile", list(OPS), [TileType, RefType, ViewType, RingType, ResidenceAttr, AccessAttr, ConfigAttr, *LAYOUTS]
@@ -59,6 +60,7 @@ __all__ = [
     "ForOp",
     "ForRowsOp",
     "ForTilesOp",
+    "InsideOp",
     "IotaOp",
     "KernelOp",
     "LoadOp",

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from xdsl.dialects.builtin import AnyFloat, DenseArrayBase, FloatAttr, IntegerAttr, IntegerType, i64
 from xdsl.ir import Attribute, Operation, SSAValue
 from xdsl.irdl import AttrConstraint, base
-from xdsl.parser import Parser
+from xdsl.parser import BaseParser, Parser
 from xdsl.printer import Printer
 
 from stepwell.dialects.tile.attributes import TileType
@@ -41,6 +41,29 @@ def parse_ints(parser: Parser) -> list[int]:
 def print_ints(printer: Printer, values: Iterable[int]) -> None:
     """`[1, -2]`"""
     printer.print_string("[" + ", ".join(str(value) for value in values) + "]")
+
+
+WHOLE = 0
+"""A block's extent along a dim that it takes whole; `*` in text."""
+
+
+def parse_extents(parser: BaseParser) -> list[int]:
+    """`[4, *]`: the extents of a block."""
+
+    def extent() -> int:
+        if parser.parse_optional_punctuation("*") is not None:
+            return WHOLE
+        extent = parser.parse_integer(allow_boolean=False, allow_negative=True)
+        return (
+            extent if extent else parser.raise_error("an extent of a block is 0: write * for a dim that no block cuts")
+        )
+
+    return parser.parse_comma_separated_list(BaseParser.Delimiter.SQUARE, extent)
+
+
+def extents_text(extents: Iterable[int]) -> str:
+    """The inverse of `parse_extents`."""
+    return "[" + ", ".join("*" if extent == WHOLE else str(extent) for extent in extents) + "]"
 
 
 def parse_count(parser: Parser, keyword: str) -> int | None:

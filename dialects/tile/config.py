@@ -12,6 +12,7 @@ from xdsl.irdl import irdl_attr_definition
 from xdsl.parser import AttrParser
 from xdsl.printer import Printer
 
+from stepwell.dialects.tile._syntax import WHOLE, extents_text, parse_extents
 from stepwell.types.elements import operands_of
 from stepwell.types.targets import COMPILED, SM_90A, Target, machine_of
 
@@ -28,7 +29,7 @@ REGISTERS_FOR_TILES = 200
 
 @dataclass(frozen=True)
 class Config:
-    """How a kernel is scheduled. `block`: extents of the output tile, one per output dim. `k`: elements of the
+    """How a kernel is scheduled. `block`: extents of the output tile, one per output dim, `*` (0) for a dim that no block cuts. `k`: elements of the
     reduction per stage. `stages`: depth of the shared-memory ring. `warps`: per block, the producer's included.
     `order`: how tiles follow each other. `copy`: how operands are fetched. `mma`: the matrix instruction. `swizzle`:
     bytes of the shared-memory swizzle, 0 without. `epilogue`: results go to memory from registers, or staged in shared memory. `form`: loops computes element by element, in blocks of so many (`tile.loops`; on sm_90a a thread for each). `resident`: blocks on one multiprocessor at a time. `split_k`: parts in which the
@@ -63,13 +64,23 @@ class Config:
         return self.mma == "wgmma"
 
     @property
+    def takes_whole(self) -> bool:
+        """Whether blocks take a dim whole."""
+        return WHOLE in self.block
+
+    @property
+    def cut(self) -> tuple[int, ...]:
+        """The block without its whole dims."""
+        return tuple(extent for extent in self.block if extent != WHOLE)
+
+    @property
     def threads(self) -> int:
         """Threads that hold register tiles."""
         return 32 * WARPGROUP * self.consumers if self.uses_wgmma else 32 * self.warps
 
 
 def _value_text(value: object) -> str:
-    return "[" + ", ".join(str(v) for v in value) + "]" if isinstance(value, tuple) else str(value)
+    return extents_text(value) if isinstance(value, tuple) else str(value)
 
 
 _CHOICES = {
@@ -116,7 +127,7 @@ def _parse_value(parser: AttrParser, key: str) -> object:
     if key in _CHOICES:
         return parser.parse_keyword_in(_CHOICES[key], f" as {key}")
     if key in _LISTS:
-        return tuple(parser.parse_comma_separated_list(parser.Delimiter.SQUARE, parser.parse_integer))
+        return tuple(parse_extents(parser))
     return parser.parse_integer(allow_boolean=False, allow_negative=False)
 
 
@@ -160,10 +171,12 @@ def violations(config: Config, target: str | None, facts: Facts = Facts()) -> It
 
 
 def _general(config: Config) -> Iterator[str]:
-    if not config.block or any(extent < 1 for extent in config.block):
-        yield f"block = {list(config.block)} needs one positive extent per output dim"
-    if any(extent > 1 for extent in config.block[:-2]):
-        yield f"block = {list(config.block)}: only the last two dims are blocked"
+    if not any(config.block) or min(config.block) < WHOLE:
+        yield f"block = {extents_text(config.block)} needs one positive extent per output dim, or * for the whole of it, and one that is cut"
+    if any(extent > 1 for extent in config.cut[:-2]):
+        yield f"block = {extents_text(config.block)}: only the last two dims are blocked"
+    if config.takes_whole and (config.mma != "none" or config.form != "tiles"):
+        yield f"block = {extents_text(config.block)}: blocks with whole dims are of tiles without a matrix product"
     for key in ("k", "stages", "warps", "resident", "split_k"):
         if getattr(config, key) < 1:
             yield f"{key} = {getattr(config, key)} must be at least 1"

@@ -88,11 +88,10 @@ def _run_block(block: Block, env: Env, grid: int) -> list[Any]:
 
 
 def _for_tiles(op: ForTilesOp, env: Env) -> None:
-    extents, block = env[op.output].extents, op.get_block()
-    for axis, arg in enumerate(op.body.block.args):
-        offsets = np.arange(0, extents[axis], block[axis])
-        env[arg] = offsets.reshape([-1 if a == axis else 1 for a in range(len(block))])
-    _run_block(op.body.block, env, len(block))
+    runs = op.offsets(env[op.output].extents)
+    for axis, (arg, run) in enumerate(zip(op.body.block.args, runs, strict=True)):
+        env[arg] = np.asarray(run, np.int64).reshape([-1 if a == axis else 1 for a in range(len(runs))])
+    _run_block(op.body.block, env, len(runs))
 
 
 def _for(op: ForOp, env: Env, grid: int) -> None:

@@ -13,6 +13,7 @@ from stepwell.dialects.numpy_types import Array, numpy_dtype
 from stepwell.dialects.tile.attributes import TileType
 from stepwell.dialects.tile.ops_compute import FinishOp, MapOp, MmaOp
 from stepwell.dialects.tile.ops_copy import ReadOp
+from stepwell.dialects.tile.ops_inside import InsideOp
 from stepwell.dialects.tile.ops_loop import WaitPredecessorOp
 from stepwell.dialects.tile.ops_reduce import IotaOp, ReduceOp, RelayoutOp
 from stepwell.dialects.tile.ops_tiles import BroadcastOp, FillOp, LoadOp, StoreOp
@@ -43,6 +44,16 @@ def _store(op: StoreOp, env: Env, grid: int) -> None:
     assert isinstance(op.tile.type, TileType)
     indices = slice_indices([env[i] for i in op.indices], op.get_dims(), op.tile.type.get_shape(), grid)
     env[op.target].write(indices, env[op.tile])
+
+
+def _inside(op: InsideOp, env: Env, grid: int) -> None:
+    assert isinstance(op.result.type, TileType)
+    shape = op.result.type.get_shape()
+    indices = slice_indices([env[i] for i in op.indices], op.get_dims(), shape, grid)
+    inside = np.ones((1,) * (grid + len(shape)), bool)
+    for index, extent in zip(indices, env[op.source].extents, strict=True):
+        inside = inside & (index < extent)
+    env[op.result] = np.broadcast_to(inside, (*inside.shape[:grid], *shape))
 
 
 def _fill(op: FillOp, env: Env, grid: int) -> None:
@@ -97,7 +108,14 @@ def _relayout(op: RelayoutOp, env: Env, grid: int) -> None:
     env[op.result] = env[op.source]
 
 
-_FOLDS: Mapping[str, np.ufunc] = {"add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum}
+_FOLDS: Mapping[str, np.ufunc] = {
+    "add": np.add,
+    "mul": np.multiply,
+    "max": np.maximum,
+    "min": np.minimum,
+    "and": np.bitwise_and,
+    "or": np.bitwise_or,
+}
 
 
 def _read(op: ReadOp, env: Env, grid: int) -> None:
@@ -114,6 +132,7 @@ _RUN: Mapping[type[Operation], Callable[[Any, Env, int], None]] = {
     ReadOp: _read,
     MapOp: _map,
     BroadcastOp: _broadcast,
+    InsideOp: _inside,
     ReduceOp: _reduce,
     IotaOp: _iota,
     RelayoutOp: _relayout,

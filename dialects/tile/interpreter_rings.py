@@ -41,8 +41,7 @@ def run_rings(kernel: KernelOp, env: Env, seed: int = 0) -> None:
     """Run all blocks, one after the other; `seed` decides how many there are, and in which order roles that can go on do so."""
     rng = np.random.default_rng(seed)
     grid = kernel.grid
-    extents = env[grid.output].extents
-    tiles = list(product(*(range(0, extent, step) for extent, step in zip(extents, grid.get_block(), strict=True))))
+    tiles = list(product(*grid.offsets(env[grid.output].extents)))
     blocks = 1 + (seed + 1) % BLOCKS
     for block in range(blocks):
         _run_block(kernel, env, tiles[block::blocks], rng)

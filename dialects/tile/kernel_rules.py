@@ -10,11 +10,13 @@ from xdsl.dialects.builtin import ModuleOp, StringAttr
 from xdsl.ir import BlockArgument, Operation, Region
 from xdsl.utils.exceptions import VerifyException
 
+from stepwell.dialects.tile._syntax import extents_text
 from stepwell.dialects.tile.attributes import RefType, Residence, TileType
 from stepwell.dialects.tile.config import WARPGROUP, violations
 from stepwell.dialects.tile.layouts import WgmmaAAttr
 from stepwell.dialects.tile.ops_compute import MmaOp
 from stepwell.dialects.tile.ops_copy import DrainOp, FetchOp
+from stepwell.dialects.tile.ops_inside import InsideOp
 from stepwell.dialects.tile.ops_loop import ForOp, ForTilesOp, WaitPredecessorOp
 from stepwell.dialects.tile.ops_ring import RingOp
 from stepwell.dialects.tile.ops_role import RoleOp, roles_in
@@ -24,6 +26,7 @@ from stepwell.dialects.tile.registers import Kernel as KernelBody
 from stepwell.dialects.tile.registers import facts_of
 from stepwell.dialects.tile.ring_machine_rules import machine_reasons
 from stepwell.dialects.tile.ring_rules import ring_reasons
+from stepwell.dialects.tile.whole_rules import whole_write_reasons
 from stepwell.types.targets import SM_90A
 
 
@@ -128,10 +131,10 @@ def _grid(kernel: Kernel) -> Iterator[str]:
             yield f"{title}has {len(whole)} tile.for_tiles: the grid is one"
             return
         for grid in grids:
-            if grid.output not in kernel.outputs:
+            if grid.output not in kernel.outputs and not kernel.config.data.takes_whole:
                 yield "tile.for_tiles runs over an output of the kernel"
             if grid.get_block() != kernel.config.data.block:
-                yield f"tile.for_tiles has block {list(grid.get_block())}, the config {list(kernel.config.data.block)}"
+                yield f"tile.for_tiles has block {extents_text(grid.get_block())}, the config {extents_text(kernel.config.data.block)}"
             if grid.output is not kernel.grid.output:
                 yield f"{title}runs over the tiles of another output than the last role"
 
@@ -139,12 +142,15 @@ def _grid(kernel: Kernel) -> Iterator[str]:
 def _writes(kernel: Kernel) -> Iterator[str]:
     block = kernel.config.data.block
     for output in kernel.outputs:
-        uses = [use.operation for use in output.uses if not isinstance(use.operation, ForTilesOp)]
+        uses = [use.operation for use in output.uses if not isinstance(use.operation, ForTilesOp | ForOp | InsideOp)]
         stores = [op for op in uses if isinstance(op, StoreOp | DrainOp)]
         if len(stores) != 1 or len(uses) != 1:
             yield f"output {output.index - len(kernel.inputs)} is used by {len(uses)} ops besides the grid: it is written by one tile.store, and nothing else"
             return
         store = stores[0]
+        if kernel.config.data.takes_whole and isinstance(store, StoreOp):
+            yield from whole_write_reasons(store, kernel.grid)
+            continue
         rows = store.parent_op()
         grid = rows.parent_op() if isinstance(rows, ForRowsOp) else rows
         if not isinstance(grid, ForTilesOp) or grid.first is not None:
@@ -163,8 +169,8 @@ def _writes(kernel: Kernel) -> Iterator[str]:
         if any(written.get(dim, 1) != extent for dim, extent in enumerate(extents)):
             yield f"{store.name} writes {store.tile.type} in a block of {list(block)}: the whole block is written"
     for ref in kernel.inputs:
-        if any(not isinstance(use.operation, LoadOp | FetchOp | ForOp) for use in ref.uses):
-            yield f"input {ref.index} is used otherwise than by tile.load, tile.fetch and tile.for"
+        if any(not isinstance(use.operation, LoadOp | FetchOp | ForOp | InsideOp | ForTilesOp) for use in ref.uses):
+            yield f"input {ref.index} is used otherwise than by tile.load, tile.fetch, tile.inside and loops"
 
 
 def _loads(ref: BlockArgument) -> list[LoadOp]:

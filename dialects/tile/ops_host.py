@@ -42,6 +42,7 @@ from stepwell.dialects.tile._syntax import (
 from stepwell.dialects.tile.attributes import RefType, ViewType
 from stepwell.dialects.tile.ops_kernel import KernelOp
 from stepwell.dialects.tile.ops_loops import LoopsOp
+from stepwell.dialects.tile.whole_rules import misfit_whole
 
 
 @irdl_op_definition
@@ -207,6 +208,10 @@ class _KernelUse(SymbolUserOpInterface):
                 raise VerifyException(
                     f"tile.apply: value {position} of {op.kernel}, {value.type}, does not fit {ref}: {reason}"
                 )
+        for output, value in zip(kernel.outputs, op.results, strict=True):
+            assert isinstance(value.type, TensorType)
+            if kernel.config.data.takes_whole and (reason := misfit_whole(output, value.type.get_shape())):
+                raise VerifyException(f"tile.apply: {op.kernel} does not fit {value.type}: {reason}")
         for position, load_fill in kernel.window_fills().items():
             window = op.operands[position].owner
             if isinstance(window, WindowOp) and window.fill != load_fill:

@@ -31,9 +31,12 @@ from xdsl.traits import (
 from xdsl.utils.exceptions import VerifyException
 
 from stepwell.dialects.tile._syntax import (
+    WHOLE,
+    extents_text,
     int_array,
     parse_count,
     parse_defined,
+    parse_extents,
     parse_ints,
     parse_named_operands,
     parse_operands,
@@ -79,7 +82,8 @@ class WaitPredecessorOp(IRDLOperation):
 class ForTilesOp(IRDLOperation):
     """The grid: run the body once for every block of the output, in parallel. The arguments are the element offsets of
     the block, one per dim of the output; blocks at the edge reach beyond the extent (loads give the fill there, stores
-    are dropped). In a role it runs over the tiles that fall to this block, one after the other; with `first` N over the first
+    are dropped). A dim with `*` is not cut: every block has all of it, its offset is 0, and the body goes along it in loops, or by a tile that is
+    at least as long; such a grid may also be that of an input. In a role it runs over the tiles that fall to this block, one after the other; with `first` N over the first
     N of them."""
 
     name = "tile.for_tiles"
@@ -102,6 +106,11 @@ class ForTilesOp(IRDLOperation):
         """The extents of a block."""
         return tuple(int(extent) for extent in self.block.get_values())
 
+    def offsets(self, extents: Sequence[int]) -> list[range]:
+        """Where the blocks begin along each dim of an output of these extents: along a whole dim at 0, also where it is empty."""
+        pairs = zip(extents, self.get_block(), strict=True)
+        return [range(1) if block == WHOLE else range(0, extent, block) for extent, block in pairs]
+
     def verify_(self) -> None:
         assert isinstance(self.output.type, RefType)
         if not len(self.get_block()) == len(self.body.block.args) == self.output.type.rank:
@@ -109,6 +118,8 @@ class ForTilesOp(IRDLOperation):
                 f"tile.for_tiles: the output has {self.output.type.rank} dims, there are {len(self.get_block())} block extents and "
                 f"{len(self.body.block.args)} offsets"
             )
+        if min(self.get_block()) < WHOLE:
+            raise VerifyException(f"tile.for_tiles: block {extents_text(self.get_block())} has a negative extent")
         if any(arg.type != IndexType() for arg in self.body.block.args):
             raise VerifyException("tile.for_tiles: offsets have the type index")
         parent = self.parent_op()
@@ -122,7 +133,7 @@ class ForTilesOp(IRDLOperation):
         parser.parse_keyword("of")
         output = parse_defined(parser)
         parser.parse_keyword("block")
-        block = parse_ints(parser)
+        block = parse_extents(parser)
         first = parse_count(parser, "first")
         attributes = parser.parse_optional_attr_dict_with_keyword()
         op = cls(output, block, parser.parse_region(names), first)
@@ -134,8 +145,7 @@ class ForTilesOp(IRDLOperation):
         _print_index_names(printer, self.body.block.args)
         printer.print_string(" of ")
         printer.print_ssa_value(self.output)
-        printer.print_string(" block ")
-        print_ints(printer, self.get_block())
+        printer.print_string(f" block {extents_text(self.get_block())}")
         print_count(printer, "first", self.first)
         printer.print_op_attributes(self.attributes, print_keyword=True)
         printer.print_string(" ")

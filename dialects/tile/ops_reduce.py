@@ -25,12 +25,12 @@ from stepwell.dialects.tile._syntax import int_array, parse_defined, parse_ints,
 from stepwell.dialects.tile.attributes import Residence, TileType
 from stepwell.dialects.tile.layouts import SliceAttr
 
-FOLDS = ("add", "mul", "max", "min")
+FOLDS = ("add", "mul", "max", "min", "and", "or")
 
 
 @irdl_op_definition
 class ReduceOp(IRDLOperation):
-    """A register tile folded along dims by `add`, `mul`, `max` or `min` (a NaN wins, as in arith.maximumf): `tile.reduce max %u dims [1] init %m`.
+    """A register tile folded along dims by `add`, `mul`, `max` or `min` (a NaN wins, as in arith.maximumf; integers have signs), `and` or `or` (of integers): `tile.reduce max %u dims [1] init %m`.
     The result lacks those dims, and lies in a slice of the operand's layout; with `init` it is folded with that tile too. The order of sums is
     not said. `partial`: each thread folds its own elements only, so that the result counts as folded once `tile.reduce` without operand dims
     ends it, `tile.reduce add %l dims []`, which folds between threads."""
@@ -66,6 +66,8 @@ class ReduceOp(IRDLOperation):
         assert isinstance(source, TileType)
         if self.kind.data not in FOLDS:
             raise VerifyException(f"tile.reduce: {self.kind.data} is no fold: {', '.join(FOLDS)}")
+        if self.kind.data in ("and", "or") and not isinstance(source.element_type, IntegerType):
+            raise VerifyException(f"tile.reduce: {self.kind.data} folds integers, not {source.element_type}")
         if (
             list(dims) != sorted(set(dims))
             or not all(0 <= dim < source.rank for dim in dims)

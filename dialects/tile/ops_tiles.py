@@ -47,16 +47,22 @@ from stepwell.dialects.tile.layouts import SliceAttr
 
 def check_slice(name: str, ref: Attribute, indices: Sequence[SSAValue], dims: Sequence[int], tile: Attribute) -> None:
     """Raise where a tile does not run along the dims of a ref, or holds other elements."""
+    check_place(name, ref, indices, dims, tile)
+    assert isinstance(ref, RefType) and isinstance(tile, TileType)
+    if tile.element_type != ref.element_type:
+        raise VerifyException(
+            f"{name}: the ref holds {ref.element_type}, the tile {tile.element_type}: convert in a tile.map"
+        )
+
+
+def check_place(name: str, ref: Attribute, indices: Sequence[SSAValue], dims: Sequence[int], tile: Attribute) -> None:
+    """Raise where a tile does not run along the dims of a ref."""
     assert isinstance(ref, RefType) and isinstance(tile, TileType)
     if len(indices) != ref.rank:
         raise VerifyException(f"{name}: a ref of rank {ref.rank} takes {ref.rank} offsets, here are {len(indices)}")
     if len(dims) != tile.rank or len(set(dims)) != len(dims) or not all(0 <= dim < ref.rank for dim in dims):
         raise VerifyException(
             f"{name}: dims {list(dims)} do not name one dim of the ref for each of the tile's {tile.rank}"
-        )
-    if tile.element_type != ref.element_type:
-        raise VerifyException(
-            f"{name}: the ref holds {ref.element_type}, the tile {tile.element_type}: convert in a tile.map"
         )
 
 

@@ -41,7 +41,9 @@ def test_every_reason_is_given() -> None:
 @pytest.mark.parametrize(
     ("config", "target", "part"),
     [
-        (Config((0, 8)), None, "needs one positive extent"),
+        (Config((-1, 8)), None, "needs one positive extent"),
+        (Config((0, 0)), None, "and one that is cut"),
+        (Config((0, 8), mma="fma"), None, "are of tiles without a matrix product"),
         (Config((8, 8), k=0), None, "k = 0 must be at least 1"),
         (Config((64, 32), warps=64), "sm_90a", "at most 1024 threads"),
         (Config((64, 32), warps=4, copy="tma"), "sm_90a", "copy = direct on sm_90a"),
