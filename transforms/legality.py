@@ -211,6 +211,14 @@ def _plugin(op: graph.CustomOp, target: str, precision: str) -> Refusal | None:
     return Refusal(f'plugin "{op.plugin.data}" {reason}', "or leave it to the interpreter") if reason else None
 
 
+def _attention(op: graph.AttentionOp, target: str, precision: str) -> Refusal | None:
+    """Its pieces are lowered (graph-expand-attention): products, elementwise ops, a softmax, and selects where a mask is computed."""
+    selected = op.lengths is not None or op.bias is not None
+    needed = (graph.SoftmaxOp, *((graph.CompareOp, graph.SelectOp) if selected else ()))
+    missing = next((kind.name for kind in needed if kind not in RULES), "")
+    return Refusal(f"its {missing} is not lowered yet", "compute it outside of the network") if missing else None
+
+
 def _missing(op: Elementwise) -> Iterator[str]:
     elements = [value.type.element_type for value in op.operands if isinstance(value.type, TensorType)]
     ops, _ = expand(op, Block(arg_types=elements).args)
@@ -221,6 +229,7 @@ def _missing(op: Elementwise) -> Iterator[str]:
 
 RULES: Mapping[type[Operation], Rule] = {
     graph.ArgReduceOp: _always,
+    graph.AttentionOp: _attention,
     graph.BinaryOp: _elementwise,
     graph.BroadcastOp: _always,
     graph.CastOp: _elementwise,

@@ -8,6 +8,8 @@ from __future__ import annotations
 GRAPH = [
     "graph-expand-plugins",
     "graph-remove-dead",
+    "graph-fuse-attention",
+    "graph-expand-attention",
     "graph-assign-layout",
     "graph-fold-weight-transforms",
     "graph-fuse-epilogue",

@@ -246,6 +246,7 @@ MARKS: dict[str, Callable[[ModuleOp], bool]] = {
     "second_consumer": any_op(graph.BinaryOp, lambda op: op.operands[0] in getattr(op.operands[1].owner, "operands", ())),
     "weight_chain": any_op(graph.TransposeOp, lambda op: made_by(op.operand, graph.WeightOp) is not None),
     "neutral": any_op(graph.ReshapeOp, lambda op: op.operand.type == op.result.type or depth(op.operand, graph.ReshapeOp)),
+    "attention": any_op(graph.MatmulOp, lambda op: depth(op.a, graph.SoftmaxOp)),
     "casts": any_op(graph.UnaryOp, lambda op: depth(op.operand, graph.CastOp, graph.CastOp)),
 }  # fmt: skip
 

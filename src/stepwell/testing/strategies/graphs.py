@@ -23,7 +23,7 @@ from stepwell.dialects.weights import WeightStore
 from stepwell.passes import location_of
 from stepwell.testing.strategies.network import GeneratedGraph, close_network
 from stepwell.testing.strategies.op_parameters import conv_shapes, pool_arguments
-from stepwell.testing.strategies.patterns import PATTERNS
+from stepwell.testing.strategies.patterns import DEFAULT, PATTERNS
 from stepwell.testing.strategies.shapes import (
     Shape,
     broadcasts,
@@ -290,7 +290,7 @@ def graphs(
     shape: Shape | None = None,
     taps: bool = True,
     elements: Sequence[Attribute] = (f32,),
-    patterns: Sequence[str] = tuple(PATTERNS),
+    patterns: Sequence[str] = DEFAULT,
     empty: bool = False,
 ) -> SearchStrategy[GeneratedGraph]:
     """Networks of up to `max_steps` steps over the ops of the graph dialect, channels first, f32.

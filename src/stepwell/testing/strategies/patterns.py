@@ -160,14 +160,39 @@ def casts(grower: Grower, value: SSAValue) -> None:
         grower.unary(grower.emit(graph.CastOp(narrow, f32), grower.bounds[value]))
 
 
+def attention(grower: Grower, value: SSAValue) -> None:
+    """softmax(scale * x x^T + mask) x on the last two dims, the scale before or behind the product, with or without a mask."""
+    shape = shape_of(value)
+    if len(shape) not in (2, 3, 4) or not grower.is_plain(value) or "tanh" not in grower.kinds or 0 in shape:
+        return
+    rank, scores = len(shape), (*shape[:-1], shape[-2])
+    early, masked = grower.draw(st.booleans()), grower.draw(st.booleans())
+    number = grower.weight((), fill=0.5)
+    q = value
+    if early:
+        q = grower.combine(value, grower.emit(graph.BroadcastOp(number, dims=[], shape=shape), 1), "mul")
+    swapped = [*range(rank - 2), rank - 1, rank - 2]
+    x = grower.emit(graph.MatmulOp(q, grower.emit(graph.TransposeOp(value, swapped), grower.bounds[value])), 1)
+    if not early:
+        x = grower.combine(x, grower.emit(graph.BroadcastOp(number, dims=[], shape=scores), 1), "mul")
+    if masked:
+        mask = grower.weight((scores[-1],))
+        x = grower.combine(x, grower.emit(graph.BroadcastOp(mask, dims=[rank - 1], shape=scores), 1), "add")
+    shares = grower.emit(graph.SoftmaxOp(x, dims=[rank - 1]), 1)
+    grower.emit(graph.MatmulOp(shares, value), grower.bounds[value])
+
+
 PATTERNS: Mapping[str, Callable[[Grower, SSAValue], None]] = {
     made.__name__: made
     for made in (
         swish, epilogue, batch_norm, inverse_transposes, transposed_operands, flattened_product,
-        shared_operand, second_consumer, weight_chain, neutral, casts,
+        shared_operand, second_consumer, weight_chain, neutral, casts, attention,
     )
 }  # fmt: skip
 """Name -> what plants it."""
+
+DEFAULT = tuple(name for name in PATTERNS if name != "attention")
+"""What networks hold where nobody asks for more: an attention makes scores that are no whole numbers."""
 
 
 def shape_of(value: SSAValue) -> Shape:
