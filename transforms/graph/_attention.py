@@ -12,7 +12,8 @@ from stepwell.dialects import graph
 from stepwell.dialects.graph.shapes import compose_permutations
 from stepwell.dialects.numpy_types import Array
 from stepwell.passes import PassFailure
-from stepwell.transforms.graph._values import element_of, producer, shape_of, users
+from stepwell.transforms.graph._values import producer, shape_of, users
+from stepwell.transforms.tensors import element_of
 
 HIDDEN = -1e4
 """A mask's number from here down hides a key: what exporters write is -10000, the least float or -inf."""

@@ -25,7 +25,8 @@ from xdsl.ir import Attribute, Operation, SSAValue
 from stepwell.dialects import graph
 from stepwell.dialects.numpy_types import Array, numpy_dtype
 from stepwell.passes import Rewriter, rewrite
-from stepwell.transforms.graph._values import element_of, in_fusion, shape_of
+from stepwell.transforms.graph._values import in_fusion, shape_of
+from stepwell.transforms.tensors import element_of
 
 LOWEST = -1e30
 """Added where a key is hidden: exp of it is 0 beside any score, and a row that sees nothing has no NaN."""

@@ -33,7 +33,8 @@ from stepwell.transforms.graph._attention import (
     repeated_heads,
     unscaled,
 )
-from stepwell.transforms.graph._values import element_of, in_fusion, producer, shape_of, users
+from stepwell.transforms.graph._values import in_fusion, producer, shape_of, users
+from stepwell.transforms.tensors import element_of
 
 RANK = 4
 
