@@ -85,7 +85,7 @@ def text_float(value: float, of: Attribute) -> str:
         case Float16Type():
             return f"0xH{struct.unpack('<H', struct.pack('<e', value))[0]:04X}"
         case BFloat16Type():
-            return f"0xR{_bfloat_bits(value):04X}"
+            return f"0xR{bfloat_bits(value):04X}"
         case Float32Type():
             value = _to_float32(value)
     return f"0x{struct.unpack('<Q', struct.pack('<d', value))[0]:016X}"
@@ -98,7 +98,8 @@ def _to_float32(value: float) -> float:
         return float("inf") if value > 0 else float("-inf")
 
 
-def _bfloat_bits(value: float) -> int:
+def bfloat_bits(value: float) -> int:
+    """The bits of the nearest bf16, ties to even."""
     bits: int = struct.unpack("<I", struct.pack("<f", value))[0]
     return 0x7FC0 if math.isnan(value) else (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
 

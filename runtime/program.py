@@ -27,19 +27,32 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from stepwell.runtime.errors import PlanError
 from stepwell.types.elements import ELEMENTS
 
 SCHEMA = 2
 MAX_BYTES = 1 << 42
 """The largest tensor, arena and offset of a plan, in bytes: four tebibytes."""
 VALUE_KINDS = ("i1", "i8", "i16", "i32", "i64", "f32", "f64")
-DTYPES = {name: ELEMENTS[name].numpy for name in ("f64", "f32", "f16", "i64", "i32", "i16", "i8", "i1")}
-"""What a program's tensors hold, with NumPy's names: elements that NumPy has without ml_dtypes."""
+DTYPES = {name: ELEMENTS[name].numpy for name in ("f64", "f32", "f16", "bf16", "i64", "i32", "i16", "i8", "i1")}
+"""What a program's tensors hold, with NumPy's names; `bfloat16` is a name of ml_dtypes."""
 
 
 def dtype_of(name: str) -> np.dtype:
-    """The NumPy type of an element type's name in a program."""
+    """The NumPy type of an element type's name in a program; PlanError where it is one of ml_dtypes, which is not there."""
+    if name == "bf16" and not _has_bfloat16():
+        hint = "install the package ml_dtypes"
+        raise PlanError("the plan has elements of type bf16, which NumPy lacks", hint=hint)
     return np.dtype(DTYPES[name])
+
+
+def _has_bfloat16() -> bool:
+    """Whether NumPy knows the name: importing ml_dtypes registers it."""
+    try:
+        import ml_dtypes  # noqa: F401
+    except ImportError:
+        return False
+    return True
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from xdsl.dialects.builtin import ModuleOp, TensorType, f16, f32, f64, i1, i8, i16, i32, i64
+from xdsl.dialects.builtin import ModuleOp, TensorType, bf16, f16, f32, f64, i1, i8, i16, i32, i64
 from xdsl.ir import Attribute, Block, Operation, SSAValue
 from xdsl.utils.exceptions import VerifyException
 
@@ -30,7 +30,7 @@ from stepwell.transforms.graph._values import MOVEMENT, is_constant, live_ops
 from stepwell.transforms.kernel_to_llvm.arith import CONVERSIONS
 from stepwell.transforms.tile.expand_math import EXPANSIONS
 
-LOWERED: tuple[Attribute, ...] = (f16, f32, f64, i1, i8, i16, i32, i64)
+LOWERED: tuple[Attribute, ...] = (f16, bf16, f32, f64, i1, i8, i16, i32, i64)
 """Element types that kernels compute with and move, on every target."""
 CUDA_FAMILY = "sm_90a"
 CUDA_ELEMENTS_LIMIT = 2**31

@@ -22,6 +22,7 @@ PRECISION = {
     "fp32": [],
     "tf32": [],
     "fp16": ["graph-set-precision{type=f16}"],
+    "bf16": ["graph-set-precision{type=bf16}"],
 }
 """What follows `GRAPH` for each precision; it only changes element types between and inside fusions. `model` keeps the model's types and lets
 tensor cores round the operands of f32 products to tf32, as `tf32` says; `fp32` keeps such products off the tensor cores."""
@@ -31,6 +32,7 @@ LINALG = {
     "fp32": ["stepwell-convert-graph-to-linalg", "linalg-choose-config{tf32=false}"],
     "tf32": ["stepwell-convert-graph-to-linalg", "linalg-choose-config"],
     "fp16": ["stepwell-convert-graph-to-linalg", "linalg-choose-config"],
+    "bf16": ["stepwell-convert-graph-to-linalg", "linalg-choose-config"],
 }
 
 TILE = [
@@ -73,7 +75,7 @@ LLVM = {
 
 FAMILIES = ("cpu", "sm_90a")
 PRECISIONS = tuple(PRECISION)
-PRECISIONS_OF = {"cpu": ("model", "fp32", "fp16"), "sm_90a": PRECISIONS}
+PRECISIONS_OF = {"cpu": ("model", "fp32", "fp16", "bf16"), "sm_90a": PRECISIONS}
 """Those that a family of targets knows: a CPU never rounds the operands of a product to tf32."""
 
 

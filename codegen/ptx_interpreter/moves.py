@@ -11,7 +11,16 @@ import numpy as np
 from stepwell.codegen.ptx_interpreter.operation import TYPES, Operation, compute, decode, uniform
 from stepwell.codegen.ptx_interpreter.registers import Array, Mask, Rows
 from stepwell.codegen.ptx_interpreter.step import Code, Decoder, Step
-from stepwell.codegen.ptx_interpreter.syntax import Immediate, Instruction, Negated, Operand, Register, Symbol, Vector
+from stepwell.codegen.ptx_interpreter.syntax import (
+    Immediate,
+    Instruction,
+    Negated,
+    Operand,
+    Register,
+    Sink,
+    Symbol,
+    Vector,
+)
 
 _NARROW = ("u8", "s8")
 _INTEGERS = ("u16", "s16", "u32", "s32", "u64", "s64")
@@ -90,6 +99,7 @@ def _conversions() -> dict[str, Operation]:
     found["cvt.rna.tf32.f32"] = Operation(_to_tf32, TYPES["b32"], (TYPES["f32"],))
     found["cvt.rn.f16x2.f32"] = Operation(_pair, TYPES["f16"], (TYPES["f32"], TYPES["f32"]), packed=True)
     found["cvt.f32.bf16"] = Operation(_from_bf16, TYPES["f32"], (TYPES["b16"],))
+    found["cvt.rn.bf16.f32"] = Operation(lambda x: _to_bf16(x).astype(np.uint16), TYPES["b16"], (TYPES["f32"],))
     found["cvt.rn.bf16x2.f32"] = Operation(_pair_bf16, TYPES["b32"], (TYPES["f32"], TYPES["f32"]))
     return found
 
@@ -234,10 +244,14 @@ def _repack(code: Code, instruction: Instruction, destination: Operand, source: 
     if part is None:
         raise instruction.refuse(f"{count} parts of {8 * dtype.itemsize} bits")
     one = code.read(instruction, whole, TYPES[f"b{8 * dtype.itemsize}"])
-    parts = [code.read(instruction, item, part) for item in vector.items]
     if vector is source:
+        parts = [code.read(instruction, item, part) for item in vector.items]
         return Step(instruction, lambda rows, mask: _joined(rows, mask, one, parts, part))
-    return Step(instruction, lambda rows, mask: _split(rows, mask, one, parts, part))
+    wanted = [(i, item) for i, item in enumerate(vector.items) if not isinstance(item, Sink)]
+    if not wanted:
+        raise instruction.refuse("no part is wanted")
+    slots = [(i, code.write(instruction, item, part)) for i, item in wanted]
+    return Step(instruction, lambda rows, mask: _split(rows, mask, one, slots, part, count))
 
 
 def _joined(rows: Rows, mask: Mask, one: int, parts: list[int], part: np.dtype[Any]) -> None:
@@ -246,10 +260,10 @@ def _joined(rows: Rows, mask: Mask, one: int, parts: list[int], part: np.dtype[A
         np.copyto(whole.view(part)[i :: len(parts)], rows[slot], where=mask)
 
 
-def _split(rows: Rows, mask: Mask, one: int, parts: list[int], part: np.dtype[Any]) -> None:
-    held = np.broadcast_to(rows[one], rows[parts[0]].shape).copy().view(part)
-    for i, slot in enumerate(parts):
-        np.copyto(rows[slot], held[i :: len(parts)], where=mask)
+def _split(rows: Rows, mask: Mask, one: int, parts: list[tuple[int, int]], part: np.dtype[Any], count: int) -> None:
+    held = np.broadcast_to(rows[one], rows[parts[0][1]].shape).copy().view(part)
+    for i, slot in parts:
+        np.copyto(rows[slot], held[i::count], where=mask)
 
 
 _CONVERSIONS = _conversions()

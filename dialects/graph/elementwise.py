@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from math import pi, sqrt
 
 from xdsl.dialects import arith, math
-from xdsl.dialects.builtin import IntegerType, TensorType
+from xdsl.dialects.builtin import IntegerType, TensorType, f32
 from xdsl.ir import Attribute, Operation, SSAValue
 
 from stepwell.dialects.graph.ops_elementwise import SHIFT_KINDS, BinaryOp, CastOp, CompareOp, SelectOp, UnaryOp
@@ -189,6 +189,10 @@ def expand_cast(x: SSAValue, to: Attribute, *, unsigned: tuple[bool, bool] = (Fa
         return s.ops, truth(s, x)
     if isinstance(to, IntegerType) and is_floating(before):
         return s.ops, whole_number(s, x, to, signs[1])
+    if (
+        is_floating(before) and is_floating(to) and width_of(before) == width_of(to)
+    ):  # f16 and bf16: by way of what holds both
+        return s.ops, s.op(arith.TruncFOp, s.op(arith.ExtFOp, x, result=f32), result=to)
     made = _conversion(before, to, signs)
     return s.ops, s.op(made, x, result=to)
 

@@ -11,6 +11,7 @@ from xdsl.dialects.builtin import (
     IntAttr,
     StringAttr,
     VectorType,
+    bf16,
     f16,
     f32,
     f64,
@@ -115,5 +116,5 @@ class FragmentAttr(ParametrizedAttribute):
 
 MOVABLE = (Float16Type, BFloat16Type, Float32Type)
 """Element types that fragments and gathers read and write."""
-SCALARS = (f16, f32, f64, i1, i8, i16, i32, i64)
+SCALARS = (f16, bf16, f32, f64, i1, i8, i16, i32, i64)
 """Element types that one thread reads and writes alone; an i1 takes a byte, which is 0 or 1."""

@@ -21,7 +21,7 @@ from stepwell.ir.printing import module_text
 from stepwell.runtime.errors import MemoryLimitError, ModelError
 from stepwell.testing.run_line import call
 from stepwell.testing.strategies import GeneratedGraph
-from stepwell.transforms.legality import RULES, supported
+from stepwell.transforms.legality import LOWERED, RULES, supported
 
 i4 = IntegerType(4)
 MakeNetwork = Callable[..., GeneratedGraph]
@@ -71,7 +71,7 @@ def test_all_reasons_come_before_the_first_pass(target: str, refused: ModuleOp) 
     assert [reason.partition(" ")[0] for reason in caught.value.reasons] == ["n1", "n2", "n3"]
     assert caught.value.reasons[1] == (
         "n2 (graph.transpose : (tensor<2x3xi4>) -> tensor<3x2xi4>): elements of type i4 are not lowered yet; "
-        "cast to one of f16, f32, f64, i1, i8, i16, i32, i64 outside of the network"
+        f"cast to one of {', '.join(map(str, LOWERED))} outside of the network"
     )
 
 

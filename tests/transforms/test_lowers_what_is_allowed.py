@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
-from xdsl.dialects.builtin import ModuleOp, TensorType, f16, f32, f64, i1, i8, i32
+from xdsl.dialects.builtin import ModuleOp, TensorType, bf16, f16, f32, f64, i1, i8, i32
 from xdsl.ir import Block, Operation, SSAValue
 from xdsl.passes import ModulePass
 
@@ -32,7 +32,7 @@ from stepwell.transforms.pipelines import PRECISIONS_OF
 
 TARGETS = {"sm_90a": "sm_90a", "cpu": "x86-64-v3"}
 STEPS = ("conv", "conv", "matmul", "unary", "binary", "pool", "reshape", "transpose", "cast")
-ELEMENTS = (f32, f16, f64, i32, i8, i1)
+ELEMENTS = (f32, f16, bf16, f64, i32, i8, i1)
 
 
 class Recorder(Observer):
@@ -63,7 +63,7 @@ def lowers(case: GeneratedGraph, family: str, precision: str) -> bool:
 @st.composite
 def epilogues(draw: DrawFn) -> GeneratedGraph:
     """A product or convolution with up to three elementwise ops behind it, whose operands run along any of its dims, in any element type."""
-    element = draw(st.sampled_from([f32, f32, f16, f64, i32]))
+    element = draw(st.sampled_from([f32, f32, f16, bf16, f64, i32]))
     rows, channels, columns = (draw(st.sampled_from([0, 1, 2, 5, 8, 16])) for _ in range(3))
     window = rows > 0 and draw(st.booleans())
     shapes = [(2, channels, rows, 4), (columns, channels, 1, 1)] if window else [(rows, channels), (channels, columns)]

@@ -1,4 +1,4 @@
-"""graph-set-precision: what lies between fusions becomes f16, contractions multiply f16 and add in f32, elementwise ops stay f32.
+"""graph-set-precision: what lies between fusions becomes f16 (or bf16), contractions multiply f16 and add in f32, elementwise ops stay f32.
 
 ```mlir
 %y = graph.fusion "fc" (%a = %x : tensor<8x64xf32>, %b = %w : tensor<10x64xf32>, %c = %bias : tensor<10xf32>) -> (tensor<8x10xf32>) {
@@ -20,14 +20,14 @@ and used inside leaves its fusion in both types. Biases stay f32: they are read 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from typing import ClassVar
 
 from xdsl.context import Context
 from xdsl.dialects import func
-from xdsl.dialects.builtin import ModuleOp, f16, f32
+from xdsl.dialects.builtin import ModuleOp, bf16, f16, f32
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from xdsl.rewriter import InsertPoint, Rewriter
 
@@ -41,6 +41,8 @@ from stepwell.transforms.graph._values import is_dead, live_ops, shape_of
 from stepwell.transforms.graph.fuse_single import Computing
 from stepwell.transforms.tensors import element_of
 
+HALVES: Mapping[str, Attribute] = {"f16": f16, "bf16": bf16}
+BFLOAT_RTOL = 8e-2
 Versions = dict[SSAValue, dict[Attribute, SSAValue]]
 """A value of the old module: its stand-ins in the new one, by element type."""
 
@@ -49,7 +51,7 @@ Versions = dict[SSAValue, dict[Attribute, SSAValue]]
 class SetPrecisionPass(StepwellPass):
     """Compute in half precision with f32 sums. See the file's head for the IR before and after.
 
-    `type` is f16, `keep` lists patterns (`head/*`) of source names whose fusions stay f32. Needs every computing op in a fusion
+    `type` is f16 or bf16, `keep` lists patterns (`head/*`) of source names whose fusions stay f32. Needs every computing op in a fusion
     (graph-fuse-single), refuses otherwise. Remarks: passed per fusion, analysis where one stays f32."""
 
     name = "graph-set-precision"
@@ -60,23 +62,30 @@ class SetPrecisionPass(StepwellPass):
     type: str = "f16"
     keep: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        """bf16 keeps 8 bits of a number where f16 keeps 11."""
+        if self.type == "bf16":
+            object.__setattr__(self, "rtol", BFLOAT_RTOL)
+
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         """Find what every value is needed as, then rebuild weights, views and fusions in order."""
-        if self.type != "f16":
-            raise PassFailure(f"cannot compute in {self.type!r}", where=self.name, hint="f16 is supported")
+        half = HALVES.get(self.type)
+        if half is None:
+            hint = f"{' and '.join(HALVES)} are supported"
+            raise PassFailure(f"cannot compute in {self.type!r}", where=self.name, hint=hint)
         main = main_function(op)
         body = main.body.block
         for inner in live_ops(body):
             if isinstance(inner, Computing | graph.BroadcastOp):
                 raise PassFailure(f"{inner.name} is in no fusion", op=inner, hint="run graph-fuse-single first")
         kept = {f: any(fnmatch(n, p) for n in names_of(f) for p in self.keep) for f in body.ops if _is_fusion(f)}
-        wanted = wanted_types(body, kept)
+        wanted = wanted_types(body, kept, half)
         versions: Versions = {argument: {element_of(argument): argument} for argument in body.args}
         remarks = remarks_of(ctx)
         for inner in list(body.ops):
-            _rebuild(inner, versions, wanted, kept.get(inner, True))
+            _rebuild(inner, versions, wanted, None if kept.get(inner, True) else half)
             if isinstance(inner, graph.FusionOp):
-                kind, message = _remark(inner, kept[inner])
+                kind, message = _remark(inner, None if kept[inner] else half)
                 remarks.add(Remark(kind, self.name, names_of(inner), message))
         for old in reversed(list(body.ops)):
             if old.results and is_dead(old):
@@ -87,19 +96,21 @@ def _is_fusion(op: Operation) -> bool:
     return isinstance(op, graph.FusionOp)
 
 
-def _remark(fusion: graph.FusionOp, kept: bool) -> tuple[Kind, str]:
-    if kept:
+def _remark(fusion: graph.FusionOp, half: Attribute | None) -> tuple[Kind, str]:
+    if half is None:
         return "analysis", "stays f32: the option keep names it"
     roots = [op for op in fusion.body.block.ops if isinstance(op, Contraction)]
     if not roots:
-        return "passed", "reads and writes f16"
-    if all(is_half(op, operand_types(fusion)) for op in roots):
-        return "passed", "multiplies f16, adds in f32"
+        return "passed", f"reads and writes {half}"
+    if all(is_half(op, operand_types(fusion, half), half) for op in roots):
+        return "passed", f"multiplies {half}, adds in f32"
     return "analysis", "multiplies f32: it reads an input of the network, which keeps its type"
 
 
-def _rebuild(op: Operation, versions: Versions, wanted: dict[SSAValue, list[Attribute]], kept: bool) -> None:
-    """Put the new form of `op` before it and note which values it makes in which types."""
+def _rebuild(
+    op: Operation, versions: Versions, wanted: dict[SSAValue, list[Attribute]], half: Attribute | None
+) -> None:
+    """Put the new form of `op` before it and note which values it makes in which types; `half` is None where it stays as it is."""
     match op:
         case graph.WeightOp():
             own = element_of(op.result)
@@ -114,7 +125,7 @@ def _rebuild(op: Operation, versions: Versions, wanted: dict[SSAValue, list[Attr
                 view = graph.ReshapeOp(versions[op.operand][element], shape_of(op.result))
                 made[element] = _insert(view, op, op.result)
         case graph.FusionOp():
-            _rebuild_fusion(op, versions, wanted, kept)
+            _rebuild_fusion(op, versions, wanted, half)
         case func.ReturnOp():
             for position, operand in enumerate(op.operands):
                 op.operands[position] = versions[operand][element_of(operand)]
@@ -131,11 +142,11 @@ def _insert(new: Operation, old: Operation, hint: SSAValue) -> SSAValue:
 
 
 def _rebuild_fusion(
-    op: graph.FusionOp, versions: Versions, wanted: dict[SSAValue, list[Attribute]], kept: bool
+    op: graph.FusionOp, versions: Versions, wanted: dict[SSAValue, list[Attribute]], half: Attribute | None
 ) -> None:
     args = op.body.block.args
     own: dict[SSAValue, Attribute] = {argument: element_of(argument) for argument in args}
-    types = own if kept else operand_types(op)
+    types = own if half is None else operand_types(op, half)
     inputs = [versions[operand][types[argument]] for argument, operand in zip(args, op.inputs, strict=True)]
     body = _Body([value.type for value in inputs])
     for argument, copy in zip(args, body.block.args, strict=True):
@@ -143,7 +154,7 @@ def _rebuild_fusion(
         body.values[argument] = copy
     for inner in op.body.block.ops:
         if not isinstance(inner, graph.YieldOp):
-            body.values.update(zip(inner.results, _rebuild_op(inner, body, types, kept), strict=True))
+            body.values.update(zip(inner.results, _rebuild_op(inner, body, types, half), strict=True))
     yielded: list[SSAValue] = []
     keys: list[tuple[SSAValue, Attribute]] = []
     for result, value in zip(op.outputs, op.terminator.values, strict=True):
@@ -186,14 +197,16 @@ class _Body:
         return op.results
 
 
-def _rebuild_op(op: Operation, body: _Body, types: dict[SSAValue, Attribute], kept: bool) -> Sequence[SSAValue]:
+def _rebuild_op(
+    op: Operation, body: _Body, types: dict[SSAValue, Attribute], half: Attribute | None
+) -> Sequence[SSAValue]:
     """One op of a body in the types that its operands now have, or with operands cast to what it works in: the new results."""
     moves = isinstance(op, graph.ReshapeOp | graph.TransposeOp | graph.BroadcastOp)
-    half = isinstance(op, Contraction) and not kept and is_half(op, types)
+    narrow = half if half is not None and isinstance(op, Contraction) and is_half(op, types, half) else None
     operands = []
     for operand in op.operands:
-        if half and element_of(operand) == f32:
-            operands.append(body.cast(operand, f16, op))
+        if narrow is not None and element_of(operand) == f32:
+            operands.append(body.cast(operand, narrow, op))
         elif moves or (isinstance(op, graph.PoolOp) and op.kind == "max"):
             operands.append(body.values[operand])
         else:

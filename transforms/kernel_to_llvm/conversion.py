@@ -49,6 +49,7 @@ from xdsl.dialects.builtin import (
     i64,
 )
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
+from xdsl.rewriter import Rewriter
 
 from stepwell.codegen.intrinsics import check_name
 from stepwell.passes import PassFailure
@@ -283,8 +284,9 @@ class LLVMConversion:
     def _copy(self, op: Operation) -> None:
         copy = op.clone({old: self.value(old) for old in op.operands}, {old: self.block(old) for old in op.successors})
         self.insert(copy)
-        for old, new in zip(op.results, copy.results, strict=True):
-            self.bind(old, new)
+        for old, new in zip(op.results, list(copy.results), strict=True):
+            of = self.type(old.type)
+            self.bind(old, new if new.type == of else Rewriter.replace_value_with_new_type(new, of))
 
     def _convert_block(self, block: Block) -> None:
         for op in block.ops:

@@ -22,7 +22,7 @@ from xdsl.ir import Attribute, Operation
 
 from stepwell.passes import StepwellPass, names_of, remarks_of
 from stepwell.passes.remarks import Remark
-from stepwell.transforms.kernel_to_llvm import arith, base, hopper, hopper_store, warp
+from stepwell.transforms.kernel_to_llvm import arith, base, bfloat, hopper, hopper_store, warp
 from stepwell.transforms.kernel_to_llvm.conversion import Converter, LLVMConversion, TypeConverter
 
 TABLES = (arith, base, warp, hopper, hopper_store)
@@ -50,7 +50,8 @@ class ConvertKernelToLLVM(StepwellPass):
     meaning = "exact"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        conversion = LLVMConversion(*merged_tables())
+        own = (bfloat,) if op.attributes.get("stepwell.target") == StringAttr("cpu") else ()
+        conversion = LLVMConversion(*merged_tables((*TABLES, *own)))
         top = list(op.body.block.ops)
         for kernel in top:
             if kernel.name.partition(".")[0] not in HOST_DIALECTS:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from xdsl.dialects.builtin import Float16Type, Float32Type, TensorType
+from xdsl.dialects.builtin import BFloat16Type, Float16Type, Float32Type, TensorType
 from xdsl.ir import Attribute, SSAValue
 
 from stepwell.dialects import graph
@@ -86,14 +86,14 @@ def _reduction_forms(structure: Structure) -> tuple[tuple[tuple[int, ...], ...],
 def _x86(structure: Structure, b: Access) -> Iterator[str]:
     if not is_weight(structure, b):
         yield "the right factor is not a weight: only weights are packed into panels"
-    if not isinstance(element(b), Float16Type | Float32Type):
-        yield f"{element(b)} operands: the vector multiply-add takes f32, and f16 after widening"
+    if not isinstance(element(b), Float16Type | BFloat16Type | Float32Type):
+        yield f"{element(b)} operands: the vector multiply-add takes f32, and f16 and bf16 after widening"
 
 
 def _sm_90a(structure: Structure, a: Access, b: Access, tf32: bool) -> Iterator[str]:
     roles = structure.roles
     assert roles is not None
-    if not isinstance(element(a), Float16Type | Float32Type):
+    if not isinstance(element(a), Float16Type | BFloat16Type | Float32Type):
         yield f"wgmma refused: {element(a)} operands"
     if isinstance(element(a), Float32Type) and not tf32:
         yield "wgmma refused: f32 operands would be rounded to tf32 and tf32 = false"

@@ -16,8 +16,8 @@ becomes
   tile.yield %n
 } : !tile.tile<64x8xf32, regs>
 ```
-Bodies of tile.map are expanded, and those of linalg.generic in a tile.loops. A conversion from f64 to f16, which has no instruction either,
-goes through f32.
+Bodies of tile.map are expanded, and those of linalg.generic in a tile.loops. A conversion from f64 to f16 or bf16, which has no instruction
+either, goes through f32; arithmetic on bf16 is done in f32.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from xdsl.rewriter import InsertPoint
 from stepwell.dialects import tile
 from stepwell.passes import Meaning, StepwellPass, inherit_location, names_of, remarks_of
 from stepwell.passes.remarks import Remark
+from stepwell.transforms.tile import _bfloat
 from stepwell.transforms.tile import _polynomials as single
 from stepwell.transforms.tile import _polynomials_f64 as double
 from stepwell.transforms.tile._logarithm import log
@@ -67,11 +68,7 @@ class ExpandMathPass(StepwellPass):
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         remarks = remarks_of(ctx)
-        inside = [o for o in op.walk() if isinstance(o.parent_op(), tile.MapOp | GenericOp)]
-        for inner in inside:
-            if isinstance(inner, arith.TruncFOp) and _narrows_twice(inner):
-                narrow(inner)
-                remarks.add(Remark("passed", NAME, names_of(inner), "the conversion from f64 to f16 goes through f32"))
+        for inner in _scalar_ops(op):
             if type(inner) not in EXPANSIONS:
                 continue
             type_ = inner.operands[0].type
@@ -81,6 +78,18 @@ class ExpandMathPass(StepwellPass):
                 continue
             remarks.add(Remark("passed", NAME, names_of(inner), f"{inner.name} expanded"))
             expand(inner)
+        for inner in filter(_bfloat.computes, _scalar_ops(op)):
+            remarks.add(Remark("passed", NAME, names_of(inner), f"{inner.name} of bf16 is computed in f32"))
+            _replace(inner, _bfloat.widened(inner, _scalars(inner, f32)))
+        for inner in filter(_narrows_twice, _scalar_ops(op)):
+            message = f"the conversion from f64 to {inner.results[0].type} goes through f32"
+            remarks.add(Remark("passed", NAME, names_of(inner), message))
+            narrow(inner)
+
+
+def _scalar_ops(module: ModuleOp) -> list[Operation]:
+    """The ops in the bodies of maps, and of generics in loops."""
+    return [op for op in module.walk() if isinstance(op.parent_op(), tile.MapOp | GenericOp)]
 
 
 def _scalars(op: Operation, of: Float32Type | Float64Type) -> Scalars:
@@ -107,12 +116,14 @@ def expand(op: Operation) -> None:
     _replace(op, scalars.op(arith.TruncFOp(value, type_)) if narrow else value)
 
 
-def _narrows_twice(op: arith.TruncFOp) -> bool:
-    return isinstance(op.operands[0].type, Float64Type) and isinstance(op.results[0].type, Float16Type)
+def _narrows_twice(op: Operation) -> bool:
+    if not isinstance(op, arith.TruncFOp) or not isinstance(op.operands[0].type, Float64Type):
+        return False
+    return isinstance(op.results[0].type, Float16Type | BFloat16Type)
 
 
-def narrow(op: arith.TruncFOp) -> None:
-    """f64 to f16 by way of f32 rounded to odd, so that the second rounding is that of the first value (Boldo and Melquiond, "Emulation of
+def narrow(op: Operation) -> None:
+    """f64 to f16 or bf16 by way of f32 rounded to odd, so that the second rounding is that of the first value (Boldo and Melquiond, "Emulation of
     FMA and correctly rounded sums", 2008): toward zero, and the last bit set where anything was lost."""
     x = op.operands[0]
     s, wide = _scalars(op, f32), _scalars(op, f64)

@@ -146,7 +146,7 @@ def compile(
     `model`: a path (.onnx, .prototxt, .pb, .pbtxt, .mlir, .plan), bytes or a ModelProto of ONNX, a Network, or a module of any level above llvm; `weights`: where the model
     does not hold them, a `.caffemodel` or `.safetensors` file, a WeightStore or "random:SEED"; `outputs`: names of tensors in place of the model's outputs; `target`: auto (what the module is lowered for, else the GPU
     here, else the CPU), cpu, cuda, sm_90a, x86-64-v3, x86-64-v4;
-    `precision`: model, fp32, tf32, fp16; `shapes`: by input, where the model leaves dims open; `pipeline`: instead of the default.
+    `precision`: model, fp32, tf32, fp16, bf16; `shapes`: by input, where the model leaves dims open; `pipeline`: instead of the default.
     """
     from stepwell.runtime.engine import Engine
 

@@ -21,7 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TARGET",
         help="auto, cpu, cuda, sm_90a, x86-64-v3, x86-64-v4; repeat it, or separate by commas, for several sections",
     )
-    parser.add_argument("--precision", default="model", help="model, fp32, tf32, fp16 (default: as the model says)")
+    parser.add_argument(
+        "--precision", default="model", help="model, fp32, tf32, fp16, bf16 (default: as the model says)"
+    )
     add_model_arguments(parser)
     parser.add_argument("--remarks", metavar="REGEX", help="print the remarks of the passes that match")
 

@@ -79,7 +79,7 @@ _FLOATS = (
     ),
     _float(
         "bf16", 16, "bfloat16", "bfloat", "BFLOAT16",
-        Product("mma_sync", "bf16", ("f32",), 80), Product("wgmma", "bf16", ("f32",), 90),
+        Product("fma", "f32", ("f32",)), Product("mma_sync", "bf16", ("f32",), 80), Product("wgmma", "bf16", ("f32",), 90),
     ),
     _float(
         "f32", 32, "float32", "float", "FLOAT32",

@@ -17,12 +17,12 @@ from stepwell.testing.ptx import ptx_plan
 
 SHAPE = (5, 7)
 TYPES: Mapping[str, int] = {
-    "f16": TensorProto.FLOAT16, "f32": TensorProto.FLOAT, "f64": TensorProto.DOUBLE, "i8": TensorProto.INT8, "i16": TensorProto.INT16,
+    "f16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16, "f32": TensorProto.FLOAT, "f64": TensorProto.DOUBLE, "i8": TensorProto.INT8, "i16": TensorProto.INT16,
     "i32": TensorProto.INT32, "i64": TensorProto.INT64, "bool": TensorProto.BOOL,
 }  # fmt: skip
-TOLERANCE = {"f16": 2e-3, "f32": 2e-6, "f64": 1e-12}
-FEW = [("Mul", "f64"), ("Div", "i32"), ("Max", "i8"), ("Sub", "i64"), ("Exp", "f64"), ("Cast", "f32", "i8"), ("Cast", "bool", "f16"), ("Cast", "i16", "f64")]  # fmt: skip
-FLOATS = ("f16", "f32", "f64")
+TOLERANCE = {"f16": 2e-3, "bf16": 2e-2, "f32": 2e-6, "f64": 1e-12}
+FEW = [("Mul", "f64"), ("Div", "i32"), ("Max", "i8"), ("Sub", "i64"), ("Exp", "f64"), ("Cast", "f32", "i8"), ("Cast", "bool", "f16"), ("Cast", "i16", "f64"), ("Mul", "bf16"), ("Cast", "bf16", "f16"), ("Cast", "i64", "bf16"), ("Cast", "f64", "bf16")]  # fmt: skip
+FLOATS = ("f16", "bf16", "f32", "f64")
 MORE = [
     *((op, t) for op in ("Add", "Sub", "Mul", "Div", "Max", "Min") for t in TYPES if t != "bool"),
     *((op, t) for op in ("Exp", "Tanh", "Sigmoid", "Erf", "Sqrt", "Relu") for t in FLOATS),

@@ -3,6 +3,7 @@
 // CHECK-DAG: remark: [passed] tile-expand-math: gelu: math.erf expanded
 // CHECK-DAG: remark: [passed] tile-expand-math: log: math.log expanded
 // CHECK-DAG: remark: [passed] tile-expand-math: half: the conversion from f64 to f16 goes through f32
+// CHECK-DAG: remark: [passed] tile-expand-math: sum: arith.addf of bf16 is computed in f32
 // CHECK-DAG: remark: [missed] tile-expand-math: wide: math.erf of f8E4M3FN has no expansion (hint: compute it in f32)
 builtin.module attributes {stepwell.level = "tile"} {
   // CHECK: tile.kernel @f32
@@ -19,6 +20,24 @@ builtin.module attributes {stepwell.level = "tile"} {
         %r = math.erf %p : f32 loc("gelu")
         tile.yield %r
       } : !tile.tile<4x16xf32, regs>
+      tile.store %o, %y[%i, %j]
+    }
+  }
+  // CHECK: tile.kernel @bf16
+  tile.kernel @bf16(%x: !tile.ref<2xbf16, plain>) -> (%y: !tile.ref<2xbf16, plain>) config #tile.config<block = [4, 16]> {
+    tile.wait_predecessor
+    tile.for_tiles (%i, %j) of %y block [4, 16] {
+      %a = tile.load %x[%i, %j] : !tile.tile<4x16xbf16, regs>
+      // CHECK: tile.map ([[P:%[0-9a-z]+]] =
+      %o = tile.map (%p = %a) {
+        // CHECK:      [[L:%[0-9a-z]+]] = arith.extf [[P]] : bf16 to f32
+        // CHECK-NEXT: [[R:%[0-9a-z]+]] = arith.extf [[P]] : bf16 to f32
+        // CHECK-NEXT: [[S:%[0-9a-z]+]] = arith.addf [[L]], [[R]] : f32
+        // CHECK-NEXT: [[T:%[0-9a-z]+]] = arith.truncf [[S]] : f32 to bf16
+        // CHECK-NEXT: tile.yield [[T]]
+        %r = arith.addf %p, %p : bf16 loc("sum")
+        tile.yield %r
+      } : !tile.tile<4x16xbf16, regs>
       tile.store %o, %y[%i, %j]
     }
   }

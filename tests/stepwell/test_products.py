@@ -1,0 +1,88 @@
+"""Products of every element type, whole numbers, from the graph level to machine code: the CPU's, and PTX on the interpreter, bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from xdsl.dialects.builtin import TensorType, bf16, f16, f32
+from xdsl.ir import Attribute, Block, Operation, SSAValue
+
+import stepwell
+from stepwell.dialects import graph
+from stepwell.dialects.numpy_types import Array, numpy_dtype
+from stepwell.dialects.weights import WeightStore
+from stepwell.driver.modules import keep_weights
+from stepwell.driver.run_ptx import ptx_of, run_plan
+from stepwell.passes import location_of
+from stepwell.runtime.engine import Engine
+from stepwell.runtime.plan_file import Plan
+from stepwell.testing.strategies.network import GeneratedGraph, close_network
+
+CPU = "x86-64-v3"
+
+
+def whole(shape: Sequence[int], element: Attribute, seed: int, most: int = 2) -> Array:
+    """Whole numbers from -most to most."""
+    return np.random.default_rng(seed).integers(-most, most + 1, shape).astype(numpy_dtype(element))
+
+
+class Network:
+    """Ops in a row, with weights."""
+
+    def __init__(self, *inputs: TensorType[Attribute]) -> None:
+        self.block, self.store, self.count = Block(arg_types=inputs), WeightStore(), 0
+
+    def weight(self, array: Array) -> SSAValue:
+        """A weight."""
+        name = f"w{self.count}"
+        return self.op(graph.WeightOp(self.store.add(name, array)))
+
+    def op(self, op: Operation) -> SSAValue:
+        """Append an op and give its result."""
+        op.location = location_of([f"n{self.count}"])
+        self.count += 1
+        self.block.add_op(op)
+        return op.results[0]
+
+    def close(self, *outputs: SSAValue) -> GeneratedGraph:
+        """The module."""
+        return close_network(self.block, outputs, self.store)
+
+
+def compiled(case: GeneratedGraph, target: str, precision: str = "model") -> Plan:
+    """The plan for a target."""
+    return stepwell.compile_plan(keep_weights(case.module.clone(), case.weights), target=target, precision=precision)
+
+
+def results(case: GeneratedGraph, inputs: dict[str, Array], target: str, precision: str = "model") -> Array:
+    """What machine code of the target gives; the tensor cores take part."""
+    plan = compiled(case, target, precision)
+    if target == "sm_90a":
+        assert "wgmma.mma_async" in ptx_of(plan)
+        return np.asarray(run_plan(plan, inputs).outputs["y0"])
+    return np.asarray(Engine(plan, "cpu", threads=1).run(inputs)["y0"])
+
+
+@pytest.mark.parametrize("target", [CPU, "sm_90a"])
+@pytest.mark.parametrize("element", [f16, bf16], ids=str)
+def test_a_product_with_a_weight(element: Attribute, target: str) -> None:
+    net = Network(TensorType(element, (70, 72)))
+    weight, x = whole((72, 40), element, 1), whole((70, 72), element, 2)
+    product = net.op(graph.MatmulOp(net.block.args[0], net.weight(weight)))
+    case = net.close(net.op(graph.UnaryOp(product, kind="relu")))
+    expected = np.maximum(x.astype(np.float32) @ weight.astype(np.float32), 0).astype(x.dtype)
+    np.testing.assert_array_equal(results(case, {"x0": x}, target), expected)
+
+
+@pytest.mark.parametrize("target", [CPU, "sm_90a"])
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_a_network_of_f32_in_half_precision(precision: str, target: str) -> None:
+    net = Network(TensorType(f32, (70, 72)))
+    weights, x = [whole((72, 64), f32, 1), whole((64, 40), f32, 3, 1)], whole((70, 72), f32, 2)
+    hidden = net.op(graph.UnaryOp(net.op(graph.MatmulOp(net.block.args[0], net.weight(weights[0]))), kind="relu"))
+    case = net.close(net.op(graph.MatmulOp(hidden, net.weight(weights[1]))))
+    expected = np.maximum(x @ weights[0], 0) @ weights[1]
+    assert np.abs(x @ weights[0]).max() <= 256  # exact in bf16
+    np.testing.assert_array_equal(results(case, {"x0": x}, target, precision), expected)
