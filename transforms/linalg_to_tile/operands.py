@@ -11,7 +11,7 @@ from xdsl.dialects.builtin import TensorType
 from xdsl.ir import Operation, SSAValue
 
 from stepwell.dialects import graph, tile
-from stepwell.transforms.linalg._eligible import element, host_operand, is_plain
+from stepwell.transforms.linalg._accesses import element, host_operand, is_plain
 from stepwell.transforms.linalg._structure import Access, Loops, Structure, refuse
 
 

@@ -9,9 +9,12 @@ from stepwell.driver.driver import passes_of
 from stepwell.ir.source import SourceMap, parse_text
 from stepwell.passes import PassFailure
 from stepwell.plugins.universe import make_context
-from stepwell.transforms.linalg._eligible import is_plain, mma_refusals
+from stepwell.transforms.linalg._accesses import is_plain
 from stepwell.transforms.linalg._roles import Roles, contraction_roles
+from stepwell.transforms.linalg._stages import Stages
 from stepwell.transforms.linalg._structure import Structure, merge_loops, structure_of
+from stepwell.transforms.linalg.families import wgmma
+from stepwell.transforms.linalg.families.base import Setting
 
 
 def linalg_module(arguments: dict[str, str], body: str, result: str) -> ModuleOp:
@@ -35,6 +38,11 @@ def linalg_module(arguments: dict[str, str], body: str, result: str) -> ModuleOp
 def analysed(arguments: dict[str, str], body: str, result: str) -> Structure:
     module = linalg_module(arguments, body, result)
     return structure_of(next(op for op in module.walk() if isinstance(op, graph.FusionOp)))
+
+
+def wgmma_refusals(structure: Structure) -> list[str]:
+    """Why the tensor cores of sm_90a do not take it."""
+    return list(wgmma.refusals(Stages(structure.fusion, structure), Setting("sm_90a")))
 
 
 X, W, Y = "tensor<2x8x8x16xf32>", "tensor<24x3x3x16xf32>", "tensor<2x8x8x24xf32>"
@@ -70,7 +78,7 @@ def test_depthwise_has_a_batch_loop() -> None:
     conv = f"strides [1, 1] pads [0, 0, 0, 0] dilations [1, 1] groups 6 channels_last : ({a}, {b}) -> {y}"
     found = analysed({"a": a, "b": b}, f"%r = graph.conv %a, %b {conv}", y)
     assert found.roles == Roles(batch=(3,), m=(0, 1, 2), window=(4, 5))
-    assert list(mma_refusals(found, "sm_90a")) == [
+    assert wgmma_refusals(found) == [
         "the contraction is batched or depthwise: matrix products have one m, one n and one k"
     ]
 
@@ -97,7 +105,7 @@ def test_an_operand_per_image_stops_a_matrix_product() -> None:
     %1 = graph.broadcast %s dims [0, 3] : tensor<2x24xf32> -> {Y}
     %r = graph.binary mul %0, %1 : ({Y}, {Y}) -> {Y}"""
     found = analysed({"a": X, "b": W, "s": "tensor<2x24xf32>"}, body, Y)
-    assert "an operand breaks up the rows, columns or reduction of the product" in list(mma_refusals(found, "sm_90a"))
+    assert "an operand breaks up the rows, columns or reduction of the product" in wgmma_refusals(found)
 
 
 def test_merge_loops() -> None:
@@ -169,7 +177,7 @@ def test_an_operand_that_is_repeated_first_is_read_where_it_lies() -> None:
     %r = graph.matmul %0, %b transpose_b : (tensor<4x8xf32>, {b}) -> {y}"""
     found = analysed({"a": "tensor<8xf32>", "b": b}, body, y)
     assert found.operands[0].loops == (2,)
-    assert list(mma_refusals(found, "sm_90a")) == ["the left factor is not [rows, k] in memory"]
+    assert wgmma_refusals(found) == ["the left factor is not [rows, k] in memory"]
 
 
 def _convolved(input: str, filter: str, result: str, window: str) -> Structure:
@@ -192,13 +200,13 @@ def test_corners_of_an_im2col_load(dilation: int, refused: bool) -> None:
     extent = 2 * dilation + 1
     window = f"strides [1, 1] pads [0, 0, 0, 0] dilations [{dilation}, 1]"
     found = _convolved(f"tensor<1x{extent}x8x16xf16>", "tensor<24x3x1x16xf16>", "tensor<1x1x8x24xf16>", window)
-    assert any("beyond those of an im2col load" in reason for reason in mma_refusals(found, "sm_90a")) == refused
+    assert any("beyond those of an im2col load" in reason for reason in wgmma_refusals(found)) == refused
 
 
 def test_a_corner_one_beyond() -> None:
     window = "strides [1, 1] pads [0, 0, 0, 0] dilations [129, 1]"
     found = _convolved("tensor<1x130x8x16xf16>", "tensor<24x2x1x16xf16>", "tensor<1x1x8x24xf16>", window)
-    assert any("filter offsets of 129" in reason for reason in mma_refusals(found, "sm_90a"))
+    assert any("filter offsets of 129" in reason for reason in wgmma_refusals(found))
 
 
 @pytest.mark.parametrize(("channels", "refused"), [(8, False), (4, True), (12, True)])
@@ -207,5 +215,5 @@ def test_rows_of_a_tensor_map_are_whole_16_bytes(channels: int, refused: bool) -
     found = _convolved(
         f"tensor<2x8x8x{channels}xf16>", f"tensor<24x3x3x{channels}xf16>", "tensor<2x8x8x24xf16>", window
     )
-    reasons = list(mma_refusals(found, "sm_90a"))
+    reasons = wgmma_refusals(found)
     assert any(f"channel rows of {2 * channels} bytes" in reason for reason in reasons) == refused

@@ -1,0 +1,104 @@
+"""Kernels without matrix instructions: blocks of rows of whole vectors along the last dim, held in registers. What `columns` and `elementwise`
+share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import ceil, prod
+
+from xdsl.dialects.builtin import FixedBitwidthType, TensorType
+from xdsl.ir import SSAValue
+
+from stepwell.dialects.numpy_types import element_bytes
+from stepwell.dialects.tile.config import Config, Facts
+from stepwell.transforms.linalg._stages import Stages
+from stepwell.transforms.linalg._structure import Apply, Node, Structure
+from stepwell.transforms.linalg.families.base import Setting, round_up
+from stepwell.transforms.linalg.families.rates import RATES
+from stepwell.transforms.linalg.families.rules import block_and_rules, kernel_shape, vector_copy
+from stepwell.types.targets import SM_90A
+
+SIMT_TILE = (512, 2048)  # least and most elements of a block without mma: 4 and 16 for each of 128 threads
+SIMT_BLOCKS = 4  # per multiprocessor, before threads get more elements (measured: pools of 32 k to 256 k elements
+# take a quarter to a half of the time in blocks of 512, a stem of 4 M elements 0.6 of it in blocks of 2048)
+SIMT_WARPS = 4
+SIMT_STEPS_PER_NS = (
+    20  # of one multiprocessor: elements times steps of a reduction, the stem of the digit network in f16 at batch 1024
+)
+STEP_NS = 200  # a step of a reduction waits for its load
+LAUNCH_NS = 1500
+MEMORY_BYTES_PER_NS = 3000  # of the device: 3.0 TB/s copies
+
+
+def vector_config(structure: Structure, setting: Setting) -> Config:
+    """A block of rows of whole vectors along the last dim, other dims one at a time. On the CPU elements of 8 bytes (those of a reduction's sums)
+    halve the columns, so that the registers hold them."""
+    shape = kernel_shape(structure)
+    rows, columns = shape[-2:]
+    if not setting.machine.vector_bytes:
+        width = min(32, max(4, 1 << (columns - 1).bit_length()))
+        least, most = SIMT_TILE
+        even = 1 << (prod(shape) // (SM_90A.multiprocessors * SIMT_BLOCKS)).bit_length()
+        block = (min(min(max(even, least), most) // width, max(1, 1 << (rows - 1).bit_length())), width)
+        return Config(block=(*(1,) * (len(shape) - 2), *block), warps=SIMT_WARPS, copy="direct")
+    lanes = setting.machine.vector_bytes // 4
+    widest = 4 * lanes // (2 if sum_size(structure) > 4 else 1)
+    block = (min(rows, lanes // 4), min(widest, round_up(columns, lanes)))
+    return Config(block=(*(1,) * (len(shape) - 2), *block), copy=vector_copy(structure))
+
+
+def sum_size(structure: Structure) -> int:
+    """Bytes of what a reduction carries; 4 without one."""
+    if structure.root is None:
+        return 4
+    type_ = structure.root.res[0].type
+    assert isinstance(type_, TensorType) and isinstance(type_.element_type, FixedBitwidthType)
+    return type_.element_type.size
+
+
+def vector_nanoseconds(structure: Structure, config: Config, setting: Setting) -> float:
+    """Steps of the reduction and the epilogue's ops over all elements of whole blocks; on sm_90a bound by threads, by the latency of a step's load
+    or by memory."""
+    shape = kernel_shape(structure)
+    padded = prod(round_up(extent, block) for extent, block in zip(shape, config.block, strict=True))
+    steps = max(1, structure.extent(structure.reductions))
+    work = padded * (steps * (1 + len(structure.operands)) + epilogue_ops(structure))
+    if setting.machine.vector_bytes:
+        rates = RATES[setting.processor]
+        return rates.nanoseconds(work / rates.elements)
+    blocks = ceil(padded / prod(config.block))
+    waves = ceil(blocks / (SM_90A.multiprocessors * SM_90A.max_threads // (32 * config.warps)))
+    compute = padded * steps / (SIMT_STEPS_PER_NS * min(blocks, SM_90A.multiprocessors))
+    return LAUNCH_NS + max(compute, waves * steps * STEP_NS, traffic(structure) / MEMORY_BYTES_PER_NS)
+
+
+def traffic(structure: Structure) -> int:
+    """Bytes of everything that is read and written once."""
+    return sum(_bytes(access.value) for access in structure.accesses) + sum(map(_bytes, structure.fusion.outputs))
+
+
+def _bytes(value: SSAValue) -> int:
+    assert isinstance(value.type, TensorType)
+    return prod(value.type.get_shape()) * element_bytes(value.type.element_type)
+
+
+def epilogue_ops(structure: Structure) -> int:
+    """Scalar ops, loads and stores for one element of the results."""
+    seen: dict[int, Apply] = {}
+    for result in structure.results:
+        _collect(result, seen)
+    computed = sum(len(node.op.body.block.ops) - 1 for node in seen.values())
+    return computed + len(structure.leaves) + len(structure.results)
+
+
+def _collect(node: Node, seen: dict[int, Apply]) -> None:
+    if not isinstance(node, Apply) or id(node) in seen:
+        return
+    seen[id(node)] = node
+    for inner in node.inputs:
+        _collect(inner, seen)
+
+
+def vector_violations(stages: Stages, config: Config, setting: Setting) -> Iterator[str]:
+    """Why a config without mma does not fit; a kernel of the CPU may always read through a table of pointers."""
+    yield from block_and_rules(stages, config, setting, Facts(), (config.copy,))
