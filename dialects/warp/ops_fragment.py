@@ -146,8 +146,8 @@ class FragmentStoreOp(IRDLOperation):
 
 @irdl_op_definition
 class FragmentIndexOp(IRDLOperation):
-    """Where this thread's elements lie in the tile, as i32: `rows` gives the numbers of its rows (blocked: one per group of
-    `width` registers; wgmma: two), `cols` its contiguous columns (blocked layouts only, `width` numbers)."""
+    """Where this thread's elements lie in the tile, as i32: `rows` gives the numbers of its rows, `cols` those of its
+    columns, each once, in the order of its registers."""
 
     name = "warp.fragment_index"
     along = prop_def(StringAttr)
@@ -157,7 +157,7 @@ class FragmentIndexOp(IRDLOperation):
     traits = traits_def(Pure())
 
     def __init__(self, along: str, layout: FragmentAttr) -> None:
-        length = layout.rows_per_thread if along == "rows" else layout.width.data
+        length = layout.rows_per_thread if along == "rows" else layout.columns_per_thread
         super().__init__(
             properties={"along": StringAttr(along), "layout": layout}, result_types=[VectorType(i32, [length])]
         )
@@ -172,8 +172,8 @@ class FragmentIndexOp(IRDLOperation):
 
 @irdl_op_definition
 class SpreadOp(IRDLOperation):
-    """One value per row (or per column) of this thread -> a whole fragment vector of a blocked layout: register i * width + v gets
-    `value[i]` along rows, `value[v]` along cols."""
+    """One value per row (or per column) of this thread, in the order of `warp.fragment_index` -> a whole fragment vector: each register gets the
+    value of its row (or column)."""
 
     name = "warp.spread"
     value = operand_def(base(VectorType))
@@ -204,11 +204,7 @@ def _length(op: IRDLOperation, along: str, layout: FragmentAttr) -> int:
     """Rows or columns per thread; refuses what the layout cannot say."""
     if along not in ("rows", "cols"):
         raise VerifyException(f'{op.name}: along is "rows" or "cols", not "{along}"')
-    if layout.kind.data == "wgmma" and (along == "cols" or op.name == SpreadOp.name):
-        raise VerifyException(
-            f"{op.name}: columns of a wgmma fragment are not contiguous in a thread; use a blocked layout"
-        )
-    return layout.rows_per_thread if along == "rows" else layout.width.data
+    return layout.rows_per_thread if along == "rows" else layout.columns_per_thread
 
 
 @irdl_op_definition

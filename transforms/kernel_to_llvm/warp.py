@@ -161,15 +161,10 @@ def first_place(conv: LLVMConversion, op: Operation, layout: warp.FragmentAttr) 
         row = multiply(conv, shift_right(conv, thread, 5), 16)
         lane = bit_and(conv, thread, 31)
         return add(conv, row, shift_right(conv, lane, 2)), multiply(conv, bit_and(conv, lane, 3), 2)
-    across = conv.constant(layout.cols.data // width, i32)
+    across = conv.constant(layout.across.data, i32)
     row = conv.insert(llvm.UDivOp(thread, across)).res
     column = conv.insert(llvm.URemOp(thread, across)).res
     return row, multiply(conv, column, width)
-
-
-def _row_step(layout: warp.FragmentAttr) -> int:
-    """Rows between a thread's neighbouring rows."""
-    return 8 if layout.kind.data == "wgmma" else layout.threads.data * layout.width.data // layout.cols.data
 
 
 def element_address(conv: LLVMConversion, pointer: SSAValue, index: SSAValue) -> SSAValue:
@@ -189,7 +184,7 @@ def _matrix_operands(conv: LLVMConversion, op: warp.FragmentLoadOp | warp.Fragme
     row0, col0 = first_place(conv, op, op.layout)
     row, col = add(conv, conv.value(op.row), row0), add(conv, conv.value(op.col), col0)
     address = element_address(conv, op.pointer, add(conv, multiply(conv, row, stride), col))
-    step = multiply(conv, stride, _row_step(op.layout) * _element(op.pointer)[1] // 8)
+    step = multiply(conv, stride, op.layout.row_step * _element(op.pointer)[1] // 8)
     wide = conv.insert(llvm.SExtOp(step, i64)).res
     return [address, wide, subtract(conv, rows, row), subtract(conv, cols, col)]
 
@@ -229,20 +224,18 @@ def _fragment_load_row(conv: LLVMConversion, op: warp.FragmentLoadRowOp) -> None
 def _fragment_index(conv: LLVMConversion, op: warp.FragmentIndexOp) -> None:
     row, col = first_place(conv, op, op.layout)
     rows = op.along.data == "rows"
-    count = cast(VectorType[Attribute], op.result.type).get_shape()[0]
-    value: SSAValue = splat(conv, row if rows else col, count)
-    step = _row_step(op.layout) if rows else 1
-    for lane in range(1, count):
-        moved = add(conv, row if rows else col, conv.constant(lane * step, i32))
+    first, fragment, dim = row if rows else col, op.layout.fragment(), 0 if rows else 1
+    places = [fragment.place(0, register)[dim] for register in fragment.lines(dim)]
+    value: SSAValue = splat(conv, first, len(places))
+    for lane, place in enumerate(places[1:], 1):
+        moved = add(conv, first, conv.constant(place, i32))
         value = conv.insert(llvm.InsertElementOp(value, moved, conv.constant(lane))).res
     conv.bind(op.result, value)
 
 
 def _spread(conv: LLVMConversion, op: warp.SpreadOp) -> None:
-    width, rows = op.layout.width.data, op.along.data == "rows"
-    mask = [r // width if rows else r % width for r in range(op.layout.registers)]
-    value = conv.value(op.value)
-    conv.bind(op.result, shuffle(conv, value, value, mask))
+    value, dim = conv.value(op.value), 0 if op.along.data == "rows" else 1
+    conv.bind(op.result, shuffle(conv, value, value, list(op.layout.fragment().line_of(dim))))
 
 
 def _gather(conv: LLVMConversion, op: warp.GatherOp) -> None:

@@ -21,15 +21,23 @@ from stepwell.dialects.hopper.simulator.wgmma import fragment_map
 @lru_cache(maxsize=64)
 def places(layout: warp.FragmentAttr) -> tuple[Array, Array]:
     """Rows and columns [threads, registers] of a fragment: blocked layouts put `width` columns of a row into a thread, threads side by side
-    along a row, then down the rows, then again."""
+    along a row, then again along the row, the others down the rows, then again."""
     if layout.kind.data == "wgmma":
         return fragment_map(layout.cols.data)
-    threads, width = layout.threads.data, layout.width.data
-    across = layout.cols.data // width
-    thread, register = np.arange(threads)[:, None], np.arange(layout.registers)[None]
-    row = register // width * (threads // across) + thread // across
-    column = thread % across * width + register % width
-    return np.broadcast_to(row, (threads, layout.registers)), np.broadcast_to(column, (threads, layout.registers))
+    across, width, columns = layout.across.data, layout.width.data, layout.columns_per_thread
+    thread, register = np.arange(layout.threads.data)[:, None], np.arange(layout.registers)[None]
+    row = register // columns * layout.row_step + thread // across
+    column = register % columns // width * (across * width) + thread % across * width + register % width
+    return np.broadcast_to(row, (thread.size, register.size)), np.broadcast_to(column, (thread.size, register.size))
+
+
+@lru_cache(maxsize=64)
+def lines(layout: warp.FragmentAttr, along: str) -> tuple[Array, Array]:
+    """Of thread 0: the first register in each of its rows or columns, and for each register the number of its row or column."""
+    held = places(layout)[0 if along == "rows" else 1][0]
+    _, first, numbers = np.unique(held, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    return first[order], np.argsort(order)[numbers]
 
 
 def _own_places(threads: Threads, layout: warp.FragmentAttr) -> tuple[Array, Array]:
@@ -91,21 +99,13 @@ def _fragment_store(threads: Threads, op: warp.FragmentStoreOp) -> None:
 
 
 def _fragment_index(threads: Threads, op: warp.FragmentIndexOp) -> None:
-    rows, columns = _own_places(threads, op.layout)
-    width = op.layout.width.data
-    if op.along.data == "cols":
-        result = columns[:, :width]
-    else:
-        result = rows[:, [0, 2]] if op.layout.kind.data == "wgmma" else rows[:, ::width]
-    threads.bind(op.results, [result.astype(np.int32)])
+    along = op.along.data
+    held = _own_places(threads, op.layout)[0 if along == "rows" else 1]
+    threads.bind(op.results, [held[:, lines(op.layout, along)[0]].astype(np.int32)])
 
 
 def _spread(threads: Threads, op: warp.SpreadOp) -> None:
-    value, width = threads.get(op.value), op.layout.width.data
-    repeated = (
-        np.repeat(value, width, axis=1) if op.along.data == "rows" else np.tile(value, op.layout.registers // width)
-    )
-    threads.bind(op.results, [repeated])
+    threads.bind(op.results, [threads.get(op.value)[:, lines(op.layout, op.along.data)[1]]])
 
 
 def _gather(threads: Threads, op: warp.GatherOp) -> None:

@@ -117,6 +117,18 @@ class Fragment:
         """(row, column) of an element."""
         return divmod(self.layout(thread * self.registers + register), self.cols)
 
+    def lines(self, dim: int) -> tuple[int, ...]:
+        """For each row (dim 0) or column (dim 1) that a thread has elements of, the first register in it; the same in every thread."""
+        found: dict[int, int] = {}
+        for register in range(self.registers):
+            found.setdefault(self.place(0, register)[dim], register)
+        return tuple(found.values())
+
+    def line_of(self, dim: int) -> tuple[int, ...]:
+        """For each register the number of its row (dim 0) or column (dim 1) among those of the thread, in the order of `lines`."""
+        held = [self.place(0, register)[dim] for register in self.lines(dim)]
+        return tuple(held.index(self.place(0, register)[dim]) for register in range(self.registers))
+
 
 def wgmma_fragment(cols: int) -> Fragment:
     """The accumulator of wgmma m64nNk*: register 4j + 2h + p of lane l in warp w is row 16w + 8h + l/4, column 8j + 2(l%4) + p
@@ -127,17 +139,18 @@ def wgmma_fragment(cols: int) -> Fragment:
     return Fragment(64, cols, 128, 2, Layout(sizes, (1, 8 * cols, 8, 2, cols, 16 * cols)))
 
 
-def blocked_fragment(rows: int, cols: int, threads: int, width: int) -> Fragment:
-    """`width` contiguous columns per thread, threads side by side along a row, then down the rows, then again: registers
-    [i * width, (i + 1) * width) of a thread lie in its i-th row."""
-    if cols % width or threads % (cols // width):
-        raise LayoutError(f"{threads} threads of {width} elements do not fill rows of {cols}")
-    across = cols // width
+def blocked_fragment(rows: int, cols: int, threads: int, width: int, across: int | None = None) -> Fragment:
+    """`width` contiguous columns per thread, `across` threads side by side along a row (as many as fill it, unless it is said), the others
+    down the rows; then again along the row, then again down: registers [i * cols / across, (i + 1) * cols / across) of a thread lie in its i-th row."""
+    across = max(1, cols // width) if across is None else across
+    if cols % (across * width) or threads % across:
+        raise LayoutError(f"{threads} threads of {width} elements, {across} side by side, do not fill rows of {cols}")
     down = threads // across
     if rows % down:
         raise LayoutError(f"{down} rows at a time do not divide {rows} rows")
-    layout = Layout((width, rows // down, across, down), (1, down * cols, width, cols))
-    return Fragment(rows, cols, threads, width, layout)
+    again = cols // (across * width)
+    sizes = (width, again, rows // down, across, down)
+    return Fragment(rows, cols, threads, width, Layout(sizes, (1, across * width, down * cols, width, cols)))
 
 
 @dataclass(frozen=True)

@@ -27,15 +27,6 @@ warp.kernel @k(%i: !warp.global<i32>, %m: i32) threads 256 shared 0 {
 
 // -----
 
-// columns of a wgmma fragment are not contiguous
-warp.kernel @k(%x: !warp.global<f32>, %m: i32) threads 256 shared 0 {
-  // expected-error@+1 {{warp.fragment_index: columns of a wgmma fragment are not contiguous in a thread; use a blocked layout}}
-  %f = warp.fragment_index "cols" <wgmma 64x16> : vector<2xi32>
-  warp.return
-}
-
-// -----
-
 // along is rows or cols
 warp.kernel @k(%x: !warp.global<f32>, %m: i32) threads 256 shared 0 {
   // expected-error@+1 {{warp.fragment_index: along is "rows" or "cols", not "diagonal"}}
