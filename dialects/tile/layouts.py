@@ -14,6 +14,9 @@ from xdsl.utils.exceptions import VerifyException
 SWIZZLES = (0, 32, 64, 128)
 """Widths in bytes of the hardware's shared-memory swizzles (PTX ISA, matrix descriptor format); 0 is none."""
 WARPGROUP_ROWS = 64
+WARP = 32
+MOST_THREADS = 1024
+"""Threads of a block (CUDA C++ Programming Guide, compute capabilities)."""
 
 
 @irdl_attr_definition
@@ -41,29 +44,49 @@ class MmaSyncAttr(ParametrizedAttribute):
 
 @irdl_attr_definition
 class ThreadsAttr(ParametrizedAttribute):
-    """`#tile.threads<256, width 4>`: threads side by side along the last dim, `width` contiguous elements each, then row after row."""
+    """`#tile.threads<16x8, width 4>`: 8 threads side by side along a row, `width` contiguous elements each, and 16 such rows of threads; a tile that
+    is larger is covered again along the row, then down: each thread holds the same number of elements, row after row."""
 
     name = "tile.threads"
-    threads: IntAttr
+    down: IntAttr
+    across: IntAttr
     width: IntAttr
+
+    def __init__(self, down: int, across: int, width: int) -> None:
+        super().__init__(IntAttr(down), IntAttr(across), IntAttr(width))
+
+    @property
+    def threads(self) -> int:
+        """How many threads hold a tile."""
+        return self.down.data * self.across.data
+
+    @property
+    def covers(self) -> tuple[int, int]:
+        """Rows and columns that the threads cover at once."""
+        return self.down.data, self.across.data * self.width.data
 
     @classmethod
     def parse_parameters(cls, parser: AttrParser) -> Sequence[Attribute]:
         with parser.in_angle_brackets():
-            threads = parser.parse_integer(allow_boolean=False, allow_negative=False)
+            extents = parser.parse_dimension_list()
+            if len(extents) != 2:
+                parser.raise_error("threads stand in rows: #tile.threads<16x8, width 4>")
             parser.parse_punctuation(",")
             parser.parse_keyword("width")
             width = parser.parse_integer(allow_boolean=False, allow_negative=False)
-        return [IntAttr(threads), IntAttr(width)]
+        return [*map(IntAttr, extents), IntAttr(width)]
 
     def print_parameters(self, printer: Printer) -> None:
-        printer.print_string(f"<{self.threads.data}, width {self.width.data}>")
+        printer.print_string(f"<{self.down.data}x{self.across.data}, width {self.width.data}>")
 
     def verify(self) -> None:
-        if self.threads.data < 32 or self.threads.data % 32 or self.width.data not in (1, 2, 4, 8, 16):
+        wrong = min(self.down.data, self.across.data) < 1 or self.threads > MOST_THREADS
+        if wrong or not _is_whole(self.threads):
             raise VerifyException(
-                f"{self.name}: whole warps and a width of 1, 2, 4, 8 or 16 elements, here <{self.threads.data}, width {self.width.data}>"
+                f"{self.name}: {self.down.data}x{self.across.data} threads: a part of a warp, or whole warps up to {MOST_THREADS} threads"
             )
+        if self.width.data not in (1, 2, 4, 8, 16):
+            raise VerifyException(f"{self.name}: a width of 1, 2, 4, 8 or 16 elements, here {self.width.data}")
 
 
 @irdl_attr_definition
@@ -147,16 +170,56 @@ LAYOUTS = (*REGISTER_LAYOUTS, SharedAttr)
 
 def misfits(layout: Attribute, shape: Sequence[int], element_type: Attribute) -> Iterator[str]:
     """Why a tile of this shape and element type cannot have the layout, one sentence per reason."""
-    size = element_type.size if isinstance(element_type, FixedBitwidthType) else 1
     if isinstance(layout, WgmmaAttr | WgmmaAAttr):
         fits = len(shape) == 2 and shape[0] % WARPGROUP_ROWS == 0 and shape[1] % 8 == 0
         if not fits:
             yield f"#{layout.name} takes rows in whole {WARPGROUP_ROWS}s and columns in whole 8s, here are {list(shape)}"
     if isinstance(layout, MmaSyncAttr) and not (len(shape) == 2 and shape[0] % 16 == 0 and shape[1] % 8 == 0):
         yield f"#{layout.name} takes rows in whole 16s and columns in whole 8s, here are {list(shape)}"
-    if isinstance(layout, ThreadsAttr) and shape[-1] % layout.width.data:
-        yield f"#{layout.name}: rows of {shape[-1]} elements are not whole groups of {layout.width.data}"
-    if isinstance(layout, SliceAttr) and layout.dim.data > len(shape):
-        yield f"#{layout.name}: a tile of rank {len(shape)} has not lost dim {layout.dim.data}"
+    if isinstance(layout, ThreadsAttr):
+        yield from _threads_misfits(layout, shape)
+    if isinstance(layout, SliceAttr):
+        yield from _slice_misfits(layout, shape)
+    size = element_type.size if isinstance(element_type, FixedBitwidthType) else 1
     if isinstance(layout, SharedAttr) and layout.swizzle.data and shape[-1] * size % layout.swizzle.data:
         yield f"#{layout.name}: rows of {shape[-1] * size} bytes are not whole swizzles of {layout.swizzle.data}: choose k so that they are"
+
+
+def _threads_misfits(layout: ThreadsAttr, shape: Sequence[int]) -> Iterator[str]:
+    if len(shape) != 2:
+        yield f"{layout} holds tiles of two dims, here are {list(shape)}"
+        return
+    rows, columns = layout.covers
+    if shape[0] % rows or shape[1] % columns:
+        yield f"{layout} covers {rows}x{columns} elements at once, tiles of {list(shape)} are not whole ones; {nearest_threads(layout, shape)} fits"
+
+
+def nearest_threads(layout: ThreadsAttr, shape: Sequence[int]) -> ThreadsAttr:
+    """The largest layout that is nowhere larger than this one and fits a tile of two dims."""
+    width = next(w for w in (16, 8, 4, 2, 1) if w <= layout.width.data and shape[1] % w == 0)
+    across = next(n for n in range(layout.across.data, 0, -1) if shape[1] // width % n == 0)
+    down = next(n for n in range(layout.down.data, 0, -1) if shape[0] % n == 0 and _is_whole(n * across))
+    return ThreadsAttr(down, across, width)
+
+
+def _is_whole(threads: int) -> bool:
+    return threads <= WARP or threads % WARP == 0
+
+
+def _slice_misfits(layout: SliceAttr, shape: Sequence[int]) -> Iterator[str]:
+    if layout.dim.data > len(shape):
+        yield f"#{layout.name}: a tile of rank {len(shape)} has not lost dim {layout.dim.data}"
+        return
+    covers = covered_at_once(layout.parent)
+    if covers is None or len(shape) != 1 or shape[0] == 1:
+        return
+    held = covers[1 - layout.dim.data]
+    if shape[0] % held:
+        yield f"{layout}: {list(shape)} are not whole groups of the {held} elements that the threads hold at once"
+
+
+def covered_at_once(layout: Attribute) -> tuple[int, int] | None:
+    """Rows and columns of the smallest tile of two dims in a layout of registers."""
+    if isinstance(layout, ThreadsAttr):
+        return layout.covers
+    return (WARPGROUP_ROWS, 8) if isinstance(layout, WgmmaAttr | WgmmaAAttr) else None

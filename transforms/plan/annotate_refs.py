@@ -33,7 +33,6 @@ from stepwell.passes import Meaning, PassFailure, StepwellPass, names_of, remark
 from stepwell.passes.remarks import Remark
 from stepwell.passes.target import target_of
 from stepwell.transforms.symbols import new_symbol, taken_symbols
-from stepwell.transforms.tile_to_gpu.warp_refs import along_columns
 
 NAME = "plan-annotate-refs"
 
@@ -111,7 +110,17 @@ def facts_of(kernel: tile.KernelOp, launch: plan.LaunchOp, multiprocessors: int)
 def _in_rows(kernel: tile.KernelOp, ref: BlockArgument) -> bool:
     """Whether threads read or write neighbours in a row of the ref: how its rows lie says nothing of other accesses."""
     uses = [use.operation for use in ref.uses]
-    return any(isinstance(op, tile.LoadOp | tile.StoreOp) and along_columns(kernel, op) for op in uses)
+    return any(isinstance(op, tile.LoadOp | tile.StoreOp) and _along_columns(kernel, op) for op in uses)
+
+
+def _along_columns(kernel: tile.KernelOp, op: tile.LoadOp | tile.StoreOp) -> bool:
+    """Whether the last dim of a register tile is contiguous and runs along columns: it is no vector along the rows of the output."""
+    kind, last = op.result.type if isinstance(op, tile.LoadOp) else op.tile.type, op.get_dims()[-1]
+    assert isinstance(kind, tile.TileType)
+    if kind.home is not tile.Residence.REGS or kind.get_shape()[-1] == 1 or last != len(op.indices) - 1:
+        return False
+    rows = kernel.grid.body.block.args[-2:-1]
+    return kind.rank > 1 or op.indices[last] not in rows
 
 
 def _clone(kernel: tile.KernelOp, stem: str, taken: set[str]) -> tile.KernelOp:

@@ -19,12 +19,16 @@ tile.store %o, %y[%i, %j] access 2
 ```
 Layouts spread from the products: a map holds its operands as it holds its result, what is repeated along a dim is a slice of what repeats it. A row of a shared tile is one
 swizzle, so that eight rows of a product's operand lie in different banks. An accumulator's thread holds two columns side by side, which may be
-accessed at once where the refs promise rows of whole pairs (`align`)."""
+accessed at once where the refs promise rows of whole pairs (`align`).
+
+A kernel without products is held by rows of threads: `!tile.tile<64x32xf32, regs, #tile.threads<16x8, width 4>>`, with as many columns side by side as
+every operand that runs along them may be accessed at. Layouts that are there already are kept, and spread to the others."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import gcd
 from typing import ClassVar
 
 from xdsl.context import Context
@@ -37,6 +41,7 @@ from stepwell.dialects.numpy_types import element_bytes
 from stepwell.dialects.tile import TileType
 from stepwell.passes import Meaning, PassFailure, StepwellPass, names_of, remarks_of
 from stepwell.passes.remarks import Remark
+from stepwell.transforms.tile._thread_layouts import in_rows, ref_of, threads_over, tile_of, widest_access
 
 NAME = "tile-assign-layouts"
 PAIR = 2
@@ -47,8 +52,8 @@ Layouts = dict[SSAValue, Attribute]
 
 @dataclass(frozen=True)
 class AssignLayoutsPass(StepwellPass):
-    """Assign layouts in every kernel with rings, and access widths to its loads and stores: at most `access` elements at once. Kernels without rings
-    and those whose tiles have layouts stay. Refused: rows of shared memory that are no swizzle, tiles whose elements nobody is
+    """Assign layouts in every kernel for CUDA, and access widths to its loads and stores: in fragments of a product at most `access` elements at once.
+    Kernels whose tiles have layouts stay. Refused: rows of shared memory that are no swizzle, tiles whose elements nobody is
     known to hold. Remarks: passed, the layouts and where they come from; missed, accesses that some launch keeps narrow."""
 
     access: int = PAIR
@@ -77,59 +82,114 @@ class AssignLayoutsPass(StepwellPass):
     def _widen(self, kernel: tile.KernelOp) -> Iterator[Remark]:
         """Set the access widths of loads and stores in rows of fragments."""
         for op in [op for op in kernel.walk() if isinstance(op, tile.LoadOp | tile.StoreOp)]:
-            ref = op.source if isinstance(op, tile.LoadOp) else op.target
-            kind = op.result.type if isinstance(op, tile.LoadOp) else op.tile.type
-            assert isinstance(ref, BlockArgument) and isinstance(kind, TileType)
-            if not _in_rows(op, kind):
+            kind, ref = tile_of(op), op.source if isinstance(op, tile.LoadOp) else op.target
+            if not in_rows(op, kind) or op.access is not None:
                 continue
-            assert isinstance(ref.type, tile.RefType)
-            width = ref.type.access.elements_at_once(element_bytes(ref.type.element_type), self.access)
+            assert isinstance(ref, BlockArgument)
+            most = self.access if _has_rings(kernel) else _side_by_side(kind.layout)
+            width = ref_of(op).access.elements_at_once(element_bytes(kind.element_type), most)
             if width > 1:
                 op.access = IntegerAttr(width, i64)
             elif self.access > 1:
-                reason = "no launch promises rows of whole pairs (align, by plan-annotate-refs)"
-                yield Remark(
-                    "missed",
-                    NAME,
-                    names_of(op),
-                    f"{op.name} of parameter {ref.index} goes element by element: {reason}",
-                )
+                yield Remark("missed", NAME, names_of(op), f"{op.name} of parameter {ref.index} {_narrow(kernel)}")
+
+
+def _narrow(kernel: tile.KernelOp) -> str:
+    whole = "pairs" if _has_rings(kernel) else "vectors"
+    return f"goes element by element: no launch promises rows of whole {whole} (align, by plan-annotate-refs), or the tile has none"
+
+
+def _side_by_side(layout: Attribute) -> int:
+    """Columns that a thread holds side by side."""
+    whole = layout.parent if isinstance(layout, tile.SliceAttr) else layout
+    return whole.width.data if isinstance(whole, tile.ThreadsAttr) else PAIR
+
+
+def _has_rings(kernel: tile.KernelOp) -> bool:
+    """Whether a kernel's operands come through shared memory."""
+    return any(isinstance(op, tile.RingOp) for op in kernel.body.block.ops)
 
 
 def _is_open(kernel: tile.KernelOp) -> bool:
-    """Whether a kernel has rings, and tiles without a layout."""
+    """Whether a kernel for CUDA, one with rings or without a product, has tiles without a layout."""
     rings = [op for op in kernel.body.block.ops if isinstance(op, tile.RingOp)]
-    return any(not kind.has_layout for ring in rings for kind in ring.element_types)
-
-
-def _in_rows(op: tile.LoadOp | tile.StoreOp, kind: TileType) -> bool:
-    """Whether a thread's neighbouring columns are neighbours in memory: a tile of rows, or a vector along them."""
-    last = op.get_dims()[-1] == len(op.indices) - 1
-    return last and kind.get_shape()[-1] > 1 and (kind.rank == 2 or kind.layout == tile.SliceAttr(0, tile.WgmmaAttr()))
+    if not rings and (kernel.config.data.mma != "none" or not kernel.config.data.warps):
+        return False
+    if rings:
+        return any(not kind.has_layout for ring in rings for kind in ring.element_types)
+    return any(isinstance(value.type, TileType) and not value.type.has_layout for value in _register_tiles(kernel))
 
 
 def _register_layouts(kernel: tile.KernelOp) -> Layouts:
-    """The layout of every register tile, spread from the products until nothing changes."""
-    found: Layouts = {}
+    """The layout of every register tile, spread from the products, or from rows of threads."""
+    if _has_rings(kernel):
+        ops = [op for op in kernel.body.walk() if isinstance(op, tile.MmaOp)]
+        products = dict.fromkeys((value for op in ops for value in (op.result, op.c)), tile.WgmmaAttr())
+        return _spread_all(kernel, {**_given(kernel), **products}, "it meets no product")
+    blocks = [value for value in _register_tiles(kernel) if _rank(value) == 2]
+    whole: Layouts = dict.fromkeys(blocks, tile.ThreadsAttr(1, 1, 1))
+    shapes = _spread_all(kernel, whole, "it is no vector along a tile of two dims")
+    chosen = _choose_threads(kernel, blocks, shapes)
+    return {**{value: _within(layout, chosen) for value, layout in shapes.items()}, **_given(kernel)}
+
+
+def _choose_threads(kernel: tile.KernelOp, blocks: list[SSAValue], shapes: Layouts) -> Attribute:
+    """The one layout of a kernel's tiles of two dims; `shapes` says which vectors run along columns."""
+    given = [layout for value, layout in _given(kernel).items() if value in blocks]
+    if given:
+        return given[0]
+    extents = [value.type.get_shape() for value in blocks if isinstance(value.type, TileType)]
+    rows, columns = (gcd(*(shape[dim] for shape in extents)) for dim in (0, 1))
+    moved = [op for op in kernel.body.walk() if isinstance(op, tile.LoadOp | tile.StoreOp)]
+    along = [op for op in moved if in_rows(op, tile_of(op).with_layout(shapes[_moved(op)]))]
+    return threads_over(kernel, (rows, columns), widest_access(kernel, columns, along))
+
+
+def _moved(op: tile.LoadOp | tile.StoreOp) -> SSAValue:
+    return op.result if isinstance(op, tile.LoadOp) else op.tile
+
+
+def _within(layout: Attribute, chosen: Attribute) -> Attribute:
+    """A slice, or a whole tile, of the chosen layout."""
+    return tile.SliceAttr(layout.dim.data, chosen) if isinstance(layout, tile.SliceAttr) else chosen
+
+
+def _given(kernel: tile.KernelOp) -> Layouts:
+    """The layouts that are there already."""
+    tiles = ((value, value.type) for value in _register_tiles(kernel))
+    return {value: kind.layout for value, kind in tiles if isinstance(kind, TileType) and kind.has_layout}
+
+
+def _register_tiles(kernel: tile.KernelOp) -> Iterator[SSAValue]:
+    for op in kernel.body.walk():
+        for value in (*op.results, *(argument for region in op.regions for argument in region.block.args)):
+            if _is_register_tile(value):
+                yield value
+
+
+def _rank(value: SSAValue) -> int:
+    return value.type.rank if isinstance(value.type, TileType) else 0
+
+
+def _spread_all(kernel: tile.KernelOp, found: Layouts, otherwise: str) -> Layouts:
+    """Layouts spread until nothing changes; refused: a tile that gets none."""
     ops = list(kernel.body.walk())
-    for op in ops:
-        if isinstance(op, tile.MmaOp):
-            found[op.result] = found[op.c] = tile.WgmmaAttr()
     spreading = True
     while spreading:
         before = len(found)
         for op in ops:
             _spread(op, found)
         spreading = len(found) > before
-    for op in ops:
-        for value in (*op.results, *(argument for region in op.regions for argument in region.block.args)):
-            if _is_register_tile(value) and value not in found:
-                reason = f"nothing says which thread holds which element of its {value.type}: it meets no product"
-                raise PassFailure(
-                    reason,
-                    where=f"@{kernel.sym_name.data}, {op.name} ({' + '.join(names_of(op))})",
-                    hint="store it from a kernel of its own",
-                )
+    for value in _register_tiles(kernel):
+        if value not in found:
+            maker = value.owner if isinstance(value.owner, Operation) else value.owner.parent_op()
+            assert maker is not None
+            reason = f"nothing says which thread holds which element of its {value.type}: {otherwise}"
+            raise PassFailure(
+                reason,
+                where=f"@{kernel.sym_name.data}, {maker.name} ({' + '.join(names_of(maker))})",
+                hint="store it from a kernel of its own",
+            )
     return found
 
 
@@ -142,6 +202,8 @@ def _spread(op: Operation, found: Layouts) -> None:
     if isinstance(op, tile.BroadcastOp):
         _spread_broadcast(op, found)
         return
+    if isinstance(op, tile.ReduceOp) and len(op.get_dims()) == 1 and op.source in found:
+        found.setdefault(op.result, tile.SliceAttr(op.get_dims()[0], found[op.source]))
     for group in _alike(op):
         layout = next((found[value] for value in group if value in found), None)
         if layout is not None:
@@ -154,6 +216,10 @@ def _alike(op: Operation) -> list[list[SSAValue]]:
         return [[*op.inputs, op.result]]
     if isinstance(op, tile.FinishOp):
         return [[op.accumulator, op.result]]
+    if isinstance(op, tile.ReduceOp):
+        init = [] if op.init is None else [op.init]
+        source = [] if op.get_dims() else [op.source]
+        return [[op.result, *init, *source]]
     if isinstance(op, tile.ForOp) and isinstance(op.body.block.last_op, tile.YieldOp):
         carried = zip(op.inits, op.iter_args, op.body.block.last_op.arguments, op.carried, strict=True)
         return [list(values) for values in carried]
@@ -208,6 +274,9 @@ def _retype(value: SSAValue, layout: Attribute) -> None:
 
 def _summary(registers: Layouts, shared: dict[tile.RingOp, list[Attribute]]) -> str:
     slices = sum(isinstance(layout, tile.SliceAttr) for layout in registers.values())
+    held = next((layout for layout in registers.values() if isinstance(layout, tile.ThreadsAttr)), None)
+    if held is not None:
+        return f"{len(registers) - slices} register tiles over {held.threads} threads ({held}), {slices} vectors as slices of it"
     inside = ", ".join(dict.fromkeys(str(layout) for layouts in shared.values() for layout in layouts))
     return f"{len(registers) - slices} register tiles as the product holds its result (#tile.wgmma), {slices} vectors as slices of it; rings in {inside}"
 

@@ -11,8 +11,8 @@ Before:                                                            After:
       tile.store %m, %y[%i, %j]                                        warp.fragment_store %m, %p1[..]
     }                                                                }
 
-Stems (few input channels), pooling, elementwise work; a `tile.loops` becomes one thread for each element. One block of threads computes one block of the output; a thread holds 16 bytes of columns in
-each of several rows.
+Stems (few input channels), pooling, elementwise work; a `tile.loops` becomes one thread for each element. One block of threads computes one block of the output; which
+thread holds which elements stands in the tiles' layouts (`#tile.threads`), how many it accesses at once on the loads and stores: nothing is decided here.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from stepwell.passes.remarks import Remark
 from stepwell.transforms.tile_to_gpu.element_loops import build_loops_kernel
 from stepwell.transforms.tile_to_gpu.emitter import Emitter
 from stepwell.transforms.tile_to_gpu.launch import GpuKernel, finish_level, replace_kernel
-from stepwell.transforms.tile_to_gpu.warp_body import WarpBody
-from stepwell.transforms.tile_to_gpu.warp_refs import Parameters, block_counts, choose_layout
+from stepwell.transforms.tile_to_gpu.warp_body import WarpBody, threads_of
+from stepwell.transforms.tile_to_gpu.warp_refs import Parameters, block_counts
 
 NAME = "stepwell-convert-tile-to-warp"
 
@@ -47,7 +47,7 @@ def lower_kernel(kernel: tile.KernelOp | tile.LoopsOp) -> GpuKernel:
         raise PassFailure(f"@{kernel.sym_name.data} has mma = {kernel.config.data.mma}", where=names, hint=hint)
     region = Region(Block())
     parameters = Parameters(region.block, kernel)
-    body = WarpBody(Emitter(region.block, kernel.location), kernel, choose_layout(kernel), parameters)
+    body = WarpBody(Emitter(region.block, kernel.location), kernel, threads_of(kernel), parameters)
     body.write()
     made = warp.KernelOp(kernel.sym_name.data, region, body.threads)
     return GpuKernel(made, parameters.listed, lambda site: prod(block_counts(site, kernel)))

@@ -15,13 +15,9 @@ from xdsl.dialects.builtin import i32
 from xdsl.ir import Block, BlockArgument, SSAValue
 
 from stepwell.dialects import plan, tile, warp
-from stepwell.dialects.numpy_types import element_bytes
-from stepwell.dialects.tile import RefType, TileType
+from stepwell.dialects.tile import RefType
 from stepwell.transforms.tile_to_gpu.emitter import Emitter
 from stepwell.transforms.tile_to_gpu.launch import LaunchSite, Parameter, divisor, number, pointer
-
-ACCESS_BYTES = 16
-"""The widest access of one thread."""
 
 
 @dataclass
@@ -75,37 +71,6 @@ def strides_of(site: LaunchSite, position: int) -> tuple[int, ...]:
     if not isinstance(kind, plan.BufferType) or kind.get_strides()[-1] != 1:
         raise site.refuse(f"operand {position} is {kind}: its rows must be contiguous")
     return kind.get_strides()
-
-
-def vector_width(kernel: tile.KernelOp) -> int:
-    """Contiguous columns per thread: what every operand that runs along the columns allows in one access."""
-    refs = [r for r in (*kernel.inputs, *kernel.outputs) if isinstance(r.type, RefType)]
-    size = max(element_bytes(ref.type.element_type) for ref in refs if isinstance(ref.type, RefType))
-    width = min(ACCESS_BYTES // size, kernel.config.data.block[-1] & -kernel.config.data.block[-1])
-    for ref in refs:
-        uses = [use.operation for use in ref.uses if isinstance(use.operation, tile.LoadOp | tile.StoreOp)]
-        if any(along_columns(kernel, op) for op in uses):
-            assert isinstance(ref.type, RefType)
-            width = ref.type.access.elements_at_once(element_bytes(ref.type.element_type), width)
-    return width
-
-
-def along_columns(kernel: tile.KernelOp, op: tile.LoadOp | tile.StoreOp) -> bool:
-    """Whether the accessed tile's last dim is contiguous and runs along the output's columns."""
-    last = op.get_dims()[-1]
-    return last == len(op.indices) - 1 and op.indices[last] is kernel.grid.body.block.args[-1]
-
-
-def choose_layout(kernel: tile.KernelOp) -> warp.FragmentAttr:
-    """Blocked: as many threads as the config's warps have, fewer for small blocks, so that each has at least two elements."""
-    rows, columns = kernel.config.data.block[-2:]
-    width = vector_width(kernel)
-    threads = 32 * kernel.config.data.warps
-    while threads > 1 and (rows * columns // width < threads or rows % max(1, threads * width // columns)):
-        threads //= 2
-    if rows * columns // threads < 2 and threads > 1:
-        threads //= 2
-    return warp.FragmentAttr.blocked(rows, columns, max(threads, columns // width), width)
 
 
 @dataclass(frozen=True)
@@ -212,11 +177,3 @@ def tap_access(
     inside = emit.bit_and(emit.within(h, height), emit.within(w, width))
     moved = emit.mul(emit.add(emit.mul(down, width), right), channels)
     return emit.add(pixels.offset, emit.repeat(moved, kind)), emit.bit_and(inside, pixels.exists, "inside")
-
-
-def tile_axes(kernel: tile.KernelOp, op: tile.LoadOp) -> tuple[int | None, int | None]:
-    """The ref's dims that the tile runs along: (along the output's rows, along its columns)."""
-    assert isinstance(op.result.type, TileType)
-    *_, i, j = kernel.grid.body.block.args
-    along = {op.indices[dim]: dim for dim in op.get_dims()}
-    return along.get(i), along.get(j)

@@ -19,12 +19,12 @@ builtin.module attributes {stepwell.level = "tile", stepwell.target = "sm_90a"} 
       tile.wait_predecessor
       tile.for_tiles (%i, %j) of %y block [64, 64] {
         tile.for (%t, %k) of %x dims [1, 2] step [1, 64] {
-          %whole = tile.load %w[%j, %t, %k] dims = [0, 2] access 8 : !tile.tile<64x64xf16, regs, #tile.threads<128, width 8>>
+          %whole = tile.load %w[%j, %t, %k] dims = [0, 2] access 8 : !tile.tile<64x64xf16, regs, #tile.threads<16x8, width 8>>
           %half = tile.map (%1 = %whole) {
             %h = arith.constant 0.5 : f16
             %2 = arith.mulf %1, %h : f16
             tile.yield %2
-          } : !tile.tile<64x64xf16, regs, #tile.threads<128, width 8>>
+          } : !tile.tile<64x64xf16, regs, #tile.threads<16x8, width 8>>
           // CHECK: %slot = tile.acquire %ws
           %slot = tile.acquire %ws
           // CHECK-NEXT: tile.write %half, %slot

@@ -127,6 +127,7 @@ def launched(module: ModuleOp) -> int:
 @pytest.mark.parametrize("name", ["pool", "elementwise"])
 def test_kernels_without_rings_stay(name: str) -> None:
     ctx, module = planned(small()[name])
+    passes_of("tile-assign-layouts")[0].apply(ctx, module)
     before = module_text(module)
     for step in passes_of(",".join(PASSES)):
         step.apply(ctx, module)

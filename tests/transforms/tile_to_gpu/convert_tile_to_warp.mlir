@@ -1,4 +1,4 @@
-// RUN: stepwell-opt %s -p plan-annotate-refs,stepwell-convert-tile-to-warp | filecheck %s
+// RUN: stepwell-opt %s -p plan-annotate-refs,tile-assign-layouts,stepwell-convert-tile-to-warp | filecheck %s
 
 // CHECK: stepwell.level = "kernel"
 // CHECK:      warp.kernel @stem(%across: i32

@@ -169,6 +169,7 @@ def test_the_pass_keeps_its_promises_for_contractions(name: str) -> None:
 @pytest.mark.parametrize("name", ["stem", "pool_odd", "elementwise"])
 def test_the_pass_keeps_its_promises_without_products(name: str) -> None:
     ctx, module = planned(small()[name])
+    passes_of("tile-assign-layouts")[0].apply(ctx, module)
     check_pass("stepwell-convert-tile-to-warp", module, ctx)
 
 
