@@ -133,7 +133,7 @@ warp.kernel @k() threads 1024 shared 0 min_blocks 3 {
 // -----
 
 warp.kernel @k(%x: !warp.global<i4>, %i: i32) threads 32 shared 0 {
-  // expected-error@+1 {{warp.load: cannot move elements of type i4; use f16, f32, f64, i1, i8, i16, i32, i64}}
+  // expected-error@+1 {{warp.load: cannot move elements of type i4; use f16, bf16, f32, f64, i1, i8, i16, i32, i64}}
   %v = warp.load %x[%i] : !warp.global<i4> -> i4
   warp.return
 }
