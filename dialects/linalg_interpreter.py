@@ -71,9 +71,11 @@ def loop_view(array: Array, map: AffineMap, extents: Sequence[int]) -> Array:
     strides, offset = [0] * len(extents), 0
     for expr, extent, stride in zip(map.results, array.shape, array.strides, strict=True):
         factors, base = linear_coefficients(expr, len(extents))
-        reach = base + sum(f * (n - 1) for f, n in zip(factors, extents, strict=True))
-        if all(extents) and (min(factors, default=0) < 0 or base < 0 or reach >= extent):
-            raise UsageError(f"the map {map} leaves an operand of shape {array.shape}: it reaches {reach} of {extent}")
+        reach = base + sum(f * (n - 1) for f, n in zip(factors, extents, strict=True) if f > 0)
+        least = base + sum(f * (n - 1) for f, n in zip(factors, extents, strict=True) if f < 0)
+        if all(extents) and (least < 0 or reach >= extent):
+            told = f"{least} to {reach} of {extent}"
+            raise UsageError(f"the map {map} leaves an operand of shape {array.shape}: it reaches {told}")
         strides = [s + f * stride for s, f in zip(strides, factors, strict=True)]
         offset += base * stride
     view = array[tuple(slice(base, None) for base in _bases(map))] if offset else array
@@ -105,8 +107,10 @@ def _through_widening(value: SSAValue) -> SSAValue:
     return value.owner.operands[0] if isinstance(value.owner, arith.ExtFOp | arith.ExtSIOp) else value
 
 
-def run_generic(op: linalg.GenericOp, operands: Sequence[Array]) -> tuple[Array, ...]:
-    """The results of a linalg.generic on tensors."""
+def run_generic(
+    op: linalg.GenericOp, operands: Sequence[Array], outside: Mapping[SSAValue, Array]
+) -> tuple[Array, ...]:
+    """The results of a linalg.generic on tensors. `outside` holds the values that its body may read by tensor.extract."""
     extents = loop_extents(op)
     maps = [attr.data for attr in op.indexing_maps]
     views = [loop_view(array, map, extents) for array, map in zip(operands, maps, strict=True)]
@@ -114,7 +118,9 @@ def run_generic(op: linalg.GenericOp, operands: Sequence[Array]) -> tuple[Array,
     count = len(op.inputs)
     if reductions and is_multiply_add(op):
         return (_contract(op, views, operands[2], maps, reductions),)
-    totals = _reduce(op, views[:count], [_without(v, reductions) for v in views[count:]], reductions, extents)
+    starts = [_without(v, reductions) for v in views[count:]]
+    read = {v: outside[v] for inner in op.body.block.ops for v in inner.operands if v in outside}
+    totals = _reduce(op, views[:count], starts, reductions, extents, read)
     return tuple(_arrange(total, maps[count + i], reductions, extents) for i, total in enumerate(totals))
 
 
@@ -129,6 +135,7 @@ def _reduce(
     totals: Sequence[Array],
     reductions: Sequence[int],
     extents: Sequence[int],
+    outside: Mapping[SSAValue, Array],
 ) -> list[Array]:
     """Run the body once per point of the reduction loops, over all parallel points."""
     if not all(extents):
@@ -139,6 +146,8 @@ def _reduce(
         index = tuple(at.get(loop, slice(None)) for loop in range(len(extents)))
 
         def evaluate_op(inner: Operation, values: Sequence[Array], at: dict[int, int] = at) -> tuple[Array, ...]:
+            if isinstance(inner, tensor.ExtractOp):
+                return (_extract(values[0], values[1:]),)
             if not isinstance(inner, linalg.IndexOp):
                 return evaluate(inner, values)
             loop = inner.dim.value.data
@@ -147,9 +156,18 @@ def _reduce(
             axis = parallel.index(loop)
             return (np.arange(extents[loop]).reshape([-1 if a == axis else 1 for a in range(len(parallel))]),)
 
-        totals = evaluate_block(op.body.block, [*(view[index] for view in inputs), *totals], evaluate_op=evaluate_op)
+        arguments = [*(view[index] for view in inputs), *totals]
+        totals = evaluate_block(op.body.block, arguments, outside, evaluate_op)
     shape = [extents[loop] for loop in parallel]
     return [np.broadcast_to(total, shape) for total in totals]
+
+
+def _extract(source: Array, positions: Sequence[Array]) -> Array:
+    """The elements of `source` at positions that broadcast; UsageError where one lies outside."""
+    for position, extent in zip(positions, source.shape, strict=True):
+        if np.any((position < 0) | (position >= extent)):
+            raise UsageError(f"tensor.extract reads outside of a tensor of shape {list(source.shape)}")
+    return np.asarray(source[tuple(positions)])
 
 
 def _arrange(values: Array, map: AffineMap, reductions: Sequence[int], extents: Sequence[int]) -> Array:
@@ -205,11 +223,23 @@ def _empty(op: tensor.EmptyOp, operands: Sequence[Array]) -> tuple[Array, ...]:
     return (np.full(op.tensor.type.get_shape(), poison, dtype),)
 
 
+def _slice(op: tensor.ExtractSliceOp, operands: Sequence[Array]) -> tuple[Array, ...]:
+    static = (op.static_offsets, op.static_sizes, op.static_strides)
+    if op.offsets or op.sizes or op.strides:
+        raise UnsupportedOp(op, "only static offsets, sizes and strides are evaluated")
+    parts = zip(*(attr.get_values() for attr in static), strict=True)
+    taken = operands[0][tuple(slice(begin, begin + extent * step, step) for begin, extent, step in parts)]
+    if taken.shape != op.result.type.get_shape():
+        raise UsageError(f"the slice leaves an operand of shape {list(operands[0].shape)}", where=op.name)
+    return (taken,)
+
+
 _RUN: Mapping[type[Operation], Callable[[Any, Sequence[Array]], tuple[Array, ...]]] = {
-    linalg.GenericOp: run_generic,
     linalg.FillOp: lambda op, operands: (np.full_like(operands[1], operands[0].item()),),
     tensor.EmptyOp: _empty,
     tensor.PadOp: _pad,
+    tensor.ExtractSliceOp: _slice,
+    tensor.ConcatOp: lambda op, operands: (np.concatenate(operands, axis=op.dim.value.data),),
     tensor.ExpandShapeOp: _reshaped,
     tensor.CollapseShapeOp: _reshaped,
     graph.ReshapeOp: lambda op, operands: (operands[0].reshape(op.result.type.get_shape()),),
@@ -237,7 +267,8 @@ def run_block(block: Block, arguments: Sequence[Array], weights: WeightStore | N
                 )
             env[op.result] = weights.evaluate(op.ref)
             continue
-        env.update(zip(op.results, run_op(op, operands), strict=True))
+        made = run_generic(op, operands, env) if isinstance(op, linalg.GenericOp) else run_op(op, operands)
+        env.update(zip(op.results, made, strict=True))
     raise UsageError("the block does not end in a terminator")
 
 

@@ -32,6 +32,8 @@ from stepwell.transforms.tile.expand_math import EXPANSIONS
 
 LOWERED: tuple[Attribute, ...] = (f16, bf16, f32, f64, i1, i8, i16, i32, i64)
 """Element types that kernels compute with and move, on every target."""
+MOST_OPERANDS = 256
+"""Tensors that one op reads: the parameters of a kernel take at most 4 KB."""
 CUDA_FAMILY = "sm_90a"
 CUDA_ELEMENTS_LIMIT = 2**31
 """Elements of a tensor that kernels of sm_90a index, with 32 bits."""
@@ -219,6 +221,20 @@ def _attention(op: graph.AttentionOp, target: str, precision: str) -> Refusal | 
     return Refusal(f"its {missing} is not lowered yet", "compute it outside of the network") if missing else None
 
 
+def _concat(op: graph.ConcatOp, target: str, precision: str) -> Refusal | None:
+    """As many operands as a kernel has parameters."""
+    count = len(op.inputs)
+    told = f"it joins {count} tensors, a kernel reads at most {MOST_OPERANDS}"
+    return Refusal(told, "join some of them first") if count > MOST_OPERANDS else None
+
+
+def _gather(op: graph.GatherOp, target: str, precision: str) -> Refusal | None:
+    """There is something to pick from, wherever something is picked."""
+    shapes = [value.type.get_shape() for value in (op.operand, op.result) if isinstance(value.type, TensorType)]
+    empty = 0 in shapes[0] and 0 not in shapes[1]
+    return Refusal("it picks elements of a tensor that has none", "leave it out of the network") if empty else None
+
+
 def _missing(op: Elementwise) -> Iterator[str]:
     elements = [value.type.element_type for value in op.operands if isinstance(value.type, TensorType)]
     ops, _ = expand(op, Block(arg_types=elements).args)
@@ -231,16 +247,26 @@ RULES: Mapping[type[Operation], Rule] = {
     graph.ArgReduceOp: _always,
     graph.AttentionOp: _attention,
     graph.BinaryOp: _elementwise,
+    graph.BitcastOp: _always,
     graph.BroadcastOp: _always,
     graph.CastOp: _elementwise,
+    graph.CompareOp: _elementwise,
+    graph.ConcatOp: _concat,
+    graph.ConstantOp: _always,
     graph.ConvOp: _always,
     graph.CustomOp: _plugin,
     graph.FusionOp: _always,
+    graph.GatherOp: _gather,
+    graph.IotaOp: _always,
     graph.MatmulOp: _always,
     graph.NormalizeOp: _always,
+    graph.PadOp: _always,
     graph.PoolOp: _always,
     graph.ReduceOp: _always,
     graph.ReshapeOp: _always,
+    graph.ReverseOp: _always,
+    graph.SelectOp: _always,
+    graph.SliceOp: _always,
     graph.SoftmaxOp: _always,
     graph.TransposeOp: _always,
     graph.UnaryOp: _elementwise,

@@ -70,11 +70,11 @@ def immediate(instruction: Instruction, operand: Immediate, dtype: np.dtype[Any]
     """A number of the text as one element of `dtype`; integers wrap, floats are given by their bits."""
     if dtype == np.bool_:
         return np.array(operand.bits != 0)
-    wanted = {"f32": (4,), "f64": (8,), "int": (2, 4, 8) if dtype.kind in "iu" else ()}[operand.kind]
+    wanted = {"f32": (4,), "f64": (8,), "int": (1, 2, 4, 8) if dtype.kind in "iu" else ()}[operand.kind]
     if dtype.itemsize not in wanted:
         raise instruction.refuse(f"a number of kind {operand.kind} where {dtype} is read")
     bits = operand.bits & ((1 << 8 * dtype.itemsize) - 1)
-    return np.array(bits, FILES[8 * dtype.itemsize]).view(dtype)
+    return np.array(bits, f"u{dtype.itemsize}").view(dtype)
 
 
 class Files:

@@ -6,10 +6,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from itertools import accumulate
 from typing import Any, Protocol
 
 from xdsl.dialects import arith, tensor
-from xdsl.dialects.builtin import FloatAttr, IndexType, IntegerAttr
+from xdsl.dialects.builtin import DenseIntOrFPElementsAttr, FloatAttr, IndexType, IntegerAttr
 from xdsl.dialects.linalg import ops as linalg
 from xdsl.ir import Attribute, BlockArgument, Operation, SSAValue
 from xdsl.ir.affine import AffineExpr
@@ -26,11 +27,13 @@ LoopBody = Callable[[SSAValue, list[SSAValue]], Sequence[SSAValue]]
 
 
 class ElementEmitter(Protocol):
-    """What the walk writes with: integers of the type that indices have, and structured loops."""
+    """What the walk writes with: integers of one type, which `number` makes of positions of type index, structured loops, and `choose`,
+    which does one of two things."""
 
     def at(self, op: Operation) -> AbstractContextManager[None]: ...
     def insert(self, op: Operation) -> Operation: ...
     def integer(self, value: int) -> SSAValue: ...
+    def number(self, position: SSAValue) -> SSAValue: ...
     def constant(self, attr: Attribute, of: Attribute) -> SSAValue: ...
     def binary(self, op: Callable[..., Operation], a: SSAValue, b: SSAValue) -> SSAValue: ...
     def add(self, a: SSAValue, b: SSAValue) -> SSAValue: ...
@@ -38,6 +41,9 @@ class ElementEmitter(Protocol):
     def compare(self, predicate: str, a: SSAValue, b: SSAValue) -> SSAValue: ...
     def select(self, condition: SSAValue, a: SSAValue, b: SSAValue) -> SSAValue: ...
     def loop(self, start: SSAValue, end: SSAValue, inits: Sequence[SSAValue], body: LoopBody) -> list[SSAValue]: ...
+    def choose(
+        self, condition: SSAValue, then: Callable[[], SSAValue], otherwise: Callable[[], SSAValue]
+    ) -> SSAValue: ...
 
 
 class ElementLoops:
@@ -54,6 +60,9 @@ class ElementLoops:
             linalg.FillOp: lambda op, at: self._scalar(op.inputs[0]),
             tensor.EmptyOp: lambda op, at: self._zero(op.results[0]),
             tensor.PadOp: self._pad,
+            tensor.ExtractSliceOp: self._slice,
+            tensor.ConcatOp: self._concat,
+            arith.ConstantOp: self._listed,
             tensor.ExpandShapeOp: self._reshape,
             tensor.CollapseShapeOp: self._reshape,
         }
@@ -154,6 +163,47 @@ class ElementLoops:
         value = self.element(op.source, tuple(indices))
         return value if inside is None else emit.select(inside, value, fill)
 
+    def _slice(self, op: tensor.ExtractSliceOp, at: Indices) -> SSAValue:
+        """The source at offset + index * stride."""
+        steps = zip(at, op.static_offsets.get_values(), op.static_strides.get_values(), strict=True)
+        return self.element(op.source, tuple(self._sum([(index, step)], base) for index, base, step in steps))
+
+    def _concat(self, op: tensor.ConcatOp, at: Indices) -> SSAValue:
+        """The element of the one operand that holds it; the others are not read."""
+        dim = op.dim.value.data
+        begins = [0, *accumulate(shape_of(value)[dim] for value in op.inputs)]
+        held = [(v, begin) for v, begin in zip(op.inputs, begins, strict=False) if shape_of(v)[dim]]
+        return self._among(held or [(op.inputs[0], 0)], dim, at)
+
+    def _among(self, held: Sequence[tuple[SSAValue, int]], dim: int, at: Indices) -> SSAValue:
+        """Halves the operands until one is left: as many comparisons as the logarithm of their number."""
+        if len(held) == 1:
+            ((value, begin),) = held
+            moved = self.emit.binary(arith.SubiOp, at[dim], self.emit.integer(begin)) if begin else at[dim]
+            return self.element(value, (*at[:dim], moved, *at[dim + 1 :]))
+        middle = len(held) // 2
+        below = self.emit.compare("ult", at[dim], self.emit.integer(held[middle][1]))
+
+        def side(part: Sequence[tuple[SSAValue, int]]) -> Callable[[], SSAValue]:
+            def made() -> SSAValue:
+                with self.scope():
+                    return self._among(part, dim, at)
+
+            return made
+
+        return self.emit.choose(below, side(held[:middle]), side(held[middle:]))
+
+    def _listed(self, op: arith.ConstantOp, at: Indices) -> SSAValue:
+        """One of a few numbers, chosen by the element's row-major number."""
+        assert isinstance(op.value, DenseIntOrFPElementsAttr)
+        of, number = element_of(op.result), self._ravel(at, shape_of(op.result))
+        listed = list(op.value.get_attrs())
+        result = self.emit.constant(listed[-1], of)
+        for position in reversed(range(len(listed) - 1)):
+            found = self.emit.compare("eq", number, self.emit.integer(position))
+            result = self.emit.select(found, self.emit.constant(listed[position], of), result)
+        return result
+
     # --- linalg.generic
 
     def _generic(self, op: linalg.GenericOp, at: Indices) -> SSAValue:
@@ -215,6 +265,9 @@ class ElementLoops:
     def _insert(self, scalar: Operation, values: Mapping[SSAValue, SSAValue], order: Sequence[SSAValue]) -> SSAValue:
         if isinstance(scalar, linalg.IndexOp):
             return self.emit.insert(arith.IndexCastOp(order[scalar.dim.value.data], IndexType())).results[0]
+        if isinstance(scalar, tensor.ExtractOp):
+            positions = [self._value(position, values) for position in scalar.indices]
+            return self.element(scalar.tensor, tuple(self.emit.number(position) for position in positions))
         if isinstance(scalar, arith.ConstantOp):
             return self.emit.constant(scalar.value, scalar.result.type)
         made = scalar.clone({operand: self._value(operand, values) for operand in scalar.operands})

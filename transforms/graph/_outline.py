@@ -14,12 +14,15 @@ from stepwell.dialects import graph
 from stepwell.passes import Rewriter, fuse_locations, names_of
 from stepwell.transforms.graph._values import is_dead
 
+Feeding = graph.BroadcastOp | graph.ConstantOp
+"""What goes into each fusion that reads it."""
+
 
 def outline(ops: Sequence[Operation], rewriter: Rewriter, root: Operation) -> graph.FusionOp:
     """Move `ops` (in program order) into a new fusion named after `root` and return it.
 
-    Broadcasts that feed them go in too. Every value from outside becomes an operand once, every result used outside a result."""
-    group = _with_broadcasts(ops)
+    Broadcasts and constants that feed them go in too. Every value from outside becomes an operand once, every result used outside a result."""
+    group = _with_feeders(ops)
     inside = set(group)
     inputs = list(dict.fromkeys(value for op in ops for value in _reads(op, inside)))
     outputs = [r for op in ops for r in op.results if any(use.operation not in inside for use in r.uses)]
@@ -49,21 +52,26 @@ def _reads(op: Operation, inside: set[Operation]) -> Iterator[SSAValue]:
     for operand in op.operands:
         if operand.owner not in inside:
             yield operand
-        elif isinstance(operand.owner, graph.BroadcastOp):
+        elif isinstance(operand.owner, Feeding):
             yield from _reads(operand.owner, inside)
 
 
-def _with_broadcasts(ops: Sequence[Operation]) -> list[Operation]:
-    """`ops` with the broadcasts that feed them, in program order; a broadcast that others use too is copied, not moved."""
-    group: list[Operation] = []
+def _with_feeders(ops: Sequence[Operation]) -> list[Operation]:
+    """`ops` with what feeds them, in program order; a feeder that others use too is copied, not moved."""
+    group: dict[Operation, None] = {}
     for op in ops:
-        for operand in op.operands:
-            feeder = operand.owner
-            if isinstance(feeder, graph.BroadcastOp) and feeder not in group:
-                group.append(feeder)
-        if op not in group:
-            group.append(op)
-    return group
+        for feeder in _feeders(op):
+            group.setdefault(feeder)
+        group.setdefault(op)
+    return list(group)
+
+
+def _feeders(op: Operation) -> Iterator[Operation]:
+    """The broadcasts and constants behind the operands of `op`, those that another reads first."""
+    for operand in op.operands:
+        if isinstance(operand.owner, Feeding):
+            yield from _feeders(operand.owner)
+            yield operand.owner
 
 
 def taken_names(module: ModuleOp) -> dict[str, int]:

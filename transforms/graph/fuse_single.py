@@ -11,7 +11,7 @@ becomes
 }
 ```
 
-Weights and reshapes stay outside: they are no work. A broadcast goes into the fusions that use it.
+Weights and reshapes stay outside: they are no work. A broadcast and a constant go into the fusions that use them.
 """
 
 from __future__ import annotations
@@ -20,32 +20,41 @@ from xdsl.ir import Operation
 
 from stepwell.dialects import graph
 from stepwell.passes import Rewriter, rewrite
-from stepwell.transforms.graph._outline import outline
+from stepwell.transforms.graph._outline import Feeding, outline
 from stepwell.transforms.graph._values import elements_of, in_fusion, is_dead, shape_of, users
 
 Reducing = graph.ArgReduceOp | graph.NormalizeOp | graph.ReduceOp | graph.SoftmaxOp
 """Ops that fold whole dims, and what is made of it."""
 Computing = (
-    graph.ConvOp
-    | graph.MatmulOp
-    | graph.PoolOp
-    | graph.UnaryOp
-    | graph.BinaryOp
+    graph.BinaryOp
+    | graph.BitcastOp
     | graph.CastOp
+    | graph.CompareOp
+    | graph.ConcatOp
+    | graph.ConvOp
+    | graph.GatherOp
+    | graph.IotaOp
+    | graph.MatmulOp
+    | graph.PadOp
+    | graph.PoolOp
+    | graph.ReverseOp
+    | graph.SelectOp
+    | graph.SliceOp
     | graph.TransposeOp
+    | graph.UnaryOp
     | Reducing
 )
 """Ops that are work of their own."""
 
 
 @rewrite("graph-fuse-single", level="graph", meaning="exact")
-def fuse_single(op: Computing | graph.BroadcastOp, rewriter: Rewriter) -> None:
+def fuse_single(op: Computing | Feeding, rewriter: Rewriter) -> None:
     """Put an op that computes and is in no fusion yet into one. See the file's head.
 
     Remarks: passed per op, missed for a transpose, which costs a kernel that only moves data."""
     if in_fusion(op) or is_dead(op):
         return
-    if isinstance(op, graph.BroadcastOp) and all(_takes_broadcast(user) for user in users(op)):
+    if isinstance(op, Feeding) and all(_takes_along(user) for user in users(op)):
         return
     if isinstance(op, graph.TransposeOp):
         rewriter.missed(
@@ -62,9 +71,9 @@ def _amount(op: graph.TransposeOp) -> str:
     return "many" if count is None else str(count)
 
 
-def _takes_broadcast(user: Operation) -> bool:
-    """True when `user` will take a broadcast operand into its own fusion."""
-    return isinstance(user, Computing) and not in_fusion(user)
+def _takes_along(user: Operation) -> bool:
+    """True when `user` will take what feeds it into its own fusion."""
+    return isinstance(user, Computing | graph.BroadcastOp) and not in_fusion(user)
 
 
 PASS = fuse_single

@@ -17,21 +17,11 @@ from xdsl.dialects import func
 from stepwell.dialects import graph
 from stepwell.dialects.graph.interpreter import argument_names
 from stepwell.passes import Rewriter, rewrite
+from stepwell.transforms.graph._outline import Feeding
 from stepwell.transforms.graph._values import is_dead
+from stepwell.transforms.graph.fuse_single import Computing
 
-Removable = (
-    graph.BinaryOp
-    | graph.BroadcastOp
-    | graph.CastOp
-    | graph.ConvOp
-    | graph.FusionOp
-    | graph.MatmulOp
-    | graph.PoolOp
-    | graph.ReshapeOp
-    | graph.TransposeOp
-    | graph.UnaryOp
-    | graph.WeightOp
-)
+Removable = Computing | Feeding | graph.FusionOp | graph.ReshapeOp | graph.WeightOp
 
 
 @rewrite("graph-remove-dead", level="graph", meaning="exact")

@@ -36,6 +36,7 @@ from stepwell.dialects.graph.extents import tensor_of
 from stepwell.dialects.graph.interpreter import main_function
 from stepwell.passes import Meaning, PassFailure, StepwellPass, names_of, remarks_of
 from stepwell.passes.remarks import Kind, Remark
+from stepwell.transforms.graph._outline import Feeding
 from stepwell.transforms.graph._precision import Contraction, is_half, operand_types, wanted_types
 from stepwell.transforms.graph._values import is_dead, live_ops, shape_of
 from stepwell.transforms.graph.fuse_single import Computing
@@ -76,7 +77,7 @@ class SetPrecisionPass(StepwellPass):
         main = main_function(op)
         body = main.body.block
         for inner in live_ops(body):
-            if isinstance(inner, Computing | graph.BroadcastOp):
+            if isinstance(inner, Computing | Feeding):
                 raise PassFailure(f"{inner.name} is in no fusion", op=inner, hint="run graph-fuse-single first")
         kept = {f: any(fnmatch(n, p) for n in names_of(f) for p in self.keep) for f in body.ops if _is_fusion(f)}
         wanted = wanted_types(body, kept, half)
@@ -201,24 +202,43 @@ def _rebuild_op(
     op: Operation, body: _Body, types: dict[SSAValue, Attribute], half: Attribute | None
 ) -> Sequence[SSAValue]:
     """One op of a body in the types that its operands now have, or with operands cast to what it works in: the new results."""
-    moves = isinstance(op, graph.ReshapeOp | graph.TransposeOp | graph.BroadcastOp)
+    moved = _moved_operands(op)
+    held = {element_of(body.values[operand]) for operand in moved}
+    follows = len(held) == 1
     narrow = half if half is not None and isinstance(op, Contraction) and is_half(op, types, half) else None
     operands = []
     for operand in op.operands:
         if narrow is not None and element_of(operand) == f32:
             operands.append(body.cast(operand, narrow, op))
-        elif moves or (isinstance(op, graph.PoolOp) and op.kind == "max"):
+        elif follows and operand in moved:
             operands.append(body.values[operand])
         else:
             operands.append(body.cast(operand, element_of(operand), op))
-    follows = moves or isinstance(op, graph.PoolOp)
-    results = [tensor_of(element_of(operands[0]) if follows else element_of(old), shape_of(old)) for old in op.results]
+    results = [tensor_of(element_of(old), shape_of(old)) for old in op.results]
+    if follows:
+        results[0] = tensor_of(held.pop(), shape_of(op.results[0]))
     new = type(op).create(
         operands=operands, result_types=results, properties=dict(op.properties), attributes=dict(op.attributes)
     )
     for made, old in zip(new.results, op.results, strict=True):
         made.name_hint = old.name_hint
     return body.add(new, op)
+
+
+def _moved_operands(op: Operation) -> Sequence[SSAValue]:
+    """The operands whose elements are those of the first result, moved or chosen but never computed with."""
+    match op:
+        case graph.ReshapeOp() | graph.TransposeOp() | graph.BroadcastOp() | graph.SliceOp() | graph.ReverseOp():
+            return op.operands
+        case graph.ConcatOp():
+            return op.operands
+        case graph.GatherOp():
+            return op.operands[:1]
+        case graph.SelectOp():
+            return op.operands[1:]
+        case graph.PoolOp() if op.kind == "max":
+            return op.operands
+    return ()
 
 
 PASS = SetPrecisionPass

@@ -9,9 +9,20 @@ from xdsl.ir import Operation, SSAValue
 
 from stepwell.dialects import graph
 from stepwell.transforms.graph_to_linalg.contraction import convert_conv, convert_matmul
-from stepwell.transforms.graph_to_linalg.elementwise import convert_elementwise
+from stepwell.transforms.graph_to_linalg.elementwise import convert_bitcast, convert_elementwise
 from stepwell.transforms.graph_to_linalg.linalg_builder import LinalgBuilder
-from stepwell.transforms.graph_to_linalg.movement import convert_broadcast, convert_reshape, convert_transpose
+from stepwell.transforms.graph_to_linalg.movement import (
+    convert_broadcast,
+    convert_concat,
+    convert_constant,
+    convert_gather,
+    convert_iota,
+    convert_pad,
+    convert_reshape,
+    convert_reverse,
+    convert_slice,
+    convert_transpose,
+)
 from stepwell.transforms.graph_to_linalg.reduction import (
     convert_arg_reduce,
     convert_normalize,
@@ -29,11 +40,21 @@ CONVERSIONS: Mapping[type[Operation], Conversion] = {
     graph.PoolOp: convert_pool,
     # elementwise.py
     graph.BinaryOp: convert_elementwise,
+    graph.BitcastOp: convert_bitcast,
     graph.CastOp: convert_elementwise,
+    graph.CompareOp: convert_elementwise,
+    graph.SelectOp: convert_elementwise,
     graph.UnaryOp: convert_elementwise,
     # movement.py
     graph.BroadcastOp: convert_broadcast,
+    graph.ConcatOp: convert_concat,
+    graph.ConstantOp: convert_constant,
+    graph.GatherOp: convert_gather,
+    graph.IotaOp: convert_iota,
+    graph.PadOp: convert_pad,
     graph.ReshapeOp: convert_reshape,
+    graph.ReverseOp: convert_reverse,
+    graph.SliceOp: convert_slice,
     graph.TransposeOp: convert_transpose,
     # reduction.py
     graph.ArgReduceOp: convert_arg_reduce,

@@ -26,11 +26,14 @@ from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from xdsl.ir.affine import AffineExpr, AffineMap
 from xdsl.rewriter import InsertPoint
 
+from stepwell.dialects.graph.scalar_sequence import ScalarSequence
 from stepwell.passes import inherit_location
 from stepwell.transforms.tensors import element_of, shape_of
 
 ScalarBody = Callable[[Sequence[SSAValue]], tuple[Sequence[Operation], SSAValue]]
 """Given the scalars of a generic (inputs, then the output), the ops to insert and the value to yield."""
+PositionBody = Callable[[Sequence[SSAValue]], tuple[ScalarSequence, SSAValue]]
+"""The same with the ops collected in a sequence."""
 
 
 def dims(*numbers: int) -> list[AffineExpr]:
@@ -125,6 +128,29 @@ class LinalgBuilder:
         identity = AffineMap.identity(len(shape))
         init = self.empty(shape, element)
         return self.generic(inputs, init, [identity] * (len(inputs) + 1), 0, body)
+
+    def copy(self, source: SSAValue, shape: Sequence[int], read: Sequence[AffineExpr]) -> SSAValue:
+        """A generic of this shape that yields the element of `source` at `read`, expressions of the loops."""
+        maps = [AffineMap(len(shape), 0, tuple(read)), AffineMap.identity(len(shape))]
+        return self.generic([source], self.empty(shape, element_of(source)), maps, 0, lambda s: ([], s[0]))
+
+    def positioned(
+        self,
+        inputs: Sequence[SSAValue],
+        shape: Sequence[int],
+        element: Attribute,
+        body: PositionBody,
+        maps: Sequence[AffineMap] | None = None,
+    ) -> SSAValue:
+        """A generic of this shape whose body uses positions; `maps` are those of the inputs, without them identities."""
+        identity = AffineMap.identity(len(shape))
+
+        def ops(scalars: Sequence[SSAValue]) -> tuple[Sequence[Operation], SSAValue]:
+            made, value = body(scalars)
+            return made.ops, value
+
+        found = [identity] * len(inputs) if maps is None else maps
+        return self.generic(inputs, self.empty(shape, element), [*found, identity], 0, ops)
 
     def reshape(self, source: SSAValue, shape: Sequence[int]) -> SSAValue:
         """The same elements in row-major order: collapse and expand as far as needed."""

@@ -187,6 +187,8 @@ class _Analysis:
 
     def _find_root(self) -> linalg.GenericOp | None:
         roots = [op for op in self.fusion.body.block.ops if isinstance(op, linalg.GenericOp) and reduction_loops(op)]
+        if roots and uses_positions(roots[0]):
+            raise refuse(roots[0], "the reduction needs the position of its elements")
         if len(roots) > 1:
             names = ", ".join(" + ".join(names_of(op)) or op.name for op in roots)
             raise refuse(self.fusion, f"{len(roots)} reductions in one fusion ({names}): a kernel has one root")
@@ -229,10 +231,8 @@ class _Analysis:
         return self._elementwise(op, loops)
 
     def _elementwise(self, op: linalg.GenericOp, loops: Loops) -> Apply:
-        if any(isinstance(inner, linalg.IndexOp) for inner in op.body.walk()):
-            raise refuse(
-                op, "the body needs the position (an average pool whose windows are cut off)", "set count_include_pad"
-            )
+        if uses_positions(op):
+            raise refuse(op, "the body needs the position of its element")
         out = plain_loops(op.indexing_maps.data[-1].data)
         if out is None or len(out) != len(op.iterator_types):
             raise refuse(op, "the result's map is not a permutation of the loops")
@@ -244,6 +244,11 @@ class _Analysis:
                 raise refuse(op, f"the map {attr.data} is not a projection of the loops")
             inputs.append(self.node(value, tuple(to_root[dim] for dim in dims)))
         return Apply(op, tuple(inputs))
+
+
+def uses_positions(op: linalg.GenericOp) -> bool:
+    """Whether the body computes with the position of its element, or reads a tensor anywhere."""
+    return any(isinstance(inner, linalg.IndexOp | tensor.ExtractOp) for inner in op.body.block.ops)
 
 
 def _shape(value: SSAValue) -> tuple[int, ...]:

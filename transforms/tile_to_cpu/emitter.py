@@ -206,6 +206,21 @@ class Emitter:
         self.block = outer
         self.insert(scf.IfOp(condition, [], regions[0], regions[1]))
 
+    def number(self, position: SSAValue) -> SSAValue:
+        """A position of type index as an integer."""
+        return self.insert(arith.IndexCastOp(position, i64)).result
+
+    def choose(self, condition: SSAValue, then: Callable[[], SSAValue], otherwise: Callable[[], SSAValue]) -> SSAValue:
+        """What one of two things gives."""
+        regions, outer, made = [], self.block, []
+        for do in (then, otherwise):
+            self.block = Block()
+            made.append(do())
+            self.insert(scf.YieldOp(made[-1]))
+            regions.append(Region(self.block))
+        self.block = outer
+        return self.insert(scf.IfOp(condition, [made[0].type], regions[0], regions[1])).results[0]
+
 
 def kernel_function(
     kernel: tile.KernelOp | tile.LoopsOp, target: Target, write: Callable[[Emitter, SSAValue, SSAValue], None]

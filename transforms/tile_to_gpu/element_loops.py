@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from math import ceil, prod
 
+from xdsl.dialects import arith
+from xdsl.dialects.builtin import i32
 from xdsl.ir import Attribute, Block, BlockArgument, Operation, Region, SSAValue
 
 from stepwell.dialects import plan, tile, warp
@@ -23,6 +25,7 @@ class _Elements:
         self.emit = emit
         self.insert, self.add, self.mul = emit.insert, emit.add, emit.mul
         self.compare, self.select, self.integer = emit.compare, emit.select, emit.i32
+        self.choose = emit.choose
 
     @contextmanager
     def at(self, op: Operation) -> Iterator[None]:
@@ -33,6 +36,10 @@ class _Elements:
     def constant(self, attr: Attribute, of: Attribute) -> SSAValue:
         """A scalar constant."""
         return self.emit.constant(attr, of)
+
+    def number(self, position: SSAValue) -> SSAValue:
+        """A position of type index as an i32."""
+        return self.emit.insert(arith.IndexCastOp(position, i32)).result
 
     def binary(self, op: Callable[..., Operation], a: SSAValue, b: SSAValue) -> SSAValue:
         """`op` of two values."""

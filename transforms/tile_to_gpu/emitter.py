@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TypeVar, cast
 
@@ -192,6 +192,15 @@ class Emitter:
             yield
             self.insert(scf.YieldOp())
         self.insert(scf.IfOp(condition, [], Region(body), Region()))
+
+    def choose(self, condition: SSAValue, then: Callable[[], SSAValue], otherwise: Callable[[], SSAValue]) -> SSAValue:
+        """`scf.if` with the result of one of two things."""
+        blocks, made = [Block(), Block()], []
+        for block, do in zip(blocks, (then, otherwise), strict=True):
+            with self.inside(block):
+                made.append(do())
+                self.insert(scf.YieldOp(made[-1]))
+        return self.insert(scf.IfOp(condition, [made[0].type], Region(blocks[0]), Region(blocks[1]))).results[0]
 
     # --- tile bodies
 

@@ -330,6 +330,8 @@ def test_moves_pack_select_and_guard() -> None:
     a, b = integers("u32", 0), integers("u32", 1)
     swapped = "{ .reg .b16 h0, h1; mov.b32 {h0, h1}, %a0; mov.b32 %d, {h1, h0}; }"
     np.testing.assert_array_equal(run(swapped, "u32", ("u32", a), ("u32", b)), (a >> 16) | (a << 16))
+    low = "{ .reg .b16 h0; mov.b32 {h0, _}, %a0; mov.b32 %d, {h0, h0}; }"
+    np.testing.assert_array_equal(run(low, "u32", ("u32", a), ("u32", b)), (a & 0xFFFF) * 0x10001)
     chosen = "setp.lt.u32 %p1, %a0, %a1; selp.b32 %d, %a0, %a1, %p1;"
     np.testing.assert_array_equal(run(chosen, "u32", ("u32", a), ("u32", b)), np.minimum(a, b))
     guarded = "setp.lt.u32 %p1, %a0, %a1; mov.b32 %d, %a1; @%p1 mov.b32 %d, %a0; @!%p1 add.u32 %d, %d, 1;"

@@ -1,5 +1,5 @@
-// RUN: stepwell-opt %s -p 'stepwell-convert-graph-to-linalg' | filecheck %s
-// RUN: stepwell-opt %s -p 'stepwell-convert-graph-to-linalg' | stepwell-opt | filecheck %s
+// RUN: stepwell-opt %s -split-input-file -p 'stepwell-convert-graph-to-linalg' | filecheck %s
+// RUN: stepwell-opt %s -split-input-file -p 'stepwell-convert-graph-to-linalg' | stepwell-opt -split-input-file | filecheck %s
 
 // CHECK: stepwell.level = "linalg"
 builtin.module attributes {stepwell.level = "graph"} {
@@ -34,5 +34,43 @@ builtin.module attributes {stepwell.level = "graph"} {
       graph.yield %0 : tensor<2x1x1x4xf16>
     } loc("pool")
     func.return %y, %z : tensor<2x3x3x4xf16>, tensor<2x1x1x4xf16>
+  }
+}
+// -----
+// Movement, choices and positions.
+builtin.module attributes {stepwell.level = "graph"} {
+  func.func @main(%x: tensor<2x6xf32>, %i: tensor<3x1xi64>) -> (tensor<2x4xf32>, tensor<3x6xf32>, tensor<2x6xf32>) {
+    // CHECK: graph.fusion "parts"
+    %y = graph.fusion "parts" (%a = %x : tensor<2x6xf32>) -> (tensor<2x4xf32>) {
+      // CHECK:      tensor.extract_slice %{{.*}}[0, 1] [2, 2] [1, 3] : tensor<2x6xf32> to tensor<2x2xf32>
+      %0 = graph.slice %a begins [0, 1] extents [2, 2] strides [1, 3] : tensor<2x6xf32> -> tensor<2x2xf32> loc("part")
+      // CHECK:      linalg.generic {indexing_maps = [affine_map<(d0, d1) -> (d0, ((d1 * -1) + 1))>, affine_map<(d0, d1) -> (d0, d1)>]
+      %1 = graph.reverse %0 dims [1] : tensor<2x2xf32> -> tensor<2x2xf32> loc("turn")
+      // CHECK:      tensor.concat dim(1) %{{.*}}, %{{.*}} : (tensor<2x2xf32>, tensor<2x2xf32>) -> tensor<2x4xf32>
+      %2 = graph.concat %0, %1 dim 1 : (tensor<2x2xf32>, tensor<2x2xf32>) -> tensor<2x4xf32> loc("join")
+      graph.yield %2 : tensor<2x4xf32>
+    } loc("parts")
+    // CHECK: graph.fusion "pick"
+    %z = graph.fusion "pick" (%a = %x : tensor<2x6xf32>, %n = %i : tensor<3x1xi64>) -> (tensor<3x6xf32>) {
+      // An index is clamped into its dim.
+      // CHECK:      %[[ROW:.*]] = linalg.index 0 : index
+      // CHECK:      tensor.extract %{{.*}}[%[[ROW]], %{{.*}}] : tensor<3x1xi64>
+      // CHECK:      arith.maxsi
+      // CHECK:      arith.minsi
+      // CHECK:      tensor.extract %{{.*}}[%{{.*}}, %{{.*}}] : tensor<2x6xf32>
+      %0 = graph.gather %a, %n batch 0 dims [0] : (tensor<2x6xf32>, tensor<3x1xi64>) -> tensor<3x6xf32> loc("pick")
+      graph.yield %0 : tensor<3x6xf32>
+    } loc("pick")
+    // CHECK: graph.fusion "choose"
+    %v = graph.fusion "choose" (%a = %x : tensor<2x6xf32>) -> (tensor<2x6xf32>) {
+      // CHECK:      linalg.fill
+      %0 = graph.constant 0.5 : tensor<2x6xf32> loc("half")
+      // CHECK:      arith.cmpf olt
+      %1 = graph.compare lt %a, %0 : (tensor<2x6xf32>, tensor<2x6xf32>) -> tensor<2x6xi1> loc("below")
+      // CHECK:      arith.select
+      %2 = graph.select %1, %a, %0 : (tensor<2x6xi1>, tensor<2x6xf32>, tensor<2x6xf32>) -> tensor<2x6xf32> loc("choose")
+      graph.yield %2 : tensor<2x6xf32>
+    } loc("choose")
+    func.return %y, %z, %v : tensor<2x4xf32>, tensor<3x6xf32>, tensor<2x6xf32>
   }
 }

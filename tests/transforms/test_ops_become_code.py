@@ -1,0 +1,110 @@
+"""Ops of the graph level as machine code and as PTX, on generated types and attributes: the values are those of the graph level's interpreter."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from xdsl.dialects.builtin import TensorType, f16, f32, f64, i1, i8, i64
+from xdsl.ir import Attribute, Block, Operation
+
+import stepwell
+from stepwell.dialects import graph
+from stepwell.dialects.graph.interpreter import interpret
+from stepwell.dialects.numpy_types import Array
+from stepwell.driver.modules import keep_weights
+from stepwell.driver.run_ptx import run_plan
+from stepwell.passes import location_of
+from stepwell.testing.ptx import ptx_plan
+from stepwell.testing.strategies import GeneratedGraph, op_modules
+from stepwell.testing.strategies.network import close_network
+from stepwell.transforms.legality import refusals
+
+NAMES = [
+    "graph.bitcast",
+    "graph.compare",
+    "graph.concat",
+    "graph.constant",
+    "graph.gather",
+    "graph.iota",
+    "graph.pad",
+    "graph.reverse",
+    "graph.select",
+    "graph.slice",
+]
+TOLERANCE = {"float16": 4e-3, "float32": 2e-5, "float64": 1e-10}
+"""Of functions of floats; what only moves elements has none."""
+CPU = "x86-64-v3"
+
+
+def on_cpu(case: GeneratedGraph, inputs: dict[str, Array]) -> dict[str, Any]:
+    """The outputs of the network's machine code."""
+    return dict(stepwell.compile(keep_weights(case.module.clone(), case.weights), target=CPU).run(inputs))
+
+
+def on_ptx(case: GeneratedGraph, inputs: dict[str, Array]) -> dict[str, Any]:
+    """The outputs of the network's PTX in the interpreter."""
+    return dict(run_plan(ptx_plan(keep_weights(case.module.clone(), case.weights)), inputs).outputs)
+
+
+ROADS = {"cpu": on_cpu, "ptx": on_ptx}
+
+
+def check_road(case: GeneratedGraph, road: str) -> None:
+    """The network's outputs on a road are the interpreter's."""
+    inputs = dict(case.inputs())
+    expected = interpret(case.module, inputs, case.weights)
+    for name, found in ROADS[road](case, inputs).items():
+        wanted = expected[name]
+        assert (found.dtype, found.shape) == (wanted.dtype, wanted.shape)
+        tolerance = TOLERANCE.get(str(wanted.dtype), 0)
+        np.testing.assert_allclose(
+            found.astype(np.float64),
+            wanted.astype(np.float64),
+            rtol=tolerance,
+            atol=tolerance,
+            err_msg=str(case.module),
+        )
+
+
+def is_lowered(case: GeneratedGraph) -> bool:
+    return not list(refusals(case.module, "cpu"))
+
+
+@pytest.mark.parametrize("road", ROADS)
+@pytest.mark.parametrize("name", NAMES)
+def test_an_op_computes_what_the_interpreter_does(name: str, road: str) -> None:
+    @settings(max_examples=max(3, settings().max_examples // 10), suppress_health_check=[HealthCheck.filter_too_much])
+    @given(op_modules(name).filter(is_lowered))
+    def check(case: GeneratedGraph) -> None:
+        check_road(case, road)
+
+    check()
+
+
+def network(ops: list[Operation], block: Block) -> GeneratedGraph:
+    """The ops in order; the last one's results are the outputs."""
+    for position, op in enumerate(ops):
+        op.location = location_of([f"n{position}"])
+        block.add_op(op)
+    return close_network(block, list(ops[-1].results))
+
+
+@pytest.mark.parametrize("road", ROADS)
+@pytest.mark.parametrize("element", [f32, f16, f64, i8, i64, i1])
+def test_parts_of_nothing_and_of_one_element(element: Attribute, road: str) -> None:
+    """Concatenation with empty and single operands, a slice of it backwards, a pad with a value that is computed."""
+    block = Block(arg_types=[TensorType(element, shape) for shape in ((2, 0), (2, 1), (2, 3), ())])
+    joined = graph.ConcatOp([block.args[0], block.args[1], block.args[0], block.args[2]], dim=1)
+    turned = graph.ReverseOp(joined, dims=[0, 1])
+    part = graph.SliceOp(turned, begins=[1, 1], extents=[1, 2], strides=[1, 2])
+    padded = graph.PadOp(part, block.args[3], low=[0, 1], high=[2, 0])
+    check_road(network([joined, turned, part, padded], block), road)
+
+
+@pytest.mark.parametrize("road", ROADS)
+def test_many_operands_are_joined(road: str) -> None:
+    block = Block(arg_types=[TensorType(f32, (2, 1 + d % 3)) for d in range(37)])
+    check_road(network([graph.ConcatOp(list(block.args), dim=1)], block), road)
