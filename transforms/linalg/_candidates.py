@@ -93,9 +93,14 @@ def _best(candidates: list[Candidate], close: float) -> Candidate:
     return min(near, key=lambda candidate: (-candidate.elements, candidate.estimate_ns))
 
 
+def family_of(stages: Stages, config: Config) -> Family | None:
+    """The family that a config belongs to, with these stages."""
+    return next((family for family in (*FAMILIES, LAST) if family.takes(stages, config)), None)
+
+
 def given_violations(stages: Stages, config: Config, setting: Setting) -> Iterator[str]:
     """Why a config that was given by hand is illegal: the rules of the family that it belongs to."""
-    family = next((family for family in (*FAMILIES, LAST) if family.takes(stages, config)), None)
+    family = family_of(stages, config)
     if family is None:
         yield stages.refusal or "no family of schedules has such a config for this fusion"
         return

@@ -28,17 +28,17 @@ from typing import ClassVar
 
 from xdsl.builder import Builder
 from xdsl.context import Context
-from xdsl.dialects.builtin import ModuleOp, StringAttr, TensorType
+from xdsl.dialects.builtin import ModuleOp, StringAttr
 from xdsl.rewriter import InsertPoint
 
 from stepwell.dialects import graph, tile
 from stepwell.dialects.tile.kernel_rules import target_of
-from stepwell.passes import Meaning, StepwellPass, inherit_location, names_of, remarks_of
+from stepwell.passes import Meaning, StepwellPass, names_of, remarks_of
 from stepwell.passes.remarks import Remark
-from stepwell.transforms.linalg._structure import refuse, structure_of
-from stepwell.transforms.linalg_to_tile.kernel_plan import checked_kernel, plan_kernel
-from stepwell.transforms.linalg_to_tile.kernels import Plan
-from stepwell.transforms.linalg_to_tile.operands import host_value, reshaped
+from stepwell.transforms.linalg._candidates import family_of
+from stepwell.transforms.linalg._stages import stages_of
+from stepwell.transforms.linalg._structure import refuse
+from stepwell.transforms.linalg_to_tile.written import Written
 from stepwell.transforms.symbols import new_symbol, taken_symbols
 
 NAME = "stepwell-convert-linalg-to-tile"
@@ -58,85 +58,31 @@ class ConvertLinalgToTilePass(StepwellPass):
         target = target_of(op)
         fusions = [inner for inner in op.walk() if isinstance(inner, graph.FusionOp)]
         taken = taken_symbols(op)
-        plans = [_planned(fusion, taken) for fusion in fusions]
-        kernels = [checked_kernel(plan, target) if isinstance(plan, Plan) else plan for plan in plans]
-        for fusion, plan, kernel in zip(fusions, plans, kernels, strict=True):
-            name, names = kernel.sym_name.data, names_of(fusion)
-            if isinstance(plan, Plan):
-                apply_kernel(plan)
-            else:
-                apply_loops(fusion, name)
-            work = describe(plan) if isinstance(plan, Plan) else "element by element"
-            remarks_of(ctx).add(Remark("analysis", NAME, names, f"kernel @{name}, {work}"))
+        written = [_written(fusion, taken, target) for fusion in fusions]
+        for fusion, one in zip(fusions, written, strict=True):
+            one.apply()
+            told = f"kernel @{one.kernel.sym_name.data}, {one.work}"
+            remarks_of(ctx).add(Remark("analysis", NAME, names_of(fusion), told))
         for fusion in fusions:
             fusion.detach()
             fusion.erase()
         first = op.body.block.first_op
         place = InsertPoint.before(first) if first is not None else InsertPoint.at_end(op.body.block)
-        Builder(place).insert(kernels)
+        Builder(place).insert([one.kernel for one in written])
         remove_unused(op)
         op.attributes["stepwell.level"] = StringAttr("tile")
 
 
-def _planned(fusion: graph.FusionOp, taken: set[str]) -> Plan | tile.LoopsOp:
-    """Name the kernel of a fusion and analyse it, or make its loops; the name is added to `taken`."""
-    config = fusion.config
-    loops = isinstance(config, tile.ConfigAttr) and config.data.form == "loops"
-    structure = None if loops else structure_of(fusion)
-    if not isinstance(config, tile.ConfigAttr):
+def _written(fusion: graph.FusionOp, taken: set[str], target: str | None) -> Written:
+    """The kernel of a fusion, by the family that its config belongs to; the kernel's name is added to `taken`."""
+    stages = stages_of(fusion)
+    if not isinstance(fusion.config, tile.ConfigAttr):
         raise refuse(fusion, "the fusion has no #tile.config", "run linalg-choose-config before")
-    name = new_symbol(fusion.fusion_name.data, taken)
-    return build_loops(fusion, config, name) if structure is None else plan_kernel(structure, config.data, name)
-
-
-def build_loops(fusion: graph.FusionOp, config: tile.ConfigAttr, name: str) -> tile.LoopsOp:
-    """The body of a fusion as a kernel of its own."""
-    body = fusion.body.clone()
-    last = body.block.last_op
-    assert isinstance(last, graph.YieldOp)
-    end = tile.YieldOp(*last.values)
-    end.location = last.location
-    body.block.add_op(end)
-    last.detach()
-    last.erase()
-    loops = tile.LoopsOp(name, [v.type for v in fusion.inputs], [r.type for r in fusion.outputs], config, body)
-    inherit_location(loops, fusion)
-    return loops
-
-
-def describe(plan: Plan) -> str:
-    """What kind of kernel it is, in a few words."""
-    structure = plan.structure
-    work = "elementwise" if structure.root is None else "reduction in registers"
-    if plan.config.mma != "none":
-        work = f"matrix product by {plan.config.mma}"
-    return f"{work}, {len(structure.leaves)} epilogue operands"
-
-
-def apply_kernel(plan: Plan) -> None:
-    """Replace the uses of the fusion's results by the application of its kernel, reshaped as they were."""
-    structure = plan.structure
-    fusion = structure.fusion
-    build = Builder(InsertPoint.before(fusion), operation_insertion_handler=[lambda op: inherit_location(op, fusion)])
-    inputs = [host_value(structure, operand, build) for operand in plan.operands]
-    shape = [structure.extent(group) for group in plan.groups]
-    types = []
-    for result in fusion.outputs:
-        assert isinstance(result.type, TensorType)
-        types.append(TensorType(result.type.element_type, shape))
-    apply = build.insert(tile.ApplyOp(plan.name, inputs, types))
-    for result, made in zip(fusion.outputs, apply.results, strict=True):
-        assert isinstance(result.type, TensorType)
-        result.replace_all_uses_with(reshaped(made, result.type.get_shape(), build))
-
-
-def apply_loops(fusion: graph.FusionOp, name: str) -> None:
-    """Replace the uses of the fusion's results by the application of its loops."""
-    apply = tile.ApplyOp(name, list(fusion.inputs), [result.type for result in fusion.outputs])
-    inherit_location(apply, fusion)
-    Builder(InsertPoint.before(fusion)).insert(apply)
-    for result, made in zip(fusion.outputs, apply.results, strict=True):
-        result.replace_all_uses_with(made)
+    config = fusion.config.data
+    family = family_of(stages, config)
+    if family is None:
+        raise refuse(fusion, stages.refusal or f"no family of schedules has such a config for it: {config}")
+    return family.write(stages, config, new_symbol(fusion.fusion_name.data, taken), target)
 
 
 def remove_unused(module: ModuleOp) -> None:

@@ -12,6 +12,7 @@ from math import ceil, prod
 from stepwell.dialects.tile import Config
 from stepwell.dialects.tile._syntax import WHOLE
 from stepwell.transforms.linalg._stages import Stages
+from stepwell.transforms.linalg_to_tile.written import Written
 from stepwell.types.targets import MACHINES, Target
 
 _ID_KEYS = {"stages": "s", "warps": "w", "split_k": "p", "resident": "r", "epilogue": "", "order": ""}
@@ -55,7 +56,8 @@ class Candidate:
 class Family:
     """A family of schedules. `refusals`: why it does not apply, nothing where it does; `candidates`: asked only then. `check`: why the kernel
     of a candidate cannot be had, found by building it; empty where it can. `takes`: whether a config for these stages belongs to the family;
-    `violations`: why such a config, given by hand, does not fit. `close`: the largest block is taken among candidates whose estimate is at most
+    `violations`: why such a config, given by hand, does not fit; `write`: the kernel of that config and name, for a target if it
+    is known. `close`: the largest block is taken among candidates whose estimate is at most
     that factor above the cheapest."""
 
     name: str
@@ -64,6 +66,7 @@ class Family:
     check: Callable[[Stages, Config, Setting], str]
     takes: Callable[[Stages, Config], bool]
     violations: Callable[[Stages, Config, Setting], Iterator[str]]
+    write: Callable[[Stages, Config, str, str | None], Written]
     close: float = 1.0
 
 

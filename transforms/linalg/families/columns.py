@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from stepwell.dialects.tile.config import Config
 from stepwell.transforms.linalg._stages import Stages
 from stepwell.transforms.linalg.families.base import Candidate, Family, Setting
-from stepwell.transforms.linalg.families.rules import kernel_shape, shapeless, tiles_refusal
+from stepwell.transforms.linalg.families.rules import kernel_shape, shapeless, tiles_refusal, write
 from stepwell.transforms.linalg.families.vectors import vector_config, vector_nanoseconds, vector_violations
 
 
@@ -39,4 +39,4 @@ def violations(stages: Stages, config: Config, setting: Setting) -> Iterator[str
     yield from reasons or vector_violations(stages, config, setting)
 
 
-FAMILY = Family("columns", refusals, candidates, tiles_refusal, _takes, violations)
+FAMILY = Family("columns", refusals, candidates, tiles_refusal, _takes, violations, write)

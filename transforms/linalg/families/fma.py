@@ -13,7 +13,7 @@ from stepwell.transforms.linalg._stages import Stages
 from stepwell.transforms.linalg.families.base import Candidate, Family, Setting, round_up
 from stepwell.transforms.linalg.families.products import product_extents, product_refusals
 from stepwell.transforms.linalg.families.rates import RATES
-from stepwell.transforms.linalg.families.rules import block_and_rules, tiles_refusal, vector_copy, whole
+from stepwell.transforms.linalg.families.rules import block_and_rules, tiles_refusal, vector_copy, whole, write
 
 PANELS: Mapping[str, Mapping[int, tuple[int, float]]] = MappingProxyType(
     {
@@ -71,4 +71,4 @@ def violations(stages: Stages, config: Config, setting: Setting) -> Iterator[str
     yield from block_and_rules(stages, config, setting, facts, copies)
 
 
-FAMILY = Family("fma", refusals, candidates, tiles_refusal, _takes, violations)
+FAMILY = Family("fma", refusals, candidates, tiles_refusal, _takes, violations, write)

@@ -16,6 +16,8 @@ from stepwell.transforms.linalg._roles import reduction_loops
 from stepwell.transforms.linalg._stages import Stages
 from stepwell.transforms.linalg.families.base import Candidate, Family, Setting
 from stepwell.transforms.linalg.families.rates import RATES
+from stepwell.transforms.linalg_to_tile.write_loops import write_loops
+from stepwell.transforms.linalg_to_tile.written import Written
 from stepwell.types.targets import SM_90A
 
 WORK = 16384  # steps of a tile of loops: long enough beside the microsecond of taking it, short enough to share
@@ -69,4 +71,9 @@ def violations(stages: Stages, config: Config, setting: Setting) -> Iterator[str
     yield from rules(config, setting.processor)
 
 
-FAMILY = Family("loops", refusals, candidates, check, _takes, violations)
+def write(stages: Stages, config: Config, name: str, target: str | None) -> Written:
+    """A `tile.loops` with the fusion's body."""
+    return write_loops(stages.fusion, config, name)
+
+
+FAMILY = Family("loops", refusals, candidates, check, _takes, violations, write)

@@ -11,6 +11,8 @@ from stepwell.transforms.linalg._stages import Stages
 from stepwell.transforms.linalg._structure import Structure
 from stepwell.transforms.linalg.families.base import Setting
 from stepwell.transforms.linalg_to_tile.kernel_plan import tile_refusal
+from stepwell.transforms.linalg_to_tile.write_tiles import write_tiles
+from stepwell.transforms.linalg_to_tile.written import Written
 
 
 def shapeless(stages: Stages) -> Iterator[str]:
@@ -61,3 +63,8 @@ def block_and_rules(
 def tiles_refusal(stages: Stages, config: Config, setting: Setting) -> str:
     """Why the target has no kernel of tiles with this config, found by building it; empty where it has one."""
     return tile_refusal(stages.single, config, setting.processor)
+
+
+def write(stages: Stages, config: Config, name: str, target: str | None) -> Written:
+    """The kernel of tiles of one root."""
+    return write_tiles(stages.single, config, name, target)

@@ -14,7 +14,7 @@ from stepwell.transforms.linalg._stages import Stages
 from stepwell.transforms.linalg._structure import Access, Structure
 from stepwell.transforms.linalg.families.base import Candidate, Family, Setting, round_up
 from stepwell.transforms.linalg.families.products import Extents, product_extents, product_refusals
-from stepwell.transforms.linalg.families.rules import block_and_rules, tiles_refusal, whole
+from stepwell.transforms.linalg.families.rules import block_and_rules, tiles_refusal, whole, write
 from stepwell.types.targets import SM_90A
 
 TMA_ROW_ALIGNMENT = 16
@@ -154,4 +154,4 @@ def violations(stages: Stages, config: Config, setting: Setting) -> Iterator[str
     yield from block_and_rules(stages, config, setting, facts, copies)
 
 
-FAMILY = Family("wgmma", refusals, candidates, tiles_refusal, _takes, violations, CLOSE)
+FAMILY = Family("wgmma", refusals, candidates, tiles_refusal, _takes, violations, write, CLOSE)
