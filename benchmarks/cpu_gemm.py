@@ -127,7 +127,7 @@ def conv(level: str, extent: int, channels: int, columns: int, kernel: int, stri
 
 def group(level: str, depth: int) -> int:
     """Row tiles that share a panel, as the lowering chooses it."""
-    from stepwell.transforms.tile_to_cpu.convert_tile_to_cpu import GROUP_BYTES
+    from stepwell.transforms.tile_to_cpu.arguments import GROUP_BYTES
 
     return max(1, GROUP_BYTES // (CPU_LEVELS[level].block[0] * depth * 4))
 

@@ -13,6 +13,7 @@ from xdsl.dialects.builtin import (
     IntegerType,
     StringAttr,
     SymbolRefAttr,
+    i32,
     i64,
 )
 from xdsl.ir import Operation, SSAValue
@@ -21,6 +22,7 @@ from xdsl.irdl import (
     IRDLOperation,
     irdl_op_definition,
     operand_def,
+    opt_operand_def,
     opt_prop_def,
     prop_def,
     result_def,
@@ -42,6 +44,7 @@ from stepwell.dialects.plan.attributes import (
     WindowType,
 )
 from stepwell.dialects.plan.ops_memory import I64, array
+from stepwell.dialects.plan.ops_number import number_of
 
 I1 = IntegerType(1)
 L2_PROMOTIONS = (0, 64, 128, 256)
@@ -218,17 +221,18 @@ class LaunchOp(IRDLOperation):
     """Run a kernel over memory: one step of the program. While the kernel is a `tile.kernel`, `args` are its inputs and
     `outs` its outputs. After kernel lowering everything stands in `args` in the order of the kernel's parameters, and
     `reads` and `writes` are the indices in `args` through which memory is read and written. CPU: `tiles` = the number
-    of tiles to share among threads, `grain` (1 unless given) = how many at least are worth a thread's while. CUDA: `grid`, `block`, `shared` (dynamic bytes), `pdl` (programmatic dependent
-    launch)."""
+    of tiles to share among threads, `grain` (1 unless given) = how many at least are worth a thread's while. CUDA: `grid` = the number of blocks,
+    `block`, `shared` (dynamic bytes), `pdl` (programmatic dependent launch). Numbers among the operands are plan arithmetic
+    (`plan.extent`, `plan.ceil_div`, ..) or `arith.constant`."""
 
     name = "plan.launch"
 
     kernel = prop_def(SymbolRefAttr)
     args = var_operand_def()
     outs = var_operand_def(BufferType)
-    tiles = opt_prop_def(IntegerAttr[IntegerType].constr(type=I64))
+    tiles = opt_operand_def(i64)
+    grid = opt_operand_def(i32)
     grain = opt_prop_def(IntegerAttr[IntegerType].constr(type=I64))
-    grid = opt_prop_def(DenseArrayBase.constr(I64))
     block = opt_prop_def(DenseArrayBase.constr(I64))
     shared = opt_prop_def(IntegerAttr[IntegerType].constr(type=I64))
     pdl = opt_prop_def(IntegerAttr[IntegerType].constr(type=I1))
@@ -248,9 +252,9 @@ class LaunchOp(IRDLOperation):
         args: Sequence[SSAValue | Operation],
         outs: Sequence[SSAValue | Operation] = (),
         *,
-        tiles: int | None = None,
+        tiles: SSAValue | None = None,
         grain: int | None = None,
-        grid: Sequence[int] | None = None,
+        grid: SSAValue | None = None,
         block: Sequence[int] | None = None,
         shared: int | None = None,
         pdl: bool | None = None,
@@ -259,21 +263,24 @@ class LaunchOp(IRDLOperation):
     ) -> None:
         properties: dict[str, Attribute | None] = {
             "kernel": SymbolRefAttr(kernel) if isinstance(kernel, str) else kernel,
-            "tiles": number(tiles),
             "grain": number(grain),
-            "grid": _numbers(grid),
             "block": _numbers(block),
             "shared": number(shared),
             "pdl": None if pdl is None else BoolAttr.from_bool(pdl),
             "reads": _numbers(reads),
             "writes": _numbers(writes),
         }
-        super().__init__(operands=[list(args), list(outs)], properties=properties)
+        super().__init__(operands=[list(args), list(outs), tiles, grid], properties=properties)
 
     @property
     def kernel_name(self) -> str:
         """The kernel's symbol."""
         return self.kernel.string_value()
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of the grid; 1 where none is given."""
+        return 1 if self.grid is None else number_of(self.grid)
 
     def read_values(self) -> tuple[SSAValue, ...]:
         """Operands through which the kernel reads memory."""
@@ -302,12 +309,15 @@ class LaunchOp(IRDLOperation):
             )
         if self.grain is not None and (self.tiles is None or self.grain.value.data < 1):
             raise VerifyException(f"plan.launch @{self.kernel_name}: grain is at least 1 and stands beside tiles")
-        for title, sizes in (("grid", self.grid), ("block", self.block)):
-            values = () if sizes is None else tuple(map(int, sizes.get_values()))
-            if sizes is not None and (len(values) != 3 or min(values) < 1):
-                raise VerifyException(
-                    f"plan.launch @{self.kernel_name}: {title} {list(values)} is not three positive numbers"
-                )
+        threads = () if self.block is None else tuple(map(int, self.block.get_values()))
+        if self.block is not None and (len(threads) != 3 or min(threads) < 1):
+            raise VerifyException(
+                f"plan.launch @{self.kernel_name}: block {list(threads)} is not three positive numbers"
+            )
+        if self.grid is not None and not 1 <= self.blocks < 1 << 31:
+            raise VerifyException(
+                f"plan.launch @{self.kernel_name}: a grid of {self.blocks} blocks: at least 1, less than 2**31"
+            )
 
 
 @irdl_op_definition

@@ -101,7 +101,7 @@ class _Writer:
                 self.index[op.buffer] = len(self.bindings)
                 entry = {"name": op.binding_name.data, "direction": op.direction.data.value}
                 self.bindings.append({**entry, **_array(op.type)})
-            case plan.WindowOp():
+            case plan.WindowOp() if any(isinstance(use.operation, plan.PointerTableOp) for use in op.window.uses):
                 self.index[op.window] = len(self.windows)
                 self.windows.append(self._window(op))
             case plan.PointerTableOp():
@@ -177,10 +177,10 @@ class _Writer:
             "names": list(names_of(op)),
         }
         if op.tiles is not None:
-            return {**entry, "tiles": op.tiles.value.data, "grain": 1 if op.grain is None else op.grain.value.data}
+            return {**entry, "tiles": plan.number_of(op.tiles), "grain": 1 if op.grain is None else op.grain.value.data}
         return {
             **entry,
-            "grid": _numbers(op.grid) or [1, 1, 1],
+            "grid": [op.blocks, 1, 1],
             "block": _numbers(op.block) or [1, 1, 1],
             "shared": 0 if op.shared is None else op.shared.value.data,
             "pdl": op.pdl is not None and bool(op.pdl.value.data),
@@ -194,9 +194,12 @@ class _Writer:
                 return {"kind": "tensor_map", "index": self.index[value]}
             case plan.TableType():
                 return {"kind": "table", "index": self.index[value]}
+        if isinstance(value.owner, plan.NUMBER_OPS):
+            return {"kind": plan.element_name(value.type), "value": plan.number_of(value)}
         if isinstance(value.owner, ArithConstantOp) and isinstance(value.owner.value, (IntegerAttr, FloatAttr)):
             return {"kind": plan.element_name(value.type), "value": value.owner.value.value.data}
-        raise PassFailure(f"a launch argument of type {value.type} cannot be passed: only memory and arith.constant")
+        what = "only memory, plan arithmetic and arith.constant"
+        raise PassFailure(f"a launch argument of type {value.type} cannot be passed: {what}")
 
 
 def _array(type: plan.BufferType) -> Json:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from math import prod
-
 from xdsl.dialects import arith, func
 from xdsl.ir import Operation, SSAValue
 
@@ -18,12 +16,6 @@ from stepwell.types.targets import Target
 def is_product(op: Operation) -> bool:
     """A loop that holds a matrix product: its accumulators stay in registers."""
     return isinstance(op, tile.ForOp) and any(isinstance(inner, tile.MmaOp) for inner in op.walk())
-
-
-def tile_counts(extents: tuple[int, ...], block: tuple[int, ...]) -> tuple[int, int]:
-    """Row tiles (of all leading indices) and column tiles of an output of these extents."""
-    rows = prod(extents[:-2]) * -(-extents[-2] // block[-2]) if len(block) > 1 else 1
-    return rows, -(-extents[-1] // block[-1])
 
 
 def build_function(kernel: tile.KernelOp, target: Target) -> func.FuncOp:

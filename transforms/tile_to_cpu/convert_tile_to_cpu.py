@@ -2,7 +2,8 @@
 
     tile.kernel @conv(%x: !tile.ref<3xf32, window>, %w: !tile.ref<3xf32, packed<64>, constant>, ...) -> (%y: ...)     func.func @conv(%record, %first, %last)
         config #tile.config<block = [6, 64], mma = fma> { ... }                                                       ->     {stepwell.kernel} { scf.for .. }
-    plan.launch @conv (%win, %w, ...) outs (%y)    ->   plan.launch @conv (%table, %m, %t, %c, %w, %n, ...) tiles 1366 grain 5 reads [..] writes [..]
+    plan.launch @conv (%win, %w, ...) outs (%y)    ->   %x_d0 = plan.extent %win[0]; %tiles = plan.ceil_div ..
+                                                        plan.launch @conv (%table, %x_d0, %x_d1, %x_d2, %w, ...) tiles %tiles grain 5 reads [..] writes [..]
 
 The reduction runs over taps and channels in order, one fused multiply-add per element. Slots: `emitter`.
 """
@@ -10,53 +11,40 @@ The reduction runs over taps and channels in order, one fused multiply-add per e
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
 from typing import ClassVar
 
 from xdsl.context import Context
-from xdsl.dialects import arith, func
-from xdsl.dialects.builtin import Float16Type, IntegerAttr, ModuleOp, StringAttr, i64
+from xdsl.dialects import func
+from xdsl.dialects.builtin import Float16Type, ModuleOp, StringAttr, i64
 from xdsl.ir import SSAValue
 
 from stepwell.dialects import plan, tile
 from stepwell.passes import StepwellPass, inherit_location, names_of, remarks_of
 from stepwell.passes.remarks import Remark
 from stepwell.passes.target import target_of
+from stepwell.transforms.emit.arguments import LaunchNumbers, Stride, loops_tiles, product
 from stepwell.transforms.kernel_to_llvm.conversion import error_at
-from stepwell.transforms.tile_to_cpu.body import build_function, is_product, tile_counts
-from stepwell.transforms.tile_to_cpu.cost import grain_of, group_rows
-from stepwell.transforms.tile_to_cpu.element_loops import build_loops_function, loops_tiles
+from stepwell.transforms.tile_to_cpu.arguments import extents_of, group_rows, tile_counts
+from stepwell.transforms.tile_to_cpu.body import build_function, is_product
+from stepwell.transforms.tile_to_cpu.cost import grain_of
+from stepwell.transforms.tile_to_cpu.element_loops import build_loops_function
 from stepwell.types.targets import Target
 
 
 class _Launches:
-    """Rewrites the launches of one program. Constants are made once, at its top."""
+    """Rewrites the launches of one program."""
 
     def __init__(self, program: plan.ProgramOp) -> None:
         self.program = program
-        self._numbers: dict[int, SSAValue] = {}
-
-    def number(self, value: int, launch: plan.LaunchOp) -> SSAValue:
-        """An i64 constant of the program, named after the launch that first needs it."""
-        if value not in self._numbers:
-            op = arith.ConstantOp(IntegerAttr(value, i64))
-            first = self.program.block.first_op
-            assert first is not None
-            inherit_location(op, launch)
-            self.program.block.insert_op_before(op, first)
-            self._numbers[value] = op.result
-        return self._numbers[value]
 
     def rewrite(self, launch: plan.LaunchOp, kernel: tile.KernelOp) -> None:
         """Replace the launch of `kernel` by one with its record."""
         values, refs = [*launch.args, *launch.outs], list(kernel.body.block.args)
-        extents: dict[SSAValue, tuple[int, ...]] = {
-            ref: _logical_extents(ref, value) for ref, value in zip(refs, values, strict=True)
-        }
+        numbers = LaunchNumbers(launch, i64, lambda message: error_at(launch, message))
         args: list[SSAValue] = []
         reads, writes = list[int](), list[int]()
-        for position, (ref, value) in enumerate(zip(refs, values, strict=True)):
-            (reads if position < len(launch.args) else writes).append(len(args))
+        for ref, value in zip(refs, values, strict=True):
+            (reads if ref.index < len(launch.args) else writes).append(len(args))
             assert isinstance(ref.type, tile.RefType)
             if ref.type.access.kind == "window":
                 table = plan.PointerTableOp(value, kernel.config.data.block[0])
@@ -64,18 +52,16 @@ class _Launches:
                 self.program.block.insert_op_before(table, launch)
                 value = table.table
             args.append(value)
-            args += [self.number(extent, launch) for extent in extents[ref]]
+            name = ref.name_hint or f"p{ref.index}"
+            args += [numbers.value(of, f"{name}_d{dim}") for dim, of in enumerate(extents_of(ref))]
             if ref.type.access.kind == "plain":
-                args += [self.number(stride, launch) for stride in _strides(launch, value)]
-        args.append(self.number(group_rows(kernel, extents), launch))
-        tiles = prod(tile_counts(extents[kernel.grid.output], kernel.config.data.block))
-        grain = grain_of(kernel, extents)
-        new = plan.LaunchOp(launch.kernel, args, tiles=tiles, grain=grain, reads=reads, writes=writes)
-        inherit_location(new, launch)
-        new.attributes |= launch.attributes
-        self.program.block.insert_op_before(new, launch)
-        launch.detach()
-        launch.erase()
+                _check_rows(launch, value)
+                strides = (Stride(ref.index, dim) for dim in range(ref.type.rank - 1))
+                args += [numbers.value(of, f"{name}_s{dim}") for dim, of in enumerate(strides)]
+        args.append(numbers.value(group_rows(kernel), "group"))
+        tiles = numbers.value(product(tile_counts(kernel)), "tiles")
+        grain = grain_of(kernel, {ref: _logical_extents(ref, value) for ref, value in zip(refs, values, strict=True)})
+        self._replace(launch, plan.LaunchOp(launch.kernel, args, tiles=tiles, grain=grain, reads=reads, writes=writes))
 
     def rewrite_loops(self, launch: plan.LaunchOp, kernel: tile.LoopsOp) -> None:
         """Replace the launch of `kernel` by one with its addresses."""
@@ -83,9 +69,10 @@ class _Launches:
         for value in args:
             if not isinstance(value.type, plan.BufferType) or not value.type.contiguous:
                 raise error_at(launch, f"{value.type} has strides: loops read and write whole buffers", "copy it first")
+        numbers = LaunchNumbers(launch, i64, lambda message: error_at(launch, message))
+        tiles = numbers.value(loops_tiles(kernel), "tiles")
         reads, writes = list(range(inputs)), list(range(inputs, len(args)))
-        new = plan.LaunchOp(launch.kernel, args, tiles=loops_tiles(kernel), reads=reads, writes=writes)
-        self._replace(launch, new)
+        self._replace(launch, plan.LaunchOp(launch.kernel, args, tiles=tiles, reads=reads, writes=writes))
 
     def _replace(self, launch: plan.LaunchOp, new: plan.LaunchOp) -> None:
         inherit_location(new, launch)
@@ -102,13 +89,12 @@ def _logical_extents(ref: SSAValue, value: SSAValue) -> tuple[int, ...]:
     return (shape[0] * shape[3], shape[1], shape[2]) if ref.type.access.panel else shape
 
 
-def _strides(launch: plan.LaunchOp, value: SSAValue) -> tuple[int, ...]:
-    """Element strides of all dims but the last."""
+def _check_rows(launch: plan.LaunchOp, value: SSAValue) -> None:
+    """Refuse an operand whose last dim has gaps."""
     assert isinstance(value.type, plan.BufferType)
     strides = value.type.get_strides()
     if strides and strides[-1] != 1 and value.type.get_shape()[-1] != 1:
         raise error_at(launch, f"the last dim of {value.type} is not dense", "copy it first")
-    return strides[:-1]
 
 
 def _function_of(kernel: tile.KernelOp | tile.LoopsOp, target: Target) -> func.FuncOp:

@@ -18,8 +18,6 @@ ELEMENTS_PER_NS = 8
 """Elements loaded, stored or computed by one op outside of it."""
 PIECE_NS = 4000
 """What a thread takes at once: to hand work and its results from core to core costs some hundred nanoseconds to one microsecond."""
-GROUP_BYTES = 768 * 1024
-"""Rows of A that stay in the second-level cache (1 MiB and more on x86-64-v3 machines) while the weight panels pass by."""
 
 Extents = dict[SSAValue, tuple[int, ...]]
 
@@ -32,16 +30,6 @@ def tile_cost(kernel: tile.KernelOp, extents: Extents) -> float:
 def grain_of(kernel: tile.KernelOp, extents: Extents) -> int:
     """The least number of tiles that are worth a thread's while."""
     return max(1, ceil(PIECE_NS / max(1.0, tile_cost(kernel, extents))))
-
-
-def group_rows(kernel: tile.KernelOp, extents: Extents) -> int:
-    """How many row tiles share a weight panel: as many as keep their rows of A in the cache; 1 without a product (columns run first)."""
-    loads = [op.a.owner for op in kernel.body.walk() if isinstance(op, tile.MmaOp)]
-    operands = [load.source for load in loads if isinstance(load, tile.LoadOp)]
-    if not operands:
-        return 1
-    depth = max(prod(extents[a][1:]) for a in operands)
-    return max(1, GROUP_BYTES // (kernel.config.data.block[0] * depth * 4))
 
 
 def _block_cost(block: Block, extents: Extents) -> float:

@@ -17,12 +17,6 @@ from stepwell.transforms.tile_to_cpu.emitter import POINTER, Emitter, kernel_fun
 from stepwell.types.targets import Target
 
 
-def loops_tiles(kernel: tile.LoopsOp) -> int:
-    """Tiles of a launch: enough for the largest result."""
-    (elements,) = kernel.config.data.block
-    return max(-(-prod(shape_of(value)) // elements) for value in kernel.results_of_body.arguments)
-
-
 def build_loops_function(kernel: tile.LoopsOp, target: Target) -> func.FuncOp:
     """The function of `kernel`: (record, first tile, last tile)."""
     return kernel_function(kernel, target, lambda emit, first, last: walk(emit, kernel, first, last))

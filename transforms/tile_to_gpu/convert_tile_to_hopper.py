@@ -21,10 +21,11 @@ Before:                                                          After:
         %o = tile.map (%1 = %p, ..) { .. }                               arith on vector<32xf32>
         tile.store %o, %y[%i, %j] access 2                               warp.fragment_store
     } }                                                                } }
-  plan.launch @fc(%x, %w, %b) outs(%y)                              plan.launch @fc(%map, %map, %b, %y, %c128, ..) grid .. block .. shared .. pdl true
+  plan.launch @fc(%x, %w, %b) outs(%y)                              %m = plan.extent %y[0]; %steps = plan.ceil_div %channels, 64; ..
+                                                                    plan.launch @fc(%map_a, %map_b, %b, %y, %m, %steps, ..) grid %blocks block .. shared .. pdl true
 
 Nothing is decided here: `hopper_roles.TABLE` has a function for each op. Slot numbers, parities, prologues, drains, wait counts and proxy fences follow from the
-ring ops. Extents, window geometry and magic numbers are arguments, so one kernel serves every shape.
+ring ops. Extents, window geometry and magic numbers are arguments, so one kernel serves every shape; each launch says as plan arithmetic where they come from.
 """
 
 from __future__ import annotations

@@ -18,7 +18,6 @@ thread holds which elements stands in the tiles' layouts (`#tile.threads`), how 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
 from typing import ClassVar
 
 from xdsl.context import Context
@@ -28,6 +27,7 @@ from xdsl.ir import Block, Region
 from stepwell.dialects import tile, warp
 from stepwell.passes import Meaning, PassFailure, StepwellPass, names_of, remarks_of
 from stepwell.passes.remarks import Remark
+from stepwell.transforms.emit.arguments import product
 from stepwell.transforms.tile_to_gpu.element_loops import build_loops_kernel
 from stepwell.transforms.tile_to_gpu.emitter import Emitter
 from stepwell.transforms.tile_to_gpu.launch import GpuKernel, finish_level, replace_kernel
@@ -50,7 +50,7 @@ def lower_kernel(kernel: tile.KernelOp | tile.LoopsOp) -> GpuKernel:
     body = WarpBody(Emitter(region.block, kernel.location), kernel, threads_of(kernel), parameters)
     body.write()
     made = warp.KernelOp(kernel.sym_name.data, region, body.threads)
-    return GpuKernel(made, parameters.listed, lambda site: prod(block_counts(site, kernel)))
+    return GpuKernel(made, parameters.listed, product(block_counts(kernel)))
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from math import ceil, prod
+from math import prod
 
 from xdsl.dialects import arith
 from xdsl.dialects.builtin import i32
 from xdsl.ir import Attribute, Block, BlockArgument, Operation, Region, SSAValue
 
 from stepwell.dialects import plan, tile, warp
+from stepwell.transforms.emit.arguments import loops_tiles
 from stepwell.transforms.emit.loops import ElementLoops, LoopBody
 from stepwell.transforms.tensors import element_of, shape_of
 from stepwell.transforms.tile_to_gpu.emitter import Emitter
@@ -65,8 +66,7 @@ def build_loops_kernel(kernel: tile.LoopsOp) -> GpuKernel:
     (threads,) = kernel.config.data.block
     _write(Emitter(block, kernel.location), kernel, block, threads)
     made = warp.KernelOp(kernel.sym_name.data, Region(block), threads)
-    most = max(prod(shape_of(value)) for value in values)
-    return GpuKernel(made, parameters, lambda site: _blocks(site, ceil(most / threads)))
+    return GpuKernel(made, parameters, loops_tiles(kernel), _check_launch)
 
 
 def _write(emit: Emitter, kernel: tile.LoopsOp, block: Block, threads: int) -> None:
@@ -86,11 +86,10 @@ def _write(emit: Emitter, kernel: tile.LoopsOp, block: Block, threads: int) -> N
     emit.insert(warp.ReturnOp())
 
 
-def _blocks(site: LaunchSite, count: int) -> int:
-    """The blocks of a launch, whose operands must be whole buffers."""
+def _check_launch(site: LaunchSite) -> None:
+    """The operands of a launch must be whole buffers."""
     for position, value in enumerate(site.operands):
         if not isinstance(value.type, plan.BufferType) or not value.type.contiguous:
             raise site.refuse(
                 f"operand {position} is {value.type}: such a kernel reads and writes whole buffers", "copy it first"
             )
-    return max(1, count)

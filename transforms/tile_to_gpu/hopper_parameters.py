@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil, prod
 
 from xdsl.ir import BlockArgument, SSAValue
 
@@ -12,6 +11,7 @@ from stepwell.dialects import hopper, plan, tile
 from stepwell.dialects.numpy_types import element_bytes
 from stepwell.dialects.tile import RefType, TileType
 from stepwell.passes import PassFailure
+from stepwell.transforms.emit.arguments import Expression, Extent, OfWindow, Stride, product
 from stepwell.transforms.tile_to_gpu.launch import (
     MULTIPROCESSORS,
     LaunchSite,
@@ -58,16 +58,17 @@ class Signature:
         mapped = {op.source for op in self.fetches} | {op.target for op in self.drains}
         return tuple(ref for ref in (*self.kernel.inputs, *self.kernel.outputs) if ref not in mapped)
 
-    @property
-    def output(self) -> int:
-        """The position of the ref that the grid runs over."""
-        return position_of(self.grid.output)
-
 
 def position_of(ref: SSAValue) -> int:
     """Which ref of the kernel it is."""
     assert isinstance(ref, BlockArgument)
     return ref.index
+
+
+def rank_of(ref: SSAValue) -> int:
+    """How many dims it has."""
+    assert isinstance(ref.type, RefType)
+    return ref.type.rank
 
 
 def signature_of(kernel: tile.KernelOp) -> Signature:
@@ -95,95 +96,132 @@ def parameters_of(signature: Signature) -> list[Parameter]:
         assert isinstance(ref.type, RefType)
         effect = "w" if ref in signature.kernel.outputs else "r"
         listed.append(pointer(f"p{ref.index}", ref.index, ref.type.element_type, effect))
-    matrices = [ref for ref in signature.pointers if isinstance(ref.type, RefType) and ref.type.rank in (2, 3)]
-    listed += [_pitch(ref.index) for ref in matrices]
-    listed += [_extent("m", signature.output, -2), _extent("n", signature.output, -1)]
+    matrices = [ref for ref in signature.pointers if rank_of(ref) in (2, 3)]
+    listed += [number(f"ld{ref.index}", Stride(ref.index, rank_of(ref) - 2)) for ref in matrices]
+    listed += [_extent("m", signature.grid.output, -2), _extent("n", signature.grid.output, -1)]
     if signature.loop is not None:
         loop = signature.loop
-        listed.append(_extent("channels", position_of(loop.over), loop.get_dims()[-1]))
-        listed.append(number("steps", lambda site: steps_of(loop, site)))
+        listed += [_extent("channels", loop.over, loop.get_dims()[-1]), number("steps", steps_of(loop))]
+    tiles = tiles_of(signature)
     columns = signature.kernel.config.data.order == "columns"
-    listed += [
-        number("tiles", lambda site: prod(tiles_of(signature, site))),
-        *divisor("inner", lambda site: tiles_of(signature, site)[-2 if columns else -1]),
-    ]
-    if len(signature.grid.get_block()) == 3:
-        listed += divisor("plane", lambda site: prod(tiles_of(signature, site)[-2:]))
+    listed += [number("tiles", product(tiles)), *divisor("inner", tiles[-2 if columns else -1])]
+    if len(tiles) == 3:
+        listed += divisor("plane", product(tiles[-2:]))
     return listed + (_window_parameters(position_of(signature.window.source)) if signature.window else [])
 
 
-def _extent(name: str, position: int, dim: int) -> Parameter:
-    return number(name, lambda site: site.shape(position)[dim])
+def _extent(name: str, ref: SSAValue, dim: int) -> Parameter:
+    return number(name, extent_of(ref, dim))
 
 
-def _pitch(position: int) -> Parameter:
-    return number(f"ld{position}", lambda site: site.pitch(position))
+def extent_of(ref: SSAValue, dim: int) -> Extent:
+    """The extent of a ref's dim, counted from the end where negative."""
+    return Extent(position_of(ref), dim % rank_of(ref))
 
 
 def _window_parameters(position: int) -> list[Parameter]:
     """Where the pixels of a window lie, as numbers."""
+    of = plan.WindowField
+    height, width = (OfWindow(position, of.OUTPUT, dim) for dim in range(2))
+    named = {"stride": of.STRIDES, "pad": of.PADS, "dilation": of.DILATIONS}
     return [
-        *divisor("image", lambda site: prod(site.window_shapes(position)[1])),
-        *divisor("row", lambda site: site.window_shapes(position)[1][1]),
-        number("stride_h", lambda site: site.geometry(position).strides[0]),
-        number("stride_w", lambda site: site.geometry(position).strides[1]),
-        number("pad_h", lambda site: site.geometry(position).pads[0]),
-        number("pad_w", lambda site: site.geometry(position).pads[1]),
-        number("dilation_h", lambda site: site.geometry(position).dilations[0]),
-        number("dilation_w", lambda site: site.geometry(position).dilations[1]),
-        number("end_w", lambda site: _end_w(site.geometry(position))),
+        *divisor("image", height.times(width)),
+        *divisor("row", width),
+        *(
+            number(f"{name}_{axis}", OfWindow(position, field, dim))
+            for name, field in named.items()
+            for dim, axis in enumerate("hw")
+        ),
+        number("end_w", OfWindow(position, of.KERNEL, 1).times(OfWindow(position, of.DILATIONS, 1))),
     ]
 
 
-def _end_w(geometry: plan.Geometry) -> int:
-    """Input pixels that the taps of one filter row reach over."""
-    return geometry.kernel[1] * geometry.dilations[1]
-
-
-def tiles_of(signature: Signature, site: LaunchSite) -> tuple[int, ...]:
+def tiles_of(signature: Signature) -> list[Expression]:
     """Output tiles along each dim."""
-    extents = site.shape(signature.output)
-    return tuple(ceil(extent / block) for extent, block in zip(extents, signature.grid.get_block(), strict=True))
+    blocks = enumerate(signature.grid.get_block())
+    return [extent_of(signature.grid.output, dim).ceil_div(block) for dim, block in blocks]
 
 
-def steps_of(loop: tile.ForOp, site: LaunchSite) -> int:
-    """Iterations of the loop over the reduction; at least one."""
-    shape = site.shape(position_of(loop.over))
-    count = prod(ceil(shape[dim] / step) for dim, step in zip(loop.get_dims(), loop.get_steps(), strict=True))
-    if count == 0:
-        raise site.refuse("the reduction is empty: there is nothing to multiply")
-    return count
+def steps_of(loop: tile.ForOp) -> Expression:
+    """Iterations of the loop over the reduction."""
+    pairs = zip(loop.get_dims(), loop.get_steps(), strict=True)
+    return product(extent_of(loop.over, dim).ceil_div(step) for dim, step in pairs)
 
 
-def grid_of(signature: Signature, site: LaunchSite) -> int:
+def grid_of(signature: Signature) -> Expression:
     """Blocks of the persistent grid: no more than run at once."""
-    return min(prod(tiles_of(signature, site)), MULTIPROCESSORS * signature.kernel.config.data.resident)
+    return product(tiles_of(signature)).at_most(MULTIPROCESSORS * signature.kernel.config.data.resident)
+
+
+def check_launch(signature: Signature, site: LaunchSite) -> None:
+    """Refuse a reduction over nothing: the ring would wait for copies that never come."""
+    loop = signature.loop
+    if loop is not None and not all(site.shape(position_of(loop.over))[dim] for dim in loop.get_dims()):
+        raise site.refuse("the reduction is empty: there is nothing to multiply")
+
+
+@dataclass(frozen=True)
+class TiledMap:
+    """A tensor map over a dense operand, whose box holds whole rows of a swizzle."""
+
+    position: int
+    box: tuple[int, ...]
+    swizzle: int
+    data_type: str | None = None
+
+    def made(self, site: LaunchSite) -> plan.TensorMapOp:
+        """The op; TMA takes rows of whole 16 bytes."""
+        _check_rows(site, self.position, site.shape(self.position)[-1])
+        source = site.operands[self.position]
+        return plan.TensorMapOp(source, "tiled", self.box, swizzle=self.swizzle, data_type=self.data_type)
+
+
+@dataclass(frozen=True)
+class Im2colMap:
+    """A tensor map over the image under a window: its box holds the pixels and channels of one tap."""
+
+    position: int
+    box: tuple[int, ...]
+    swizzle: int
+    data_type: str | None = None
+
+    def made(self, site: LaunchSite) -> plan.TensorMapOp:
+        """The op; the corners of its bounding box follow from the window's geometry."""
+        window = site.window(self.position)
+        _check_rows(site, self.position, site.image_shape(self.position)[-1])
+        kernel, strides, pads, dilations = window.geometry()
+        _check_offsets(site, kernel, strides, dilations)
+        if float(window.fill.value.data) != 0.0:
+            raise site.refuse("the window fills with something else than 0: TMA cannot")
+        return plan.TensorMapOp(
+            window.source,
+            "im2col",
+            self.box,
+            lower=[-pads[0], -pads[1]],
+            upper=[pads[2 + d] - dilations[d] * (kernel[d] - 1) for d in range(2)],
+            strides=[1, strides[0], strides[1], 1],
+            swizzle=self.swizzle,
+            data_type=self.data_type,
+        )
 
 
 def _map(signature: Signature, fetch: tile.FetchOp) -> Parameter:
     kind = fetch.tile_type
-    swizzle = swizzle_of(kind)
-    if fetch.via.data == "tma_im2col":
-        rows, k = kind.get_shape()
-        of = hopper.TensorMapType.make("im2col", kind.element_type, [k, rows], swizzle)
-        return Parameter(signature.map_name(fetch), of, lambda site: _im2col(fetch, kind, site), "r")
-    box = box_of(fetch)
-    of = hopper.TensorMapType.make("tiled", kind.element_type, box[::-1], swizzle)
-    return Parameter(signature.map_name(fetch), of, lambda site: _tiled(fetch, kind, box, site), "r")
+    swizzle, position = swizzle_of(kind), position_of(fetch.source)
+    im2col = fetch.via.data == "tma_im2col"
+    box = kind.get_shape() if im2col else tuple(box_of(fetch))
+    source = (Im2colMap if im2col else TiledMap)(position, box, swizzle, _data_type(fetch))
+    of = hopper.TensorMapType.make("im2col" if im2col else "tiled", kind.element_type, box[::-1], swizzle)
+    return Parameter(signature.map_name(fetch), of, source, "r")
 
 
 def _output_map(signature: Signature, drain: tile.DrainOp) -> Parameter:
     """The map of an output: boxes of its tile's rows, each as wide as the swizzle."""
     kind = drain.tile.type
     assert isinstance(kind, TileType)
-    box, swizzle, position = [kind.get_shape()[0], box_columns(kind)], swizzle_of(kind), position_of(drain.target)
+    box, swizzle = (kind.get_shape()[0], box_columns(kind)), swizzle_of(kind)
     of = hopper.TensorMapType.make("tiled", kind.element_type, box[::-1], swizzle)
-
-    def host(site: LaunchSite) -> plan.TensorMapOp:
-        _check_rows(kind, site, position, site.shape(position)[-1])
-        return plan.TensorMapOp(site.operands[position], "tiled", box, swizzle=swizzle)
-
-    return Parameter(signature.drain_name(drain), of, host, "w")
+    return Parameter(signature.drain_name(drain), of, TiledMap(position_of(drain.target), box, swizzle), "w")
 
 
 def box_columns(kind: TileType) -> int:
@@ -210,39 +248,13 @@ def _data_type(fetch: tile.FetchOp) -> str | None:
     return None if fetch.as_type is None else fetch.as_type.data
 
 
-def _tiled(fetch: tile.FetchOp, kind: TileType, box: Sequence[int], site: LaunchSite) -> plan.TensorMapOp:
-    position = position_of(fetch.source)
-    _check_rows(kind, site, position, site.shape(position)[-1])
-    source = site.operands[position]
-    return plan.TensorMapOp(source, "tiled", box, swizzle=swizzle_of(kind), data_type=_data_type(fetch))
-
-
-def _check_rows(kind: TileType, site: LaunchSite, position: int, channels: int) -> None:
+def _check_rows(site: LaunchSite, position: int, channels: int) -> None:
+    kind = site.operands[position].type
+    assert isinstance(kind, plan.BufferType | plan.WindowType)
     size = element_bytes(kind.element_type)
     if channels * size % 16:
         hint = "pad the channels to a multiple of 16 bytes, or compile this layer with mma = none"
         raise site.refuse(f"operand {position} has rows of {channels * size} bytes: TMA takes multiples of 16", hint)
-
-
-def _im2col(fetch: tile.FetchOp, kind: TileType, site: LaunchSite) -> plan.TensorMapOp:
-    position = position_of(fetch.source)
-    window = site.window(position)
-    (_, _, _, channels), _ = site.window_shapes(position)
-    _check_rows(kind, site, position, channels)
-    kernel, strides, pads, dilations = window.geometry()
-    _check_offsets(site, kernel, strides, dilations)
-    if float(window.fill.value.data) != 0.0:
-        raise site.refuse("the window fills with something else than 0: TMA cannot")
-    return plan.TensorMapOp(
-        window.source,
-        "im2col",
-        list(kind.get_shape()),
-        lower=[-pads[0], -pads[1]],
-        upper=[pads[2 + d] - dilations[d] * (kernel[d] - 1) for d in range(2)],
-        strides=[1, strides[0], strides[1], 1],
-        swizzle=swizzle_of(kind),
-        data_type=_data_type(fetch),
-    )
 
 
 def _check_offsets(site: LaunchSite, kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int]) -> None:

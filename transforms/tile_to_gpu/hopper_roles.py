@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from xdsl.dialects import arith
@@ -24,7 +25,7 @@ from stepwell.transforms.tile_to_gpu.hopper_lowering import (
     Ring,
     Role,
 )
-from stepwell.transforms.tile_to_gpu.hopper_parameters import grid_of, parameters_of, signature_of
+from stepwell.transforms.tile_to_gpu.hopper_parameters import check_launch, grid_of, parameters_of, signature_of
 from stepwell.transforms.tile_to_gpu.hopper_products import group_bytes, lower_finish, lower_mma
 from stepwell.transforms.tile_to_gpu.hopper_rings import lower_await, lower_fetch, lower_release, make_barriers
 from stepwell.transforms.tile_to_gpu.hopper_stores import (
@@ -66,7 +67,7 @@ def lower_kernel(kernel: tile.KernelOp) -> GpuKernel:
     shared = max((ring.empty + BARRIER_BYTES * ring.slots for ring in rings.values()), default=0)
     resident = kernel.config.data.resident
     sized = warp.KernelOp(made.sym_name.data, made.detach_region(made.body), threads, shared, resident)
-    return GpuKernel(sized, parameters, lambda site: grid_of(signature, site))
+    return GpuKernel(sized, parameters, grid_of(signature), partial(check_launch, signature))
 
 
 def _ring(kernel: tile.KernelOp, op: tile.RingOp) -> Ring:

@@ -1,6 +1,6 @@
 """From tile launches to the explicit ABI: what each kernel parameter is on the host, and the rewriting of `plan.launch`.
 
-A kernel lowering lists `Parameter`s: a type for the kernel and a function that gives the launch operand or the number for one launch.
+A kernel lowering lists `Parameter`s: a type for the kernel, and where a launch takes the argument from: memory, a tensor map, or arithmetic on extents.
 """
 
 from __future__ import annotations
@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import Protocol
 
-from xdsl.dialects import arith
-from xdsl.dialects.builtin import IntegerAttr, ModuleOp, StringAttr, i32
-from xdsl.ir import Attribute, Block, Operation, SSAValue
+from xdsl.dialects.builtin import ModuleOp, StringAttr, i32
+from xdsl.ir import Attribute, Block, SSAValue
 
 from stepwell.dialects import plan, tile, warp
 from stepwell.passes import PassFailure, inherit_location, names_of
-from stepwell.types.layouts import magic_number
+from stepwell.transforms.emit.arguments import Expression, LaunchNumbers, Magic, Stride
 from stepwell.types.targets import SM_90A
 
 MULTIPROCESSORS = SM_90A.multiprocessors
@@ -47,12 +47,11 @@ class LaunchSite:
         assert isinstance(kind, plan.BufferType | plan.WindowType)
         return kind.get_shape()
 
-    def pitch(self, position: int) -> int:
-        """Elements between rows of a matrix operand."""
+    def check_rows(self, position: int) -> None:
+        """Refuse an operand whose last dim has gaps."""
         kind = self.operands[position].type
         if not isinstance(kind, plan.BufferType) or (kind.get_num_dims() and kind.get_strides()[-1] != 1):
             raise self.refuse(f"operand {position} is {kind}: its rows must be contiguous")
-        return kind.get_strides()[-2] if kind.get_num_dims() > 1 else kind.get_shape()[-1]
 
     def window(self, position: int) -> plan.WindowOp:
         """The window op behind an operand."""
@@ -61,65 +60,65 @@ class LaunchSite:
             raise self.refuse(f"operand {position} must come from plan.window, here from {owner}")
         return owner
 
-    def geometry(self, position: int) -> plan.Geometry:
-        """How the window behind an operand slides."""
-        return self.window(position).geometry()
-
-    def window_shapes(self, position: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Input extents [N, H, W, C] and output extents [OH, OW] of a two-dimensional window."""
-        op = self.window(position)
-        source = op.source.type
+    def image_shape(self, position: int) -> tuple[int, ...]:
+        """Extents [N, H, W, C] of the image under a window."""
+        source = self.window(position).source.type
         assert isinstance(source, plan.BufferType)
         if source.get_num_dims() != 4:
             raise self.refuse(f"a window over {source}: kernels take two spatial dims", "reshape to [N, H, W, C]")
-        return source.get_shape(), plan.window_output(source.get_shape(), *op.geometry())
+        return source.get_shape()
 
 
-Host = Callable[[LaunchSite], SSAValue | Operation | int]
+@dataclass(frozen=True)
+class Memory:
+    """What an operand points at; of a window its `image`."""
+
+    position: int
+    image: bool = False
+
+
+class Map(Protocol):
+    """A tensor map that a launch makes of one of its operands."""
+
+    def made(self, site: LaunchSite) -> plan.TensorMapOp:
+        """The op; refuses an operand that it cannot map."""
+        ...
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One kernel parameter: what the kernel sees, what a launch passes (an op is inserted before it, an int becomes a constant), and
-    whether memory is read (r) or written (w) through it."""
+    """One kernel parameter: what the kernel sees, where a launch takes it from, and whether memory is read (r) or written (w) through it."""
 
     name: str
     type: Attribute
-    host: Host
+    source: Expression | Memory | Map
     effect: str = ""
 
 
-def number(name: str, host: Callable[[LaunchSite], int]) -> Parameter:
+def number(name: str, of: Expression) -> Parameter:
     """An i32 known to the host."""
-    return Parameter(name, i32, host)
+    return Parameter(name, i32, of)
 
 
 def pointer(name: str, position: int, element: Attribute, effect: str) -> Parameter:
     """Operand `position` as a global pointer."""
-    return Parameter(name, warp.GlobalType(element), lambda site: site.operands[position], effect)
+    return Parameter(name, warp.GlobalType(element), Memory(position), effect)
 
 
-def divisor(name: str, host: Callable[[LaunchSite], int]) -> list[Parameter]:
+def divisor(name: str, of: Expression) -> list[Parameter]:
     """A number and its magic pair: `name`, `name_mul`, `name_shift`."""
-
-    def unsigned(site: LaunchSite) -> int:
-        mul = magic_number(host(site))[0]
-        return mul - 2**32 if mul >= 2**31 else mul
-
-    return [
-        number(name, host),
-        number(f"{name}_mul", unsigned),
-        number(f"{name}_shift", lambda site: magic_number(host(site))[1]),
-    ]
+    pair: dict[str, type[plan.MagicOp]] = {"mul": plan.MagicMultiplierOp, "shift": plan.MagicShiftOp}
+    return [number(name, of), *(number(f"{name}_{end}", Magic(op, of)) for end, op in pair.items())]
 
 
 @dataclass
 class GpuKernel:
-    """The outcome of one kernel lowering: parameters, the kernel op, and how it is launched."""
+    """The outcome of one kernel lowering: parameters, the kernel op, how many blocks its grid has, and what it asks of a launch beside."""
 
     kernel: warp.KernelOp
     parameters: Sequence[Parameter]
-    grid: Callable[[LaunchSite], int]
+    grid: Expression
+    check: Callable[[LaunchSite], None] = lambda site: None
 
 
 def launches_of(module: ModuleOp, kernel: tile.KernelOp | tile.LoopsOp) -> list[LaunchSite]:
@@ -147,12 +146,19 @@ def _rewrite_launch(site: LaunchSite, new: GpuKernel) -> None:
     for position in range(len(site.operands)):
         if prod(site.shape(position)[-2:]) >= INDEX_LIMIT or prod(site.shape(position)) >= INDEX_LIMIT:
             raise site.refuse(f"operand {position} has 2**31 elements or more: kernels index with 32 bits")
-    args = [_argument(program, site, parameter) for parameter in new.parameters]
+        if isinstance(site.operands[position].type, plan.WindowType):
+            site.image_shape(position)
+    for parameter in new.parameters:
+        if isinstance(parameter.source, Stride):
+            site.check_rows(parameter.source.position)
+    new.check(site)
+    numbers = LaunchNumbers(site.op, i32, site.refuse)
+    args = [_argument(program, site, numbers, parameter) for parameter in new.parameters]
     effects = [parameter.effect for parameter in new.parameters]
     launch = plan.LaunchOp(
         site.op.kernel,
         args,
-        grid=(new.grid(site), 1, 1),
+        grid=numbers.value(new.grid, "blocks"),
         block=(new.kernel.threads.value.data, 1, 1),
         shared=new.kernel.shared.value.data,
         pdl=True,
@@ -165,27 +171,17 @@ def _rewrite_launch(site: LaunchSite, new: GpuKernel) -> None:
     site.op.erase()
 
 
-def _argument(program: Block, site: LaunchSite, parameter: Parameter) -> SSAValue:
-    held = parameter.host(site)
-    if isinstance(held, Operation):
-        held.location = site.op.location
-        program.insert_op_before(held, site.op)
-        return held.results[0]
-    return held if isinstance(held, SSAValue) else _constant(program, held, site.op)
-
-
-def _constant(program: Block, value: int, before: plan.LaunchOp) -> SSAValue:
-    """An i32 at the program's start; one op per number."""
-    attribute = IntegerAttr(value, i32)
-    for op in program.ops:
-        if isinstance(op, arith.ConstantOp) and op.value == attribute:
-            return op.result
-    constant = arith.ConstantOp(attribute)
-    constant.result.name_hint = f"c{value}" if value >= 0 else f"cm{-value}"
-    constant.location = before.location
-    assert program.first_op is not None
-    program.insert_op_before(constant, program.first_op)
-    return constant.result
+def _argument(program: Block, site: LaunchSite, numbers: LaunchNumbers, parameter: Parameter) -> SSAValue:
+    match parameter.source:
+        case Expression() as expression:
+            return numbers.value(expression, parameter.name)
+        case Memory(position, image):
+            return site.window(position).source if image else site.operands[position]
+        case made:
+            op = made.made(site)
+            op.location, op.map.name_hint = site.op.location, parameter.name
+            program.insert_op_before(op, site.op)
+            return op.map
 
 
 def remove_dead_windows(module: ModuleOp) -> None:

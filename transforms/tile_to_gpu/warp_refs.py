@@ -6,18 +6,16 @@ sees numbers.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
-from math import ceil, prod
 
 from xdsl.dialects.builtin import i32
 from xdsl.ir import Block, BlockArgument, SSAValue
 
 from stepwell.dialects import plan, tile, warp
 from stepwell.dialects.tile import RefType
+from stepwell.transforms.emit.arguments import Expression, Extent, ImageExtent, OfWindow, Stride, product
 from stepwell.transforms.tile_to_gpu.emitter import Emitter
-from stepwell.transforms.tile_to_gpu.launch import LaunchSite, Parameter, divisor, number, pointer
+from stepwell.transforms.tile_to_gpu.launch import Memory, Parameter, divisor, number, pointer
 
 
 @dataclass
@@ -38,13 +36,13 @@ class Parameters:
             self.listed.append(parameter)
         return self._values[parameter.name]
 
-    def number(self, name: str, host: Callable[[LaunchSite], int]) -> SSAValue:
+    def number(self, name: str, of: Expression) -> SSAValue:
         """An i32."""
-        return self.get(number(name, host))
+        return self.get(number(name, of))
 
-    def divisor(self, name: str, host: Callable[[LaunchSite], int]) -> tuple[SSAValue, SSAValue, SSAValue]:
+    def divisor(self, name: str, of: Expression) -> tuple[SSAValue, SSAValue, SSAValue]:
         """A number, and its magic pair."""
-        value, mul, shift = (self.get(parameter) for parameter in divisor(name, host))
+        value, mul, shift = (self.get(parameter) for parameter in divisor(name, of))
         return value, mul, shift
 
     def pointer(self, ref: BlockArgument) -> SSAValue:
@@ -54,23 +52,15 @@ class Parameters:
         if ref.type.access.kind != "window":
             return self.get(pointer(f"p{ref.index}", ref.index, ref.type.element_type, effect))
         image = warp.GlobalType(ref.type.element_type)
-        return self.get(Parameter(f"p{ref.index}", image, lambda site: site.window(ref.index).source, effect))
+        return self.get(Parameter(f"p{ref.index}", image, Memory(ref.index, image=True), effect))
 
     def extent(self, ref: BlockArgument, dim: int) -> SSAValue:
         """The extent of a dim."""
-        return self.number(f"n{ref.index}_{dim}", lambda site: site.shape(ref.index)[dim])
+        return self.number(f"p{ref.index}_d{dim}", Extent(ref.index, dim))
 
     def stride(self, ref: BlockArgument, dim: int) -> SSAValue:
         """Elements between neighbours along a dim of a dense ref."""
-        return self.number(f"s{ref.index}_{dim}", lambda site: strides_of(site, ref.index)[dim])
-
-
-def strides_of(site: LaunchSite, position: int) -> tuple[int, ...]:
-    """Element strides of a dense operand, whose last one must be 1."""
-    kind = site.operands[position].type
-    if not isinstance(kind, plan.BufferType) or kind.get_strides()[-1] != 1:
-        raise site.refuse(f"operand {position} is {kind}: its rows must be contiguous")
-    return kind.get_strides()
+        return self.number(f"p{ref.index}_s{dim}", Stride(ref.index, dim))
 
 
 @dataclass(frozen=True)
@@ -83,37 +73,33 @@ class Place:
     column: SSAValue
 
 
-def block_counts(site: LaunchSite, kernel: tile.KernelOp) -> tuple[int, int, int]:
+def block_counts(kernel: tile.KernelOp) -> tuple[Expression, Expression, Expression]:
     """Blocks over the leading dims, the rows and the columns of the output."""
-    *leading, m, n = site.shape(len(kernel.inputs))
+    position = len(kernel.inputs)
     rows, columns = kernel.config.data.block[-2:]
-    return prod(leading), ceil(m / rows), ceil(n / columns)
+    rank = len(kernel.config.data.block)
+    leading = product(Extent(position, dim) for dim in range(rank - 2))
+    return leading, Extent(position, rank - 2).ceil_div(rows), Extent(position, rank - 1).ceil_div(columns)
 
 
 def block_place(emit: Emitter, parameters: Parameters, kernel: tile.KernelOp) -> Place:
     """From the block's number: columns fastest, then rows, then leading dims."""
     block = emit.insert(warp.BlockIdOp()).result
     rows, columns = kernel.config.data.block[-2:]
-    rest, j = _split(emit, block, parameters.divisor("across", lambda site: block_counts(site, kernel)[2]))
+    rest, j = _split(emit, block, parameters.divisor("across", block_counts(kernel)[2]))
     output = kernel.outputs[0]
     lead: SSAValue | None = None
     leading: list[SSAValue] = []
     rank = len(kernel.config.data.block)
     i = rest
     if rank > 2:
-        lead, i = _split(emit, rest, parameters.divisor("down", lambda site: block_counts(site, kernel)[1]))
+        lead, i = _split(emit, rest, parameters.divisor("down", block_counts(kernel)[1]))
         left = lead
         for dim in range(rank - 3, 0, -1):
-            left, index = _split(
-                emit, left, parameters.divisor(f"lead{dim}", partial(_extent, position=output.index, dim=dim))
-            )
+            left, index = _split(emit, left, parameters.divisor(f"lead{dim}", Extent(output.index, dim)))
             leading.insert(0, index)
         leading.insert(0, left)
     return Place(lead, tuple(leading), emit.mul(i, emit.i32(rows), "i"), emit.mul(j, emit.i32(columns), "j"))
-
-
-def _extent(site: LaunchSite, *, position: int, dim: int) -> int:
-    return site.shape(position)[dim]
 
 
 def _split(emit: Emitter, n: SSAValue, by: tuple[SSAValue, SSAValue, SSAValue]) -> tuple[SSAValue, SSAValue]:
@@ -137,13 +123,14 @@ class Pixels:
 def window_pixels(emit: Emitter, parameters: Parameters, ref: BlockArgument, rows: SSAValue) -> Pixels:
     """Decompose row numbers (n, oh, ow) and find the upper left input pixel of each."""
     a, kind = ref.index, rows.type
-    image, inside = _split(emit, rows, parameters.divisor(f"image{a}", lambda site: prod(site.window_shapes(a)[1])))
-    line, column = _split(emit, inside, parameters.divisor(f"row{a}", lambda site: site.window_shapes(a)[1][1]))
+    down, across = (OfWindow(a, plan.WindowField.OUTPUT, dim) for dim in range(2))
+    image, inside = _split(emit, rows, parameters.divisor(f"image{a}", down.times(across)))
+    line, column = _split(emit, inside, parameters.divisor(f"row{a}", across))
     numbers = (
-        parameters.number(f"stride_h{a}", lambda site: site.geometry(a).strides[0]),
-        parameters.number(f"stride_w{a}", lambda site: site.geometry(a).strides[1]),
-        parameters.number(f"pad_h{a}", lambda site: site.geometry(a).pads[0]),
-        parameters.number(f"pad_w{a}", lambda site: site.geometry(a).pads[1]),
+        parameters.number(f"stride_h{a}", OfWindow(a, plan.WindowField.STRIDES, 0)),
+        parameters.number(f"stride_w{a}", OfWindow(a, plan.WindowField.STRIDES, 1)),
+        parameters.number(f"pad_h{a}", OfWindow(a, plan.WindowField.PADS, 0)),
+        parameters.number(f"pad_w{a}", OfWindow(a, plan.WindowField.PADS, 1)),
     )
     stride_h, stride_w, pad_h, pad_w = [emit.repeat(value, kind) for value in numbers]
     h = emit.sub(emit.mul(line, stride_h), pad_h, "h")
@@ -157,9 +144,9 @@ def window_pixels(emit: Emitter, parameters: Parameters, ref: BlockArgument, row
 def image_extents(parameters: Parameters, ref: BlockArgument) -> tuple[SSAValue, SSAValue, SSAValue]:
     """H, W and C of a window's image."""
     a = ref.index
-    height = parameters.number(f"height{a}", lambda site: site.window_shapes(a)[0][1])
-    width = parameters.number(f"width{a}", lambda site: site.window_shapes(a)[0][2])
-    channels = parameters.number(f"channels{a}", lambda site: site.window_shapes(a)[0][3])
+    height = parameters.number(f"height{a}", ImageExtent(a, 1))
+    width = parameters.number(f"width{a}", ImageExtent(a, 2))
+    channels = parameters.number(f"channels{a}", ImageExtent(a, 3))
     return height, width, channels
 
 
@@ -168,9 +155,9 @@ def tap_access(
 ) -> tuple[SSAValue, SSAValue]:
     """Element offsets of the pixels under filter tap `tap`, and which of them lie in the image."""
     a, kind = ref.index, pixels.h.type
-    line, column = _split(emit, tap, parameters.divisor(f"taps{a}", lambda site: site.geometry(a).kernel[1]))
-    down = emit.mul(line, parameters.number(f"dilation_h{a}", lambda site: site.geometry(a).dilations[0]))
-    right = emit.mul(column, parameters.number(f"dilation_w{a}", lambda site: site.geometry(a).dilations[1]))
+    line, column = _split(emit, tap, parameters.divisor(f"taps{a}", OfWindow(a, plan.WindowField.KERNEL, 1)))
+    down = emit.mul(line, parameters.number(f"dilation_h{a}", OfWindow(a, plan.WindowField.DILATIONS, 0)))
+    right = emit.mul(column, parameters.number(f"dilation_w{a}", OfWindow(a, plan.WindowField.DILATIONS, 1)))
     height, width, channels = image_extents(parameters, ref)
     h = emit.add(pixels.h, emit.repeat(down, kind))
     w = emit.add(pixels.w, emit.repeat(right, kind))

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from math import prod
 from typing import cast
 
 import numpy as np
@@ -235,7 +234,7 @@ def judge_launch(
 ) -> list[Mutant]:
     """`judge` on one launch of a program, on copies of its arguments; what it writes must be complete. A kernel that asks for the size
     of its grid (a persistent one) runs with its grid, and with one block that does all tiles."""
-    grid = 1 if launch.grid is None else prod(int(extent) for extent in launch.grid.get_values())
+    grid = launch.blocks
     persistent = any(isinstance(op, warp.GridDimOp) for op in kernel.walk())
     written = [launch.args.index(value) for value in launch.written_values()]
 

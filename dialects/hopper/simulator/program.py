@@ -101,6 +101,8 @@ class _Run:
                 pass
             case arith.ConstantOp(value=IntegerAttr() as number):
                 self.values[op.result] = number.value.data
+            case _ if isinstance(op, plan.NUMBER_OPS):
+                self.values[op.result] = op.value()
             case plan.LaunchOp():
                 self._launch(op)
                 self._end_step()
@@ -157,7 +159,7 @@ class _Run:
                 hint="lower to sm_90a kernels first",
             )
         self._check_shape(op, kernel)
-        grid = math.prod(int(extent) for extent in op.grid.get_values())
+        grid = op.blocks
         arguments = [self.values[value] for value in op.args]
         if self.before_launch is not None:
             self.before_launch(op, kernel, arguments)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
+from math import prod
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -29,7 +30,6 @@ from stepwell.runtime.elf import Image
 from stepwell.transforms.kernel_to_llvm.convert_kernel_to_llvm import ConvertKernelToLLVM
 from stepwell.transforms.kernel_to_llvm.convert_scf_to_cf import ConvertScfToCf
 from stepwell.transforms.tile.split_rows import SplitRowsPass
-from stepwell.transforms.tile_to_cpu.body import tile_counts
 from stepwell.transforms.tile_to_cpu.convert_tile_to_cpu import ConvertTileToCPU
 from stepwell.types.targets import CPU_LEVELS
 
@@ -93,8 +93,9 @@ class Native:
             memory = poisoned(2 * GUARD + 1 + sum((e - 1) * step for e, step in zip(shape, steps)), ref.type)
             outputs.append((memory, shape, steps))
             slots += [memory.ctypes.data + GUARD * memory.itemsize, *shape, *steps[:-1]]
-        rows, columns = tile_counts(shapes[0], self.kernel.config.data.block)
-        tiles = rows * columns
+        block = self.kernel.config.data.block
+        blocks = (-(-extent // tile) for extent, tile in zip(shapes[0][-2:], block[-2:], strict=True))
+        tiles = prod(shapes[0][:-2]) * prod(blocks)
         cuts = [0, *sorted(min(p, tiles) for p in pieces), tiles]
         entry = _ENTRY(self.image.address(self.kernel.sym_name.data))
         return Call(entry, np.array([*slots, group], np.int64), list(pairwise(cuts)), outputs, keep)

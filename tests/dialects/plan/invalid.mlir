@@ -359,9 +359,10 @@ builtin.module attributes {stepwell.level = "kernel"} {
   }
   // expected-error@+1 {{plan.launch @k: block [32, 1, 1], the kernel is made for 64 threads}}
   plan.program @main {
+    %g1 = arith.constant 1 : i32
     %x = plan.binding "x" input : !plan.buffer<64xf32>
     %y = plan.binding "y" output : !plan.buffer<64xf32>
-    plan.launch @k(%x, %y) grid [1, 1, 1] block [32, 1, 1] shared 128 reads [0] writes [1] : (!plan.buffer<64xf32>, !plan.buffer<64xf32>)
+    plan.launch @k(%x, %y) grid %g1 block [32, 1, 1] shared 128 reads [0] writes [1] : (!plan.buffer<64xf32>, !plan.buffer<64xf32>)
   }
 }
 
@@ -374,9 +375,10 @@ builtin.module attributes {stepwell.level = "kernel"} {
   }
   // expected-error@+1 {{plan.launch @k: shared 0, the kernel uses 128 bytes}}
   plan.program @main {
+    %g1 = arith.constant 1 : i32
     %x = plan.binding "x" input : !plan.buffer<64xf32>
     %y = plan.binding "y" output : !plan.buffer<64xf32>
-    plan.launch @k(%x, %y) grid [1, 1, 1] block [64, 1, 1] reads [0] writes [1] : (!plan.buffer<64xf32>, !plan.buffer<64xf32>)
+    plan.launch @k(%x, %y) grid %g1 block [64, 1, 1] reads [0] writes [1] : (!plan.buffer<64xf32>, !plan.buffer<64xf32>)
   }
 }
 
@@ -389,9 +391,10 @@ builtin.module attributes {stepwell.level = "kernel"} {
   }
   // expected-error@+1 {{plan.launch @k: 3 arguments for a kernel with 2 parameters}}
   plan.program @main {
+    %g1 = arith.constant 1 : i32
     %x = plan.binding "x" input : !plan.buffer<64xf32>
     %y = plan.binding "y" output : !plan.buffer<64xf32>
-    plan.launch @k(%x, %y, %y) grid [1, 1, 1] block [64, 1, 1] shared 128 reads [0] writes [1] : (!plan.buffer<64xf32>, !plan.buffer<64xf32>, !plan.buffer<64xf32>)
+    plan.launch @k(%x, %y, %y) grid %g1 block [64, 1, 1] shared 128 reads [0] writes [1] : (!plan.buffer<64xf32>, !plan.buffer<64xf32>, !plan.buffer<64xf32>)
   }
 }
 
@@ -404,10 +407,11 @@ builtin.module attributes {stepwell.level = "kernel"} {
   }
   // expected-error@+1 {{plan.launch @k: argument 0 is a window (!plan.window<16x1x8xf32>), the kernel takes a global pointer}}
   plan.program @main {
+    %g1 = arith.constant 1 : i32
     %y = plan.binding "y" output : !plan.buffer<64xf32>
     %i = plan.binding "i" input : !plan.buffer<1x4x4x8xf32>
     %w = plan.window %i kernel [1, 1] strides [1, 1] pads [0, 0, 0, 0] dilations [1, 1] fill 0.0 : f32 : !plan.buffer<1x4x4x8xf32> -> !plan.window<16x1x8xf32>
-    plan.launch @k(%w, %y) grid [1, 1, 1] block [64, 1, 1] shared 128 reads [0] writes [1] : (!plan.window<16x1x8xf32>, !plan.buffer<64xf32>)
+    plan.launch @k(%w, %y) grid %g1 block [64, 1, 1] shared 128 reads [0] writes [1] : (!plan.window<16x1x8xf32>, !plan.buffer<64xf32>)
   }
 }
 
@@ -420,10 +424,11 @@ builtin.module attributes {stepwell.level = "kernel"} {
   }
   // expected-error@+1 {{plan.launch @k: argument 0: the map is ('tiled', [32, 32], 128) (kind, box innermost first, swizzle), the kernel relies on ('tiled', [32, 64], 128)}}
   plan.program @main {
+    %g1 = arith.constant 1 : i32
     %y = plan.binding "y" output : !plan.buffer<64xf32>
     %i = plan.binding "i" input : !plan.buffer<64x64xf32>
     %m = plan.tensor_map tiled %i box [32, 32] swizzle 128 : !plan.buffer<64x64xf32>
-    plan.launch @k(%m, %y) grid [1, 1, 1] block [64, 1, 1] shared 128 reads [0] writes [1] : (!plan.tensor_map, !plan.buffer<64xf32>)
+    plan.launch @k(%m, %y) grid %g1 block [64, 1, 1] shared 128 reads [0] writes [1] : (!plan.tensor_map, !plan.buffer<64xf32>)
   }
 }
 
@@ -479,9 +484,10 @@ builtin.module attributes {stepwell.level = "kernel"} {
   func.func private @k() -> ()
   // expected-error@+1 {{step 0 (@k): writes the input "x", which is read-only}}
   plan.program @main {
+    %t4 = arith.constant 4 : i64
     %x = plan.binding "x" input : !plan.buffer<64xf32>
     %y = plan.binding "y" output : !plan.buffer<64xf32>
-    plan.launch @k(%y, %x) tiles 4 reads [0] writes [1] : (!plan.buffer<64xf32>, !plan.buffer<64xf32>)
+    plan.launch @k(%y, %x) tiles %t4 reads [0] writes [1] : (!plan.buffer<64xf32>, !plan.buffer<64xf32>)
   }
 }
 
@@ -539,9 +545,130 @@ builtin.module attributes {stepwell.level = "kernel"} {
 builtin.module attributes {stepwell.level = "kernel"} {
   func.func private @k() -> ()
   plan.program @main {
+    %t4 = arith.constant 4 : i64
     %x = plan.binding "x" input : !plan.buffer<64xf32>
     %y = plan.binding "y" output : !plan.buffer<64xf32>
     // expected-error@+1 {{plan.launch @k: grain is at least 1 and stands beside tiles}}
-    plan.launch @k(%x, %y) tiles 4 grain 0 reads [0] writes [1] : (!plan.buffer<64xf32>, !plan.buffer<64xf32>)
+    plan.launch @k(%x, %y) tiles %t4 grain 0 reads [0] writes [1] : (!plan.buffer<64xf32>, !plan.buffer<64xf32>)
+  }
+}
+
+// -----
+
+// a dim that is not there
+builtin.module attributes {stepwell.level = "kernel"} {
+  func.func private @k() -> ()
+  plan.program @main {
+    %x = plan.binding "x" input : !plan.buffer<64x8xf32>
+    %y = plan.binding "y" output : !plan.buffer<64x8xf32>
+
+    // expected-error@+1 {{plan.extent: there is no dim 2: the rank is 2}}
+    %m = plan.extent %x[2] : !plan.buffer<64x8xf32> -> i32
+    plan.copy %x to %y : !plan.buffer<64x8xf32> to !plan.buffer<64x8xf32>
+  }
+}
+
+// -----
+
+// a stride that is not there
+builtin.module attributes {stepwell.level = "kernel"} {
+  func.func private @k() -> ()
+  plan.program @main {
+    %x = plan.binding "x" input : !plan.buffer<64x8xf32>
+    %y = plan.binding "y" output : !plan.buffer<64x8xf32>
+
+    // expected-error@+1 {{plan.stride: there is no dim -1: the rank is 2}}
+    %m = plan.stride %x[-1] : !plan.buffer<64x8xf32> -> i32
+    plan.copy %x to %y : !plan.buffer<64x8xf32> to !plan.buffer<64x8xf32>
+  }
+}
+
+// -----
+
+// a number of another width
+builtin.module attributes {stepwell.level = "kernel"} {
+  func.func private @k() -> ()
+  plan.program @main {
+    %x = plan.binding "x" input : !plan.buffer<64x8xf32>
+    %y = plan.binding "y" output : !plan.buffer<64x8xf32>
+
+    // expected-error@+1 {{plan.extent: a number of a launch is i32 or i64, here i16}}
+    %m = plan.extent %x[0] : !plan.buffer<64x8xf32> -> i16
+    plan.copy %x to %y : !plan.buffer<64x8xf32> to !plan.buffer<64x8xf32>
+  }
+}
+
+// -----
+
+// a division by nothing
+builtin.module attributes {stepwell.level = "kernel"} {
+  func.func private @k() -> ()
+  plan.program @main {
+    %x = plan.binding "x" input : !plan.buffer<64x8xf32>
+    %y = plan.binding "y" output : !plan.buffer<64x8xf32>
+    %m = plan.extent %x[0] : !plan.buffer<64x8xf32> -> i32
+    // expected-error@+1 {{plan.ceil_div: divides by 0}}
+    %t = plan.ceil_div %m, 0 : i32
+    plan.copy %x to %y : !plan.buffer<64x8xf32> to !plan.buffer<64x8xf32>
+  }
+}
+
+// -----
+
+// a division by an extent of nothing
+builtin.module attributes {stepwell.level = "kernel"} {
+  func.func private @k() -> ()
+  plan.program @main {
+    %x = plan.binding "x" input : !plan.buffer<64x8xf32>
+    %y = plan.binding "y" output : !plan.buffer<64x8xf32>
+    %z = arith.constant 0 : i32
+    %m = plan.extent %x[0] : !plan.buffer<64x8xf32> -> i32
+    // expected-error@+1 {{plan.floor_div: divides by 0}}
+    %t = plan.floor_div %m, %z : i32
+    plan.copy %x to %y : !plan.buffer<64x8xf32> to !plan.buffer<64x8xf32>
+  }
+}
+
+// -----
+
+// a magic number for nothing
+builtin.module attributes {stepwell.level = "kernel"} {
+  func.func private @k() -> ()
+  plan.program @main {
+    %x = plan.binding "x" input : !plan.buffer<64x8xf32>
+    %y = plan.binding "y" output : !plan.buffer<64x8xf32>
+    %z = arith.constant 0 : i32
+    // expected-error@+1 {{plan.magic_shift: cannot divide by 0}}
+    %t = plan.magic_shift %z
+    plan.copy %x to %y : !plan.buffer<64x8xf32> to !plan.buffer<64x8xf32>
+  }
+}
+
+// -----
+
+// a grid of nothing
+builtin.module attributes {stepwell.level = "kernel"} {
+  func.func private @k() -> ()
+  plan.program @main {
+    %x = plan.binding "x" input : !plan.buffer<64xf32>
+    %y = plan.binding "y" output : !plan.buffer<64xf32>
+    %m = plan.extent %x[0] : !plan.buffer<64xf32> -> i32
+    %blocks = plan.floor_div %m, 65 : i32
+    // expected-error@+1 {{plan.launch @k: a grid of 0 blocks: at least 1, less than 2**31}}
+    plan.launch @k(%x, %y) grid %blocks block [64, 1, 1] reads [0] writes [1] : (!plan.buffer<64xf32>, !plan.buffer<64xf32>)
+  }
+}
+
+// -----
+
+// a window's numbers
+builtin.module attributes {stepwell.level = "kernel"} {
+  plan.program @main {
+    %x = plan.binding "x" input : !plan.buffer<1x4x4x8xf32>
+    %y = plan.binding "y" output : !plan.buffer<1x4x4x8xf32>
+    %w = plan.window %x kernel [1, 1] strides [1, 1] pads [0, 0, 0, 0] dilations [1, 1] fill 0.0 : f32 : !plan.buffer<1x4x4x8xf32> -> !plan.window<16x1x8xf32>
+    // expected-error@+1 {{plan.geometry: there is no dim 2: the rank is 2}}
+    %t = plan.geometry %w strides[2] : !plan.window<16x1x8xf32> -> i32
+    plan.copy %x to %y : !plan.buffer<1x4x4x8xf32> to !plan.buffer<1x4x4x8xf32>
   }
 }

@@ -29,12 +29,38 @@ builtin.module attributes {stepwell.level = "kernel", stepwell.target = "sm_90a"
     %table = plan.pointer_table %win rows 6 : !plan.window<128x9x32xf16>
     // CHECK-NEXT: %n = arith.constant 128 : i32
     %n = arith.constant 128 : i32
+    // CHECK-NEXT: %g64 = plan.extent %y[0] : !plan.buffer<128x32xf32> -> i32
+    %g64 = plan.extent %y[0] : !plan.buffer<128x32xf32> -> i32
+    // CHECK-NEXT: %ld = plan.stride %part[0] : !plan.buffer<32x56xf32, strides = [64, 1]> -> i32
+    %ld = plan.stride %part[0] : !plan.buffer<32x56xf32, strides = [64, 1]> -> i32
+    // CHECK-NEXT: %ow = plan.geometry %win output[1] : !plan.window<128x9x32xf16> -> i32
+    %ow = plan.geometry %win output[1] : !plan.window<128x9x32xf16> -> i32
+    // CHECK-NEXT: %pad = plan.geometry %win pads[3] : !plan.window<128x9x32xf16> -> i64
+    %pad = plan.geometry %win pads[3] : !plan.window<128x9x32xf16> -> i64
+    // CHECK-NEXT: %across = plan.ceil_div %g64, 48 : i32
+    %across = plan.ceil_div %g64, 48 : i32
+    // CHECK-NEXT: %down = plan.ceil_div %g64, %ow : i32
+    %down = plan.ceil_div %g64, %ow : i32
+    // CHECK-NEXT: %whole = plan.floor_div %g64, %across : i32
+    %whole = plan.floor_div %g64, %across : i32
+    // CHECK-NEXT: %tiles = plan.multiply %across, %down : i32
+    %tiles = plan.multiply %across, %down : i32
+    // CHECK-NEXT: %most = plan.minimum %tiles, 132 : i32
+    %most = plan.minimum %tiles, 132 : i32
+    // CHECK-NEXT: %least = plan.maximum %most, %n : i32
+    %least = plan.maximum %most, %n : i32
+    // CHECK-NEXT: %mul = plan.magic_multiplier %across
+    %mul = plan.magic_multiplier %across
+    // CHECK-NEXT: %shift = plan.magic_shift %across
+    %shift = plan.magic_shift %across
+    // CHECK-NEXT: %t22 = plan.maximum %pad, 22 : i64
+    %t22 = plan.maximum %pad, 22 : i64
     // CHECK-NEXT: plan.launch @k(%win, %w) outs(%a) : (!plan.window<128x9x32xf16>, !plan.buffer<32x9x32xf16>) outs(!plan.buffer<64x64xf32>)
     plan.launch @k(%win, %w) outs(%a) : (!plan.window<128x9x32xf16>, !plan.buffer<32x9x32xf16>) outs(!plan.buffer<64x64xf32>)
-    // CHECK-NEXT: plan.launch @k(%tm, %b, %y, %n) grid [64, 1, 1] block [384, 1, 1] shared 98560 pdl true reads [0, 1] writes [2] : (!plan.tensor_map, !plan.buffer<32xf32>, !plan.buffer<128x32xf32>, i32)
-    plan.launch @k(%tm, %b, %y, %n) grid [64, 1, 1] block [384, 1, 1] shared 98560 pdl true reads [0, 1] writes [2] : (!plan.tensor_map, !plan.buffer<32xf32>, !plan.buffer<128x32xf32>, i32)
-    // CHECK-NEXT: plan.launch @k(%table, %im, %z) tiles 22 grain 3 reads [0, 1] writes [2] : (!plan.table, !plan.tensor_map, !plan.buffer<64x64xf32>)
-    plan.launch @k(%table, %im, %z) tiles 22 grain 3 reads [0, 1] writes [2] : (!plan.table, !plan.tensor_map, !plan.buffer<64x64xf32>)
+    // CHECK-NEXT: plan.launch @k(%tm, %b, %y, %n) grid %g64 block [384, 1, 1] shared 98560 pdl true reads [0, 1] writes [2] : (!plan.tensor_map, !plan.buffer<32xf32>, !plan.buffer<128x32xf32>, i32)
+    plan.launch @k(%tm, %b, %y, %n) grid %g64 block [384, 1, 1] shared 98560 pdl true reads [0, 1] writes [2] : (!plan.tensor_map, !plan.buffer<32xf32>, !plan.buffer<128x32xf32>, i32)
+    // CHECK-NEXT: plan.launch @k(%table, %im, %z) tiles %t22 grain 3 reads [0, 1] writes [2] : (!plan.table, !plan.tensor_map, !plan.buffer<64x64xf32>)
+    plan.launch @k(%table, %im, %z) tiles %t22 grain 3 reads [0, 1] writes [2] : (!plan.table, !plan.tensor_map, !plan.buffer<64x64xf32>)
   // CHECK-NEXT: }
   }
 }

@@ -42,6 +42,11 @@ builtin.module attributes {{stepwell.level = "kernel", stepwell.target = "TARGET
     %im = plan.tensor_map im2col %x box [64, 8] lower [-1, -1] upper [0, 0] swizzle 32 : !plan.buffer<1x4x4x8xf32>
     %tm = plan.tensor_map tiled %v box [2, 4] as "tf32" : !plan.buffer<8x4xf32, strides = [8, 1]>
     %n = arith.constant -3 : i32
+    %g1 = arith.constant 1 : i32
+    %rows = plan.extent %y[0] : !plan.buffer<16x9x8xf32> -> i32
+    %g4 = plan.ceil_div %rows, 4 : i32
+    %t3 = arith.constant 3 : i64
+    %t5 = arith.constant 5 : i64
     %f = arith.constant 0.5 : f32
     FIRST loc("conv")
     SECOND
@@ -52,12 +57,12 @@ builtin.module attributes {{stepwell.level = "kernel", stepwell.target = "TARGET
 VALUES = "(!plan.buffer<1x4x4x8xf32>, !plan.buffer<4x2xf32>, !plan.buffer<16x8xf32>, i32, f32)"
 OUT = "!plan.buffer<16x9x8xf32>"
 CUDA = (
-    f"plan.launch @first(%x, %w, %a, %n, %f) grid [4, 1, 1] block [128, 1, 1] shared 512 pdl true EFFECTS : {VALUES}",
-    f"plan.launch @second(%im, %tm, %y) grid [1, 1, 1] block [64, 1, 1] EFFECTS : (!plan.tensor_map, !plan.tensor_map, {OUT})",
+    f"plan.launch @first(%x, %w, %a, %n, %f) grid %g4 block [128, 1, 1] shared 512 pdl true EFFECTS : {VALUES}",
+    f"plan.launch @second(%im, %tm, %y) grid %g1 block [64, 1, 1] EFFECTS : (!plan.tensor_map, !plan.tensor_map, {OUT})",
 )
 CPU = (
-    f"plan.launch @first(%x, %w, %a, %n, %f) tiles 3 EFFECTS : {VALUES}",
-    f"plan.launch @second(%table, %dense, %y) tiles 5 EFFECTS : (!plan.table, !plan.table, {OUT})",
+    f"plan.launch @first(%x, %w, %a, %n, %f) tiles %t3 EFFECTS : {VALUES}",
+    f"plan.launch @second(%table, %dense, %y) tiles %t5 EFFECTS : (!plan.table, !plan.table, {OUT})",
 )
 
 

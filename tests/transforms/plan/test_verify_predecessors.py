@@ -20,12 +20,13 @@ builtin.module attributes {{stepwell.level = "kernel", stepwell.target = "{targe
     warp.return
   }}
   plan.program @main arena 512 constants 256 {{
+    %g1 = arith.constant 1 : i32
     %image = plan.binding "image" input : !plan.buffer<128xf32>
     %out = plan.binding "out" output : !plan.buffer<128xf32>
     %w = plan.constant dense<1.0> : tensor<64xf32> at 0 : !plan.buffer<64xf32>
     %a = plan.slice at 0 live [0, 1] : !plan.buffer<128xf32>
-    plan.launch @k(%image, %w, %a) grid [1, 1, 1] block [128, 1, 1] reads [0, 1] writes [2] : {types}
-    plan.launch @k(%a, %w, %out) grid [1, 1, 1] block [128, 1, 1] reads [0, 1] writes [2] : {types}
+    plan.launch @k(%image, %w, %a) grid %g1 block [128, 1, 1] reads [0, 1] writes [2] : {types}
+    plan.launch @k(%a, %w, %out) grid %g1 block [128, 1, 1] reads [0, 1] writes [2] : {types}
   }}
 }}
 """

@@ -20,11 +20,12 @@ builtin.module attributes {stepwell.level = "kernel", stepwell.target = "sm_90a"
     warp.return
   }
   plan.program @main arena 256 constants 256 {
+    %g1 = arith.constant 1 : i32
     %image = plan.binding "image" input : !plan.buffer<64xf32>
     %out = plan.binding "out" output : !plan.buffer<64xf32>
     %w = plan.constant dense<1.0> : tensor<64xf32> at 0 : !plan.buffer<64xf32>
     %a = plan.slice at 0 live [0, 1] : !plan.buffer<64xf32>
-    plan.launch @second(%image, %a) grid [1, 1, 1] block [128, 1, 1] pdl true reads [0] writes [1] : (!plan.buffer<64xf32>, !plan.buffer<64xf32>)
-    plan.launch @first(%w, %a, %out) grid [1, 1, 1] block [128, 1, 1] pdl true reads [0, 1] writes [2] : (!plan.buffer<64xf32>, !plan.buffer<64xf32>, !plan.buffer<64xf32>)
+    plan.launch @second(%image, %a) grid %g1 block [128, 1, 1] pdl true reads [0] writes [1] : (!plan.buffer<64xf32>, !plan.buffer<64xf32>)
+    plan.launch @first(%w, %a, %out) grid %g1 block [128, 1, 1] pdl true reads [0, 1] writes [2] : (!plan.buffer<64xf32>, !plan.buffer<64xf32>, !plan.buffer<64xf32>)
   }
 }

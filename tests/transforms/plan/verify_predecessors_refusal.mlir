@@ -11,10 +11,11 @@ builtin.module attributes {stepwell.level = "kernel", stepwell.target = "sm_90a"
     warp.return
   } loc("conv")
   plan.program @main arena 256 constants 0 {
+    %g1 = arith.constant 1 : i32
     %image = plan.binding "image" input : !plan.buffer<64xf32>
     %out = plan.binding "out" output : !plan.buffer<64xf32>
     %a = plan.slice at 0 live [0, 1] : !plan.buffer<64xf32>
-    plan.launch @first(%image, %a) grid [1, 1, 1] block [128, 1, 1] pdl true reads [0] writes [1] : (!plan.buffer<64xf32>, !plan.buffer<64xf32>)
-    plan.launch @first(%a, %out) grid [1, 1, 1] block [128, 1, 1] pdl true reads [0] writes [1] : (!plan.buffer<64xf32>, !plan.buffer<64xf32>)
+    plan.launch @first(%image, %a) grid %g1 block [128, 1, 1] pdl true reads [0] writes [1] : (!plan.buffer<64xf32>, !plan.buffer<64xf32>)
+    plan.launch @first(%a, %out) grid %g1 block [128, 1, 1] pdl true reads [0] writes [1] : (!plan.buffer<64xf32>, !plan.buffer<64xf32>)
   }
 }

@@ -31,7 +31,12 @@ builtin.module attributes {stepwell.level = "plan", stepwell.target = "cpu", ste
     }
   }
   // CHECK:      plan.program @main
-  // CHECK:        plan.launch @product(%x, {{.*}}, %w, {{.*}}, %y, {{.*}}) tiles 4 grain 13 reads [0, 6] writes [10]
+  // CHECK:        %c32768 = arith.constant 32768 : i64
+  // CHECK:        %w_d0 = plan.multiply
+  // CHECK:        %[[FIT:.*]] = plan.floor_div %c32768
+  // CHECK-NEXT:   %group = plan.maximum %[[FIT]], 1 : i64
+  // CHECK:        %tiles = plan.multiply
+  // CHECK-NEXT:   plan.launch @product(%x, {{.*}}, %w, {{.*}}, %y, {{.*}}, %group) tiles %tiles grain 13 reads [0, 6] writes [10]
   plan.program @main {
     %x = plan.binding "x" input : !plan.buffer<8x1x16xf32>
     %w = plan.constant dense<1.0> : tensor<2x1x16x64xf32> : !plan.buffer<2x1x16x64xf32>

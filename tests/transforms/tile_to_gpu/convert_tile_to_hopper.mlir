@@ -25,8 +25,21 @@
 // CHECK-NEXT:     warp.fragment_store %{{.*}}, %p3[%row{{.*}}, %j{{.*}}] stride %ld3 bounds[%m, %n] <wgmma 64x64> access 2
 // CHECK:      %[[A:.*]] = plan.tensor_map tiled %x box [128, 1, 64] swizzle 128
 // CHECK-NEXT: %[[B:.*]] = plan.tensor_map tiled %w box [64, 1, 64] swizzle 128
-// CHECK-NEXT: plan.launch @fc(%[[A]], %[[B]], %b, %y, %c128, %c512, %c128, %c256, %c4, %c8, %c2,
-// CHECK-SAME: grid [8, 1, 1] block [384, 1, 1] shared 98368 pdl true reads [0, 1, 2] writes [3]
+// CHECK-NEXT: %ld3 = plan.stride %y[0]
+// CHECK-NEXT: %m = plan.extent %y[0]
+// CHECK-NEXT: %n = plan.extent %y[1]
+// CHECK-NEXT: %channels = plan.extent %x[2]
+// CHECK-NEXT: %[[TAPS:.*]] = plan.extent %x[1]
+// CHECK-NEXT: %[[BLOCKS:.*]] = plan.ceil_div %channels, 64 : i32
+// CHECK-NEXT: %steps = plan.multiply %[[TAPS]], %[[BLOCKS]] : i32
+// CHECK-NEXT: %[[ROWS:.*]] = plan.ceil_div %m, 128 : i32
+// CHECK-NEXT: %inner = plan.ceil_div %n, 64 : i32
+// CHECK-NEXT: %tiles = plan.multiply %[[ROWS]], %inner : i32
+// CHECK-NEXT: %inner_mul = plan.magic_multiplier %inner
+// CHECK-NEXT: %inner_shift = plan.magic_shift %inner
+// CHECK-NEXT: %blocks = plan.minimum %tiles, 132 : i32
+// CHECK-NEXT: plan.launch @fc(%[[A]], %[[B]], %b, %y, %ld3, %m, %n, %channels, %steps, %tiles, %inner, %inner_mul, %inner_shift)
+// CHECK-SAME: grid %blocks block [384, 1, 1] shared 98368 pdl true reads [0, 1, 2] writes [3]
 builtin.module attributes {stepwell.level = "plan", stepwell.target = "sm_90a"} {
   tile.kernel @fc(%x: !tile.ref<3xf16, plain>, %w: !tile.ref<3xf16, packed, constant>, %b: !tile.ref<1xf32, plain, constant>) -> (%y: !tile.ref<2xf16, plain>) config #tile.config<block = [128, 64], k = 64, stages = 4, warps = 12, copy = tma, mma = wgmma, swizzle = 128> {
     tile.wait_predecessor

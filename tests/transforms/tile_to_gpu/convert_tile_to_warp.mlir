@@ -19,9 +19,14 @@
 // CHECK:      warp.kernel @pool
 // CHECK:          warp.gather %p0[%{{.*}}] if %{{.*}} else %{{.*}} width 4
 // CHECK:          arith.maximumf
-// CHECK-NOT:  plan.window
+// CHECK:      %[[V:.*]] = plan.window %x
+// CHECK:      %across = plan.ceil_div %{{.*}}, 32 : i32
+// CHECK:      %row0 = plan.geometry %[[V]] output[1]
+// CHECK:      %channels0 = plan.extent %x[3]
+// CHECK:      %[[DOWN:.*]] = plan.ceil_div %{{.*}}, 64 : i32
+// CHECK:      %blocks = plan.multiply %[[DOWN]], %across : i32
 // CHECK:      plan.launch @stem(
-// CHECK-SAME: grid [8, 1, 1] block [128, 1, 1] shared 0 pdl true
+// CHECK-SAME: grid %blocks block [128, 1, 1] shared 0 pdl true
 builtin.module attributes {stepwell.level = "plan", stepwell.target = "sm_90a"} {
   tile.kernel @stem(%x: !tile.ref<3xf32, window>, %w: !tile.ref<3xf32, plain>, %b: !tile.ref<1xf32, plain>) -> (%y: !tile.ref<2xf32, plain>) config #tile.config<block = [64, 32], warps = 4> {
     tile.wait_predecessor
