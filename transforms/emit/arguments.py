@@ -12,6 +12,7 @@ from xdsl.dialects.builtin import IntegerAttr, IntegerType
 from xdsl.ir import Operation, SSAValue
 
 from stepwell.dialects import plan, tile
+from stepwell.dialects.tile._syntax import WHOLE
 from stepwell.transforms.tensors import shape_of
 
 
@@ -100,6 +101,11 @@ class Magic(Expression):
     divisor: Expression
 
 
+def blocks_along(extent: Expression, block: int) -> Expression:
+    """How many blocks lie along a dim: one where the dim is not cut."""
+    return Literal(1) if block == WHOLE else extent.ceil_div(block)
+
+
 def product(parts: Iterable[Expression]) -> Expression:
     """The product of all; 1 of none."""
     whole: Expression = Literal(1)
@@ -116,6 +122,17 @@ def loops_tiles(kernel: tile.LoopsOp) -> Expression:
     largest = max(shapes, key=lambda position: prod(shapes[position]))
     extents = (Extent(largest, dim) for dim in range(len(shapes[largest])))
     return product(extents).ceil_div(elements).at_least(1)
+
+
+def window_behind(operand: SSAValue, refuse: Callable[[str], Exception]) -> plan.WindowOp:
+    """The window that an operand of a launch is, over an image [N, H, W, C]."""
+    owner = operand.owner
+    if not isinstance(owner, plan.WindowOp):
+        raise refuse(f"a window must come from plan.window, here from {owner}")
+    image = owner.source.type
+    if not isinstance(image, plan.BufferType) or image.get_num_dims() != 4:
+        raise refuse(f"a window over {image}: kernels take two spatial dims, reshape to [N, H, W, C]")
+    return owner
 
 
 class LaunchNumbers:
@@ -158,23 +175,18 @@ class LaunchNumbers:
             case Extent(position, dim):
                 return plan.ExtentOp(self.operands[position], dim, self.width)
             case ImageExtent(position, dim):
-                return plan.ExtentOp(self.window(position).source, dim, self.width)
+                return plan.ExtentOp(window_behind(self.operands[position], self.refuse).source, dim, self.width)
             case Stride(position, dim):
                 return plan.StrideOp(self.operands[position], dim, self.width)
             case OfWindow(position, field, dim):
-                return plan.GeometryOp(self.window(position).window, field, dim, self.width)
+                return plan.GeometryOp(
+                    window_behind(self.operands[position], self.refuse).window, field, dim, self.width
+                )
             case Two(op, left, right):
                 return op(self._part(left), right if isinstance(right, int) else self._part(right))
             case Magic(op, divisor):
                 return op(self._part(divisor))
         raise TypeError(f"{expression} is no number of a launch")
-
-    def window(self, position: int) -> plan.WindowOp:
-        """The window behind an operand, over an image with two spatial dims."""
-        owner = self.operands[position].owner
-        if not isinstance(owner, plan.WindowOp):
-            raise self.refuse(f"operand {position} must come from plan.window, here from {owner}")
-        return owner
 
     def _literal(self, value: int) -> SSAValue:
         """A constant at the program's start; one op for each number."""

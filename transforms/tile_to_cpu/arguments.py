@@ -7,7 +7,7 @@ from functools import reduce
 from xdsl.ir import BlockArgument, SSAValue
 
 from stepwell.dialects import tile
-from stepwell.transforms.emit.arguments import Expression, Extent, Literal, product
+from stepwell.transforms.emit.arguments import Expression, Extent, Literal, blocks_along, product
 
 GROUP_BYTES = 768 * 1024
 """Rows of A that stay in the second-level cache (1 MiB and more on x86-64-v3 machines) while the weight panels pass by."""
@@ -27,8 +27,8 @@ def extents_of(ref: SSAValue) -> list[Expression]:
 def tile_counts(kernel: tile.KernelOp) -> tuple[Expression, Expression]:
     """Row tiles (of all leading indices) and column tiles of the output."""
     block, extents = kernel.config.data.block, extents_of(kernel.grid.output)
-    rows = product(extents[:-2]).times(extents[-2].ceil_div(block[-2])) if len(block) > 1 else Literal(1)
-    return rows, extents[-1].ceil_div(block[-1])
+    rows = product(extents[:-2]).times(blocks_along(extents[-2], block[-2])) if len(block) > 1 else Literal(1)
+    return rows, blocks_along(extents[-1], block[-1])
 
 
 def group_rows(kernel: tile.KernelOp) -> Expression:

@@ -11,7 +11,15 @@ from stepwell.dialects import hopper, plan, tile
 from stepwell.dialects.numpy_types import element_bytes
 from stepwell.dialects.tile import RefType, TileType
 from stepwell.passes import PassFailure
-from stepwell.transforms.emit.arguments import Expression, Extent, OfWindow, Stride, product
+from stepwell.transforms.emit.arguments import (
+    Expression,
+    Extent,
+    OfWindow,
+    Stride,
+    blocks_along,
+    product,
+    window_behind,
+)
 from stepwell.transforms.tile_to_gpu.launch import (
     MULTIPROCESSORS,
     LaunchSite,
@@ -139,7 +147,7 @@ def _window_parameters(position: int) -> list[Parameter]:
 def tiles_of(signature: Signature) -> list[Expression]:
     """Output tiles along each dim."""
     blocks = enumerate(signature.grid.get_block())
-    return [extent_of(signature.grid.output, dim).ceil_div(block) for dim, block in blocks]
+    return [blocks_along(extent_of(signature.grid.output, dim), block) for dim, block in blocks]
 
 
 def steps_of(loop: tile.ForOp) -> Expression:
@@ -187,8 +195,8 @@ class Im2colMap:
 
     def made(self, site: LaunchSite) -> plan.TensorMapOp:
         """The op; the corners of its bounding box follow from the window's geometry."""
-        window = site.window(self.position)
-        _check_rows(site, self.position, site.image_shape(self.position)[-1])
+        window = window_behind(site.operands[self.position], site.refuse)
+        _check_rows(site, self.position, site.shape(self.position)[-1])
         kernel, strides, pads, dilations = window.geometry()
         _check_offsets(site, kernel, strides, dilations)
         if float(window.fill.value.data) != 0.0:

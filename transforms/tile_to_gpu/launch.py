@@ -15,7 +15,7 @@ from xdsl.ir import Attribute, Block, SSAValue
 
 from stepwell.dialects import plan, tile, warp
 from stepwell.passes import PassFailure, inherit_location, names_of
-from stepwell.transforms.emit.arguments import Expression, LaunchNumbers, Magic, Stride
+from stepwell.transforms.emit.arguments import Expression, LaunchNumbers, Magic, Stride, window_behind
 from stepwell.types.targets import SM_90A
 
 MULTIPROCESSORS = SM_90A.multiprocessors
@@ -52,21 +52,6 @@ class LaunchSite:
         kind = self.operands[position].type
         if not isinstance(kind, plan.BufferType) or (kind.get_num_dims() and kind.get_strides()[-1] != 1):
             raise self.refuse(f"operand {position} is {kind}: its rows must be contiguous")
-
-    def window(self, position: int) -> plan.WindowOp:
-        """The window op behind an operand."""
-        owner = self.operands[position].owner
-        if not isinstance(owner, plan.WindowOp):
-            raise self.refuse(f"operand {position} must come from plan.window, here from {owner}")
-        return owner
-
-    def image_shape(self, position: int) -> tuple[int, ...]:
-        """Extents [N, H, W, C] of the image under a window."""
-        source = self.window(position).source.type
-        assert isinstance(source, plan.BufferType)
-        if source.get_num_dims() != 4:
-            raise self.refuse(f"a window over {source}: kernels take two spatial dims", "reshape to [N, H, W, C]")
-        return source.get_shape()
 
 
 @dataclass(frozen=True)
@@ -146,8 +131,6 @@ def _rewrite_launch(site: LaunchSite, new: GpuKernel) -> None:
     for position in range(len(site.operands)):
         if prod(site.shape(position)[-2:]) >= INDEX_LIMIT or prod(site.shape(position)) >= INDEX_LIMIT:
             raise site.refuse(f"operand {position} has 2**31 elements or more: kernels index with 32 bits")
-        if isinstance(site.operands[position].type, plan.WindowType):
-            site.image_shape(position)
     for parameter in new.parameters:
         if isinstance(parameter.source, Stride):
             site.check_rows(parameter.source.position)
@@ -176,7 +159,8 @@ def _argument(program: Block, site: LaunchSite, numbers: LaunchNumbers, paramete
         case Expression() as expression:
             return numbers.value(expression, parameter.name)
         case Memory(position, image):
-            return site.window(position).source if image else site.operands[position]
+            operand = site.operands[position]
+            return window_behind(operand, site.refuse).source if image else operand
         case made:
             op = made.made(site)
             op.location, op.map.name_hint = site.op.location, parameter.name

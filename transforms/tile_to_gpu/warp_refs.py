@@ -13,7 +13,15 @@ from xdsl.ir import Block, BlockArgument, SSAValue
 
 from stepwell.dialects import plan, tile, warp
 from stepwell.dialects.tile import RefType
-from stepwell.transforms.emit.arguments import Expression, Extent, ImageExtent, OfWindow, Stride, product
+from stepwell.transforms.emit.arguments import (
+    Expression,
+    Extent,
+    ImageExtent,
+    OfWindow,
+    Stride,
+    blocks_along,
+    product,
+)
 from stepwell.transforms.tile_to_gpu.emitter import Emitter
 from stepwell.transforms.tile_to_gpu.launch import Memory, Parameter, divisor, number, pointer
 
@@ -79,7 +87,8 @@ def block_counts(kernel: tile.KernelOp) -> tuple[Expression, Expression, Express
     rows, columns = kernel.config.data.block[-2:]
     rank = len(kernel.config.data.block)
     leading = product(Extent(position, dim) for dim in range(rank - 2))
-    return leading, Extent(position, rank - 2).ceil_div(rows), Extent(position, rank - 1).ceil_div(columns)
+    down, across = Extent(position, rank - 2), Extent(position, rank - 1)
+    return leading, blocks_along(down, rows), blocks_along(across, columns)
 
 
 def block_place(emit: Emitter, parameters: Parameters, kernel: tile.KernelOp) -> Place:
