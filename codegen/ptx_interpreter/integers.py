@@ -57,6 +57,18 @@ def _signed_bit_field(a: Array, position: Array, length: Array) -> Array:
     return (field - (sign << kept)).astype(np.int32)
 
 
+def _permute(a: Array, b: Array, selector: Array) -> Array:
+    """prmt.b32: byte i of the result is the one of {b, a} that nibble i names; with its highest bit set, that byte's sign eight times."""
+    both = (b.astype(np.uint64) << np.uint64(32)) | a.astype(np.uint64)
+    result = np.zeros(np.broadcast_shapes(a.shape, b.shape, selector.shape), np.uint32)
+    for place in range(4):
+        nibble = (selector >> np.uint32(4 * place)) & np.uint32(15)
+        byte = ((both >> (np.uint64(8) * (nibble & np.uint32(7)).astype(np.uint64))) & np.uint64(255)).astype(np.uint32)
+        signs = np.where(byte >= 128, np.uint32(255), np.uint32(0))
+        result |= np.where(nibble >= 8, signs, byte) << np.uint32(8 * place)
+    return result
+
+
 def _divide(a: Array, b: Array) -> Array:
     """Rounded toward zero; PTX leaves x / 0 open, here it is all ones, as on hardware."""
     quotient = np.floor_divide(a - np.fmod(a, b), b) if a.dtype.kind == "i" else np.floor_divide(a, b)
@@ -102,6 +114,7 @@ def _table() -> dict[str, Operation]:
             f"xor.{bits}": uniform(np.bitwise_xor, bits, 2),
             f"not.{bits}": uniform(np.invert, bits, 1),
         }
+    found["prmt.b32"] = uniform(_permute, "b32", 3)
     found["bfe.u32"] = uniform(_bit_field, "u32", 3)
     found["bfe.s32"] = uniform(_signed_bit_field, "s32", 3)
     return found

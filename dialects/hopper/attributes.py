@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
-from xdsl.dialects.builtin import ArrayAttr, IntAttr, StringAttr, VectorType, f32
+from xdsl.dialects.builtin import ArrayAttr, IntAttr, StringAttr, VectorType, f32, i32
 from xdsl.ir import Attribute, ParametrizedAttribute, TypeAttribute
 from xdsl.irdl import irdl_attr_definition
 from xdsl.parser import AttrParser
@@ -101,5 +101,5 @@ class PendingType(ParametrizedAttribute, TypeAttribute):
     vector: VectorType
 
     def verify(self) -> None:
-        if self.vector.element_type != f32 or self.vector.get_num_dims() != 1:
-            raise VerifyException(f"accumulators are vectors of f32, not {self.vector}")
+        if self.vector.element_type not in (f32, i32) or self.vector.get_num_dims() != 1:
+            raise VerifyException(f"accumulators are vectors of f32 or i32, not {self.vector}")

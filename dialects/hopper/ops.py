@@ -207,7 +207,7 @@ class WgmmaOp(IRDLOperation):
 
     A and B are K-major tiles behind descriptors; instruction i reads them 32 * i bytes further along k (rows of swizzle =
     32 * instructions bytes, so a k-tile is one swizzle row). n = 2 * length of the accumulator vector. Products are exact, sums f32
-    in unspecified order. Starts with `wgmma.fence`. The slots may be overwritten only after a wait that covers this group."""
+    in unspecified order, or i32, which wrap. Starts with `wgmma.fence`. The slots may be overwritten only after a wait that covers this group."""
 
     name = "hopper.wgmma"
     accumulator = operand_def(base(PendingType))
@@ -243,6 +243,8 @@ class WgmmaOp(IRDLOperation):
             )
         if self.columns % 8 or not 8 <= self.columns <= 256:
             raise VerifyException(f"{self.name}: n = {self.columns}; wgmma takes multiples of 8 up to 256")
+        if total == "i32" and self.columns % 16 and self.columns not in (8, 24):
+            raise VerifyException(f"{self.name}: n = {self.columns}; whole numbers take 8, 24 or multiples of 16")
         if self.instructions.value.data not in (1, 2, 4):
             raise VerifyException(
                 f"{self.name}: {self.instructions.value.data} instructions; a k-tile is 32, 64 or 128 bytes"

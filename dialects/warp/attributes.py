@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from xdsl.dialects.builtin import (
-    BFloat16Type,
-    Float16Type,
-    Float32Type,
     IntAttr,
     StringAttr,
     VectorType,
@@ -133,7 +130,7 @@ class FragmentAttr(ParametrizedAttribute):
             printer.print_string(text)
 
 
-MOVABLE = (Float16Type, BFloat16Type, Float32Type)
+MOVABLE = (f16, bf16, f32, i8, i16, i32)
 """Element types that fragments and gathers read and write."""
 SCALARS = (f16, bf16, f32, f64, i1, i8, i16, i32, i64)
 """Element types that one thread reads and writes alone; an i1 takes a byte, which is 0 or 1."""

@@ -26,8 +26,8 @@ from stepwell.dialects.warp.attributes import MOVABLE, SCALARS, FragmentAttr, Gl
 def _check_access(op: IRDLOperation, pointer: SSAValue, value: SSAValue, layout: FragmentAttr, access: int) -> None:
     """One thread's part has the layout's size, and one access is a power of two of at most 16 bytes inside `width`."""
     element = cast(GlobalType, pointer.type).element
-    if not isinstance(element, MOVABLE):
-        raise VerifyException(f"{op.name}: cannot move elements of type {element}; use f16, bf16 or f32")
+    if element not in MOVABLE:
+        raise VerifyException(f"{op.name}: cannot move elements of type {element}; use {', '.join(map(str, MOVABLE))}")
     if value.type != layout.vector(element):
         raise VerifyException(
             f"{op.name}: the layout gives each thread {layout.vector(element)}, but the value is {value.type}"
@@ -239,9 +239,9 @@ class GatherOp(IRDLOperation):
         element = cast(GlobalType, self.pointer.type).element
         offsets, width = cast(VectorType[Attribute], self.offsets.type), self.width.value.data
         count = offsets.get_shape()[0]
-        if not isinstance(element, MOVABLE) or self.fill.type != element:
+        if element not in MOVABLE or self.fill.type != element:
             raise VerifyException(
-                f"{self.name}: fill is {self.fill.type}, elements are {element}; use f16, bf16 or f32 for both"
+                f"{self.name}: fill is {self.fill.type}, elements are {element}; use one of {', '.join(map(str, MOVABLE))} for both"
             )
         if offsets != VectorType(i32, [count]) or self.mask.type != VectorType(i1, [count]):
             raise VerifyException(

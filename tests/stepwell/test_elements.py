@@ -38,9 +38,12 @@ def test_products_are_those_of_both_executors() -> None:
         assert {name.replace("i32", "s32") for name in way.accumulators} == set(products._RESULTS[operand])
 
 
-@pytest.mark.parametrize("operand, k", [("f16", 16), ("bf16", 16), ("tf32", 8), ("e4m3", 32)])
-def test_an_instruction_takes_32_bytes_of_k(operand: str, k: int) -> None:
-    assert f"m64n64k{k}.f32.{operand}.{operand} " in wgmma(32, operand, 1).text
+@pytest.mark.parametrize(
+    "operand, k, total",
+    [("f16", 16, "f32"), ("bf16", 16, "f32"), ("tf32", 8, "f32"), ("e4m3", 32, "f32"), ("s8", 32, "s32")],
+)
+def test_an_instruction_takes_32_bytes_of_k(operand: str, k: int, total: str) -> None:
+    assert f"m64n64k{k}.{total}.{operand}.{operand} " in wgmma(32, operand, 1, total).text
 
 
 def test_a_name_that_is_none() -> None:

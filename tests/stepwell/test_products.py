@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from xdsl.dialects.builtin import TensorType, bf16, f16, f32
+from xdsl.dialects.builtin import TensorType, bf16, f16, f32, i8, i32
 from xdsl.ir import Attribute, Block, Operation, SSAValue
 
 import stepwell
@@ -86,3 +86,15 @@ def test_a_network_of_f32_in_half_precision(precision: str, target: str) -> None
     expected = np.maximum(x @ weights[0], 0) @ weights[1]
     assert np.abs(x @ weights[0]).max() <= 256  # exact in bf16
     np.testing.assert_array_equal(results(case, {"x0": x}, target, precision), expected)
+
+
+@pytest.mark.parametrize("target", [CPU, "sm_90a"])
+@pytest.mark.parametrize("columns, result", [(40, i8), (9, i32), (48, f32)], ids=str)
+def test_a_product_of_whole_numbers(columns: int, result: Attribute, target: str) -> None:
+    """i8 by i8, added in i32, with an epilogue that rounds."""
+    net = Network(TensorType(i8, (70, 160)))
+    weight, x = whole((160, columns), i8, 1, 127), whole((70, 160), i8, 2, 127)
+    product = net.op(graph.MatmulOp(net.block.args[0], net.weight(weight), element_type=i32))
+    case = net.close(product if result == i32 else net.op(graph.CastOp(product, result)))
+    expected = x.astype(np.int32) @ weight.astype(np.int32)
+    np.testing.assert_array_equal(results(case, {"x0": x}, target), expected.astype(numpy_dtype(result)))

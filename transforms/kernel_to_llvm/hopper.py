@@ -120,13 +120,19 @@ def _registers(of: Attribute) -> int:
     return cast(hopper.PendingType, of).vector.get_shape()[0]
 
 
+def _total(of: Attribute) -> str:
+    """The accumulators' type as the instructions call it."""
+    return "s32" if cast(hopper.PendingType, of).vector.element_type == i32 else "f32"
+
+
 def _wgmma_begin(conv: LLVMConversion, op: hopper.WgmmaBeginOp) -> None:
-    block = asm.wgmma_begin(_registers(op.result.type))
+    block = asm.wgmma_begin(_registers(op.result.type), _total(op.result.type))
     conv.bind(op.result, _asm(conv, block, [conv.value(op.value)], conv.type(op.result.type)))
 
 
 def _wgmma(conv: LLVMConversion, op: hopper.WgmmaOp) -> None:
-    block = asm.wgmma(_registers(op.result.type), op.element.data, op.instructions.value.data)
+    total, instructions = _total(op.result.type), op.instructions.value.data
+    block = asm.wgmma(_registers(op.result.type), op.element.data, instructions, total)
     conv.bind(op.result, _asm(conv, block, conv.values([op.accumulator, op.a, op.b]), conv.type(op.result.type)))
 
 
@@ -138,7 +144,7 @@ def _wgmma_wait(conv: LLVMConversion, op: hopper.WgmmaWaitOp) -> None:
         conv.asm(block.text, block.constraints, [])
         conv.bind(op.result, held)
         return
-    block = asm.wgmma_wait(_registers(op.accumulator.type), 0)
+    block = asm.wgmma_wait(_registers(op.accumulator.type), 0, _total(op.accumulator.type))
     conv.bind(op.result, _asm(conv, block, [held], conv.type(op.result.type)))
 
 

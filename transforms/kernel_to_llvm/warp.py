@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import cast
 
 from xdsl.dialects import llvm
@@ -11,6 +12,7 @@ from xdsl.dialects.builtin import (
     IntegerAttr,
     UnitAttr,
     VectorType,
+    f32,
     i1,
     i8,
     i32,
@@ -189,19 +191,29 @@ def _matrix_operands(conv: LLVMConversion, op: warp.FragmentLoadOp | warp.Fragme
     return [address, wide, subtract(conv, rows, row), subtract(conv, cols, col)]
 
 
-def _fragment_load(conv: LLVMConversion, op: warp.FragmentLoadOp) -> None:
-    text = asm.fragment_load(op.layout.fragment(), _element(op.pointer)[1], op.access.value.data)
-    loaded = conv.asm(text.text, text.constraints, _matrix_operands(conv, op), conv.type(op.result.type))
+def _whole(
+    conv: LLVMConversion, text: asm.Asm, operands: Sequence[SSAValue], element: Attribute, count: int
+) -> SSAValue:
+    """The first `count` elements of what asm gives in whole registers of 32 bits."""
+    per_register = max(1, 32 // (8 * element_bytes(element)))
+    padded = -(-count // per_register) * per_register
+    loaded = conv.asm(text.text, text.constraints, operands, VectorType(conv.type(element), [padded]))
     assert loaded is not None
-    conv.bind(op.result, loaded)
+    return loaded if padded == count else shuffle(conv, loaded, loaded, list(range(count)))
+
+
+def _fragment_load(conv: LLVMConversion, op: warp.FragmentLoadOp) -> None:
+    element, bits = _element(op.pointer)
+    text = asm.fragment_load(op.layout.fragment(), bits, op.access.value.data, floats=element == f32)
+    conv.bind(op.result, _whole(conv, text, _matrix_operands(conv, op), element, op.layout.registers))
 
 
 def _fragment_store(conv: LLVMConversion, op: warp.FragmentStoreOp) -> None:
-    """An odd number of f16 is handed over with a lane more, which is not stored."""
-    (_, bits), value, count = _element(op.pointer), conv.value(op.value), op.layout.registers
+    """Narrow elements that fill no register are handed over with more lanes, which are not stored."""
+    (element, bits), value, count = _element(op.pointer), conv.value(op.value), op.layout.registers
     if count * bits % 32:
-        value = shuffle(conv, value, value, [*range(count), count - 1])
-    text = asm.fragment_store(op.layout.fragment(), bits, op.access.value.data)
+        value = shuffle(conv, value, value, [*range(count), *[count - 1] * (-count % (32 // bits))])
+    text = asm.fragment_store(op.layout.fragment(), bits, op.access.value.data, floats=element == f32)
     conv.asm(text.text, text.constraints, [value, *_matrix_operands(conv, op)])
 
 
@@ -209,13 +221,12 @@ def _fragment_load_row(conv: LLVMConversion, op: warp.FragmentLoadRowOp) -> None
     """Only the first row's columns are loaded; a shuffle repeats them."""
     fragment = op.layout.fragment()
     element, bits = _element(op.pointer)
-    text = asm.fragment_load_row(fragment, bits, op.access.value.data)
+    text = asm.fragment_load_row(fragment, bits, op.access.value.data, floats=element == f32)
     _, col0 = first_place(conv, op, op.layout)
     col = add(conv, conv.value(op.col), col0)
     operands = [element_address(conv, op.pointer, col), subtract(conv, conv.value(op.cols), col)]
     listed = asm.row_columns(fragment)
-    loaded = conv.asm(text.text, text.constraints, operands, VectorType(element, [len(listed)]))
-    assert loaded is not None
+    loaded = _whole(conv, text, operands, element, len(listed))
     columns = [fragment.place(0, register)[1] for register in listed]
     mask = [columns.index(fragment.place(0, register)[1]) for register in range(fragment.registers)]
     conv.bind(op.result, shuffle(conv, loaded, loaded, mask))
@@ -239,22 +250,22 @@ def _spread(conv: LLVMConversion, op: warp.SpreadOp) -> None:
 
 
 def _gather(conv: LLVMConversion, op: warp.GatherOp) -> None:
-    """An odd number of f16 leaves half a register over: the last load is made twice."""
+    """Narrow elements that leave a part of a register over: the last load is made more often."""
     pointer, offsets, mask, fill = conv.values(op.operands)
     (count,), width = cast(VectorType[Attribute], op.offsets.type).get_shape(), op.width.value.data
     element, bits = _element(op.pointer)
-    odd = count * width * bits % 32 != 0
-    if odd:
-        lanes = [*range(count), count - 1]
+    more = -count % max(1, 32 // bits // width)
+    if more:
+        lanes = [*range(count), *[count - 1] * more]
         offsets, mask = (shuffle(conv, value, value, lanes) for value in (offsets, mask))
-    loads = count + odd
-    text = asm.gather(loads, width, bits)
+    loads = count + more
+    text = asm.gather(loads, width, bits, floats=element == f32)
     wide = conv.insert(llvm.ZExtOp(mask, VectorType(i32, [loads]))).res
-    filled = fill if bits == 32 else splat(conv, fill, 2)
+    filled = fill if bits == 32 else splat(conv, fill, 32 // bits)
     of = VectorType(conv.type(element), [loads * width])
     loaded = conv.asm(text.text, text.constraints, [pointer, offsets, wide, filled], of)
     assert loaded is not None
-    conv.bind(op.result, shuffle(conv, loaded, loaded, list(range(count * width))) if odd else loaded)
+    conv.bind(op.result, shuffle(conv, loaded, loaded, list(range(count * width))) if more else loaded)
 
 
 def _load_one(conv: LLVMConversion, op: warp.LoadOp) -> None:

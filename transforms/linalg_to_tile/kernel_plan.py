@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from xdsl.dialects.builtin import BFloat16Type, Float16Type, Float32Type, TensorType
+from xdsl.dialects.builtin import TensorType
 from xdsl.utils.exceptions import VerifyException
 
 from stepwell.dialects import tile
@@ -14,7 +14,7 @@ from stepwell.passes import PassFailure
 from stepwell.transforms.linalg._structure import Access, Structure, refuse
 from stepwell.transforms.linalg_to_tile.kernels import Plan, build_kernel
 from stepwell.transforms.linalg_to_tile.operands import operands_of
-from stepwell.types.targets import MACHINES
+from stepwell.types.targets import MACHINES, SM_90A
 
 MAX_RANK = 4
 CUDA_WINDOW_DIMS = 2
@@ -70,13 +70,13 @@ def tile_refusal(structure: Structure, config: tile.Config, target: str) -> str:
 
 
 def _cuda_limits(structure: Structure) -> Iterator[str]:
-    """What kernels of sm_90a do not do with tiles: they move f16, bf16 and f32, sum in them, and slide windows over two dims."""
+    """What kernels of sm_90a do not do with tiles: they hold some element types, and slide windows over two dims."""
     tensors = [access.value for access in structure.accesses] + list(structure.fusion.outputs)
     roots = list(structure.root.res) if structure.root is not None else []
     for value in (*tensors, *roots):
         assert isinstance(value.type, TensorType)
-        if not isinstance(value.type.element_type, Float16Type | BFloat16Type | Float32Type):
-            yield f"tiles of sm_90a hold f16, bf16 and f32, not {value.type.element_type}"
+        if str(value.type.element_type) not in SM_90A.tile_elements:
+            yield f"tiles of sm_90a hold {', '.join(SM_90A.tile_elements)}, not {value.type.element_type}"
     for access in structure.operands:
         if access.window is not None and len(access.window.slides) != CUDA_WINDOW_DIMS:
             yield f"a window over {len(access.window.slides)} spatial dims: those of sm_90a slide over {CUDA_WINDOW_DIMS}"

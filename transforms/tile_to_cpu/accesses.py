@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xdsl.dialects import arith
-from xdsl.dialects.builtin import VectorType, f32
+from xdsl.dialects import arith, llvm
+from xdsl.dialects.builtin import IntegerType, VectorType, f32, i32
 from xdsl.ir import Attribute, SSAValue
+from xdsl.utils.type import get_element_type_or_self
 
 from stepwell.dialects import tile
 from stepwell.dialects.numpy_types import element_bytes
@@ -108,9 +109,13 @@ def _operand(op: tile.LoadOp, at: Place, base: SSAValue) -> SSAValue:
 
 
 def _widened(value: SSAValue, at: Place) -> SSAValue:
-    """As f32: exact for 16-bit floats."""
-    of = VectorType(f32, value.type.get_shape()) if isinstance(value.type, VectorType) else f32
-    return value if value.type == of else at.emit.insert(arith.ExtFOp(value, of)).result
+    """As f32, exact for 16-bit floats, or integers as i32."""
+    whole = isinstance(get_element_type_or_self(value.type), IntegerType)
+    wide = i32 if whole else f32
+    of = VectorType(wide, value.type.get_shape()) if isinstance(value.type, VectorType) else wide
+    if value.type == of:
+        return value
+    return at.emit.insert(llvm.SExtOp(value, of)).res if whole else at.emit.insert(arith.ExtFOp(value, of)).result
 
 
 def lower_store(op: tile.StoreOp, at: Place) -> None:

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from xdsl.dialects import arith, math, vector
-from xdsl.dialects.builtin import VectorType, f32
+from xdsl.dialects.builtin import VectorType, f32, i32
 from xdsl.ir import Operation, SSAValue
 
 from stepwell.dialects import tile
@@ -45,13 +45,21 @@ def lower_ops(ops: Iterable[Operation], at: Place) -> None:
 def _mma(op: tile.MmaOp, at: Place) -> None:
     """One step of the reduction: a row of the panel, times one element of each row of A."""
     emit, (panel,) = at.emit, at.tiles[op.b]
-    if element_of(op.c) != f32:
-        raise error_at(op, f"accumulates in {op.c.type}, CPU kernels in f32", "precision=fp32")
+    total = element_of(op.c)
+    if total not in (f32, i32):
+        raise error_at(op, f"accumulates in {op.c.type}, CPU kernels in f32 or i32", "precision=fp32")
     sums: list[Chunks] = []
     for (scalar,), row in zip(at.tiles[op.a], at.tiles[op.c], strict=True):
         spread = emit.insert(vector.BroadcastOp(scalar, chunk_type(op.c))).vector
-        sums.append([emit.insert(math.FmaOp(spread, b, c)).result for b, c in zip(panel, row, strict=True)])
+        sums.append([_multiply_add(spread, b, c, at) for b, c in zip(panel, row, strict=True)])
     at.tiles[op.result] = sums
+
+
+def _multiply_add(a: SSAValue, b: SSAValue, c: SSAValue, at: Place) -> SSAValue:
+    """a * b + c on vectors: whole numbers wrap, floats are rounded once."""
+    if c.type.element_type == i32:  # type: ignore[attr-defined]
+        return at.emit.add(at.emit.mul(a, b), c)
+    return at.emit.insert(math.FmaOp(a, b, c)).result
 
 
 def _fill(op: tile.FillOp, at: Place) -> None:

@@ -101,7 +101,7 @@ def lower_fill(lowering: Lowering, op: tile.FillOp) -> None:
     """One number in every register."""
     assert isinstance(op.result.type, TileType)
     vector = VectorType(op.result.type.element_type, [layout_of(lowering).registers])
-    lowering.values[op.result] = lowering.emit.splat(float(op.value.value.data), vector)
+    lowering.values[op.result] = lowering.emit.splat(op.value.value.data, vector)
 
 
 def lower_broadcast(lowering: Lowering, op: tile.BroadcastOp) -> None:

@@ -119,7 +119,7 @@ def _store(body: WarpBody, op: tile.StoreOp) -> None:
 
 def _fill(body: WarpBody, op: tile.FillOp) -> None:
     assert isinstance(op.result.type, TileType)
-    body.values[op.result] = body.emit.splat(float(op.value.value.data), vector_of(op.result.type))
+    body.values[op.result] = body.emit.splat(op.value.value.data, vector_of(op.result.type))
 
 
 def _broadcast(body: WarpBody, op: tile.BroadcastOp) -> None:

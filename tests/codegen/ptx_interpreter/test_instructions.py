@@ -396,3 +396,19 @@ def test_what_is_not_known_is_refused_by_name(body: str) -> None:
     assert REFUSED[body] in str(refused.value)
     assert "PTX line" in str(refused.value)
     assert refused.value.exit_code == 4
+
+
+def test_bytes_of_two_registers_are_permuted() -> None:
+    a, b, selector = (integers("u32", seed) for seed in (1, 2, 3))
+    found = run("prmt.b32 %d, %a0, %a1, %a2;", "u32", ("u32", a), ("u32", b), ("u32", selector))
+    for x, y, s, result in zip(a, b, selector, found, strict=True):
+        both = int(x).to_bytes(4, "little") + int(y).to_bytes(4, "little")
+        nibbles = [int(s) >> 4 * place & 15 for place in range(4)]
+        expected = bytes((255 if both[n & 7] >> 7 else 0) if n >> 3 else both[n & 7] for n in nibbles)
+        assert int(result).to_bytes(4, "little") == expected
+
+
+def test_a_part_that_is_not_wanted() -> None:
+    a = integers("u32", 1)
+    found = run("{ .reg .b16 h; mov.b32 {_, h}, %a0; cvt.u32.u16 %d, h; }", "u32", ("u32", a))
+    np.testing.assert_array_equal(found, a >> 16)

@@ -19,9 +19,9 @@ warp.kernel @k(%x: !warp.global<f32>, %m: i32) threads 256 shared 0 {
 // -----
 
 // elements that can be moved
-warp.kernel @k(%i: !warp.global<i32>, %m: i32) threads 256 shared 0 {
-  // expected-error@+1 {{warp.fragment_load_row: cannot move elements of type i32; use f16, bf16 or f32}}
-  %f = warp.fragment_load_row %i[%m] bounds[%m] <wgmma 64x16> access 1 : !warp.global<i32> -> vector<8xi32>
+warp.kernel @k(%i: !warp.global<f64>, %m: i32) threads 256 shared 0 {
+  // expected-error@+1 {{warp.fragment_load_row: cannot move elements of type f64; use f16, bf16, f32, i8, i16, i32}}
+  %f = warp.fragment_load_row %i[%m] bounds[%m] <wgmma 64x16> access 1 : !warp.global<f64> -> vector<8xf64>
   warp.return
 }
 

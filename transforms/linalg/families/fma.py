@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
-from xdsl.dialects.builtin import BFloat16Type, Float16Type, Float32Type
-
 from stepwell.dialects.tile.config import Config, Facts
 from stepwell.transforms.linalg._accesses import element, element_size, is_weight
 from stepwell.transforms.linalg._stages import Stages
@@ -14,6 +12,7 @@ from stepwell.transforms.linalg.families.base import Candidate, Family, Setting,
 from stepwell.transforms.linalg.families.products import product_extents, product_refusals
 from stepwell.transforms.linalg.families.rates import RATES
 from stepwell.transforms.linalg.families.rules import block_and_rules, tiles_refusal, vector_copy, whole, write
+from stepwell.types.elements import ELEMENTS
 
 PANELS: Mapping[str, Mapping[int, tuple[int, float]]] = MappingProxyType(
     {
@@ -40,8 +39,9 @@ def refusals(stages: Stages, setting: Setting) -> Iterator[str]:
     b = structure.operands[1]
     if not is_weight(structure, b):
         yield "the right factor is not a weight: only weights are packed into panels"
-    if not isinstance(element(b), Float16Type | BFloat16Type | Float32Type):
-        yield f"{element(b)} operands: the vector multiply-add takes f32, and f16 and bf16 after widening"
+    if not setting.machine.multiplies(str(element(b)), "fma"):
+        taken = ", ".join(row.name for row in ELEMENTS.values() if row.product("fma") is not None)
+        yield f"{element(b)} operands: the vector multiply-add takes {taken}"
 
 
 def candidates(stages: Stages, setting: Setting) -> Iterator[Candidate]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import ceil
 
-from xdsl.dialects.builtin import BFloat16Type, Float16Type, Float32Type
+from xdsl.dialects.builtin import Float32Type
 
 from stepwell.dialects.tile.config import REGISTERS_FOR_TILES, RING_ALIGNMENT, Config, Facts
 from stepwell.transforms.linalg._accesses import element, element_size, is_plain, is_weight
@@ -15,6 +15,7 @@ from stepwell.transforms.linalg._structure import Access, Structure
 from stepwell.transforms.linalg.families.base import Candidate, Family, Setting, round_up
 from stepwell.transforms.linalg.families.products import Extents, product_extents, product_refusals
 from stepwell.transforms.linalg.families.rules import block_and_rules, tiles_refusal, whole, write
+from stepwell.types.elements import operands_of
 from stepwell.types.targets import SM_90A
 
 TMA_ROW_ALIGNMENT = 16
@@ -23,7 +24,11 @@ IM2COL_OFFSETS = 255
 """Filter offsets of an im2col load of two spatial dims are below this; its corners lie in [-128, 127] (the same
 source)."""
 L2_BYTES_PER_NS = 56  # of one multiprocessor: 64-channel 3x3 layers reach 320 TFLOP/s at 43 FLOP per byte
-FLOP_PER_NS = {2: 5500, 4: 2800}  # of one multiprocessor: 728 and 372 TFLOP/s, measured GEMM ceilings for f16 and tf32
+FLOP_PER_NS = {
+    1: 11000,
+    2: 5500,
+    4: 2800,
+}  # of one multiprocessor: 728 and 372 TFLOP/s, measured GEMM ceilings for f16 and tf32; 8 bits by the data sheet
 ONE_CONSUMER = 0.7  # one warpgroup does not keep the tensor core busy while it waits for its own accumulators
 MEMORY_BYTES_PER_NS = 3000  # of the device: 3.0 TB/s copies
 LOAD_NS = 700  # from the issue of a TMA load to its arrival; a ring of n stages hides it over n steps
@@ -55,8 +60,8 @@ def _operands(structure: Structure, tf32: bool) -> Iterator[str]:
     """What tensor maps and instructions say of the two factors."""
     roles, (a, b) = structure.roles, structure.operands
     assert roles is not None
-    if not isinstance(element(a), Float16Type | BFloat16Type | Float32Type):
-        yield f"wgmma refused: {element(a)} operands"
+    if not SM_90A.multiplies(str(element(a)), "wgmma"):
+        yield f"wgmma refused: {element(a)} operands: it takes {', '.join(row.name for row in operands_of('wgmma').values())}"
     if isinstance(element(a), Float32Type) and not tf32:
         yield "wgmma refused: f32 operands would be rounded to tf32 and tf32 = false"
     row = structure.extent(roles.k) * element_size(a)
