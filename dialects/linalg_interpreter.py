@@ -23,6 +23,7 @@ from xdsl.traits import IsTerminator, SymbolTable
 
 from stepwell.dialects import graph
 from stepwell.dialects.evaluate import UnsupportedOp, evaluate, evaluate_block
+from stepwell.dialects.graph.interpreter import run_graph_op
 from stepwell.dialects.numpy_types import Array, numpy_dtype
 from stepwell.runtime.errors import UsageError
 
@@ -250,7 +251,9 @@ _RUN: Mapping[type[Operation], Callable[[Any, Sequence[Array]], tuple[Array, ...
 def run_op(op: Operation, operands: Sequence[Array]) -> tuple[Array, ...]:
     """The results of one op of the linalg level that needs no weights."""
     run = _RUN.get(type(op))
-    return run(op, operands) if run is not None else evaluate(op, operands)
+    if run is not None:
+        return run(op, operands)
+    return run_graph_op(op, operands) if op.name.startswith("graph.") else evaluate(op, operands)
 
 
 def run_block(block: Block, arguments: Sequence[Array], weights: WeightStore | None = None) -> tuple[Array, ...]:

@@ -254,6 +254,7 @@ RULES: Mapping[type[Operation], Rule] = {
     graph.ConcatOp: _concat,
     graph.ConstantOp: _always,
     graph.ConvOp: _always,
+    graph.CumulativeOp: _always,
     graph.CustomOp: _plugin,
     graph.FusionOp: _always,
     graph.GatherOp: _gather,

@@ -39,7 +39,7 @@ def run_tile_kernel(
     kernel: Operation, inputs: Sequence[Array | Window], shapes: Sequence[Sequence[int]]
 ) -> Sequence[Array]:
     """Run a `tile.kernel` or `tile.loops`; kernels below that level have interpreters of their own."""
-    if isinstance(kernel, tile.LoopsOp):
+    if isinstance(kernel, tile.LoopsKernel):
         return run_loops(kernel, [value for value in inputs if isinstance(value, np.ndarray)])
     if not isinstance(kernel, tile.KernelOp):
         raise UsageError(

@@ -11,7 +11,7 @@ from stepwell.dialects.plan.alignment import row_alignment
 from stepwell.dialects.plan.attributes import BufferType, TableType, TensorMapType, WindowType
 from stepwell.dialects.plan.ops_launch import LaunchOp, TensorMapOp
 from stepwell.dialects.tile.attributes import RefType
-from stepwell.dialects.tile.ops_loops import LoopsOp
+from stepwell.dialects.tile.ops_loops import LoopsKernel
 
 
 def parameter_kind(parameter: Attribute) -> str:
@@ -65,7 +65,7 @@ def kernel_parameters(kernel: Operation) -> list[Attribute] | None:
     kernels)."""
     if "stepwell.kernel" in kernel.attributes or not kernel.regions or not kernel.regions[0].blocks:
         return None
-    if isinstance(kernel, LoopsOp):
+    if isinstance(kernel, LoopsKernel):
         return [*kernel.function_type.inputs, *kernel.function_type.outputs]
     return [argument.type for argument in kernel.regions[0].blocks[0].args]
 

@@ -23,7 +23,8 @@ from stepwell.dialects.tile.ops_host import ApplyOp, WindowOp
 from stepwell.dialects.tile.ops_inside import InsideOp
 from stepwell.dialects.tile.ops_kernel import ONE_WAVE, KernelOp
 from stepwell.dialects.tile.ops_loop import ForOp, ForTilesOp, WaitPredecessorOp, YieldOp
-from stepwell.dialects.tile.ops_loops import LoopsOp
+from stepwell.dialects.tile.ops_loops import LoopsKernel, LoopsOp
+from stepwell.dialects.tile.ops_parallel import ParallelOp
 from stepwell.dialects.tile.ops_reduce import IotaOp, ReduceOp, RelayoutOp
 from stepwell.dialects.tile.ops_ring import AcquireOp, AwaitOp, PublishOp, ReleaseOp, RingOp, RingType, WriteOp
 from stepwell.dialects.tile.ops_role import RoleOp, TurnOp
@@ -31,7 +32,7 @@ from stepwell.dialects.tile.ops_rows import ForRowsOp
 from stepwell.dialects.tile.ops_tiles import BroadcastOp, FillOp, LoadOp, StoreOp
 
 OPS = (
-    KernelOp, LoopsOp, ApplyOp, WindowOp, RoleOp, TurnOp, WaitPredecessorOp, ForTilesOp, ForRowsOp, ForOp, YieldOp,
+    KernelOp, LoopsOp, ParallelOp, ApplyOp, WindowOp, RoleOp, TurnOp, WaitPredecessorOp, ForTilesOp, ForRowsOp, ForOp, YieldOp,
     RingOp, FetchOp, AwaitOp, ReleaseOp, AcquireOp, WriteOp, PublishOp, DrainOp, ReadOp,
     LoadOp, StoreOp, FillOp, MmaOp, FinishOp, MapOp, BroadcastOp,
     InsideOp, ReduceOp, IotaOp, RelayoutOp,
@@ -64,10 +65,12 @@ __all__ = [
     "IotaOp",
     "KernelOp",
     "LoadOp",
+    "LoopsKernel",
     "LoopsOp",
     "MapOp",
     "MmaOp",
     "MmaSyncAttr",
+    "ParallelOp",
     "PublishOp",
     "ReadOp",
     "ReduceOp",

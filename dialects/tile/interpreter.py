@@ -22,11 +22,13 @@ from stepwell.dialects.linalg_interpreter import run_block as run_tensor_block
 from stepwell.dialects.numpy_types import Array, numpy_dtype
 from stepwell.dialects.tile.attributes import RefType
 from stepwell.dialects.tile.interpreter_ops import Env, run_op
+from stepwell.dialects.tile.interpreter_parallel import run_parallel
 from stepwell.dialects.tile.interpreter_rings import iterations, run_rings
 from stepwell.dialects.tile.ops_host import ApplyOp, WindowOp
 from stepwell.dialects.tile.ops_kernel import KernelOp
 from stepwell.dialects.tile.ops_loop import ForOp, ForTilesOp, YieldOp
-from stepwell.dialects.tile.ops_loops import LoopsOp
+from stepwell.dialects.tile.ops_loops import LoopsKernel
+from stepwell.dialects.tile.ops_parallel import ParallelOp
 from stepwell.dialects.tile.ops_ring import RingOp
 from stepwell.dialects.tile.ops_rows import ForRowsOp
 from stepwell.dialects.tile.refs import Dense, Output, Panels, Readable, Window
@@ -66,8 +68,10 @@ def run_kernel(
     return tuple(output.array for output in outputs)
 
 
-def run_loops(kernel: LoopsOp, inputs: Sequence[Array]) -> tuple[Array, ...]:
+def run_loops(kernel: LoopsKernel, inputs: Sequence[Array]) -> tuple[Array, ...]:
     """Run loops on whole tensors."""
+    if isinstance(kernel, ParallelOp):
+        return run_parallel(kernel, inputs)
     return run_tensor_block(kernel.body.block, inputs)
 
 
@@ -117,7 +121,7 @@ def run_host_op(op: Operation, operands: Sequence[Any]) -> tuple[Any, ...]:
         return (Window(operands[0], op.geometry(), op.fill.value.data),)
     assert isinstance(op, ApplyOp)
     kernel = SymbolTable.lookup_symbol(op, op.kernel)
-    if isinstance(kernel, LoopsOp):
+    if isinstance(kernel, LoopsKernel):
         return run_loops(kernel, operands)
     if not isinstance(kernel, KernelOp):
         raise UsageError(f"there is no tile.kernel {op.kernel} in this module", where=op.name)

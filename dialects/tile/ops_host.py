@@ -41,7 +41,7 @@ from stepwell.dialects.tile._syntax import (
 )
 from stepwell.dialects.tile.attributes import RefType, ViewType
 from stepwell.dialects.tile.ops_kernel import KernelOp
-from stepwell.dialects.tile.ops_loops import LoopsOp
+from stepwell.dialects.tile.ops_loops import LoopsKernel
 from stepwell.dialects.tile.whole_rules import misfit_whole
 
 
@@ -188,7 +188,7 @@ class _KernelUse(SymbolUserOpInterface):
     def verify(self, op: Operation) -> None:
         assert isinstance(op, ApplyOp)
         kernel = SymbolTable.lookup_symbol(op, op.kernel)
-        if isinstance(kernel, LoopsOp):
+        if isinstance(kernel, LoopsKernel):
             if kernel.function_type != FunctionType.from_lists(op.operand_types, op.result_types):
                 raise VerifyException(f"tile.apply: {op.kernel} is {kernel.function_type}, not what it is applied to")
             return

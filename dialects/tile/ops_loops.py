@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC
 from collections.abc import Sequence
 
 from xdsl.dialects.builtin import FunctionType, StringAttr, SymbolNameConstraint, TensorType
@@ -19,14 +20,8 @@ from stepwell.dialects.tile.ops_loop import YieldOp
 BODY_DIALECTS = ("linalg", "tensor", "arith", "math")
 
 
-@irdl_op_definition
-class LoopsOp(IRDLOperation):
-    """A kernel over whole tensors of static shape: `tile.loops @y(%x: tensor<8x4xi1>) -> (tensor<4x8xi1>) config #tile.config<block =
-    [1024], form = loops> { .. tile.yield %r }`. The body is what linalg says of a fusion: linalg.generic, linalg.fill, tensor.pad, reshapes. It is
-    loops over the elements of each result, in blocks of the config's one extent; an element is computed with everything that it
-    depends on, sums in row-major order. Any rank, element type, stride and extent, 0 included; unlike a `tile.kernel` it holds its extents."""
-
-    name = "tile.loops"
+class LoopsKernel(IRDLOperation, ABC):
+    """What kernels without tiles share: whole operands of static shape, in row-major order, and blocks of so many elements."""
 
     sym_name = prop_def(SymbolNameConstraint())
     function_type = prop_def(FunctionType)
@@ -34,6 +29,53 @@ class LoopsOp(IRDLOperation):
     body = region_def("single_block")
 
     traits = traits_def(IsolatedFromAbove(), SymbolOpInterface(), NoTerminator())
+
+    def verify_signature(self, title: str) -> None:
+        """Raise where an operand has no static shape, nothing is written, or the config is not for loops."""
+        for type_ in (*self.function_type.inputs, *self.function_type.outputs):
+            if not isinstance(type_, TensorType) or not type_.has_static_shape():
+                raise VerifyException(f"{title}: {type_} is no tensor of static shape")
+        if not self.function_type.outputs.data:
+            raise VerifyException(f"{title}: it has no output")
+        if self.config.data.form != "loops":
+            raise VerifyException(f"{title}: its config has form = {self.config.data.form}, loops is wanted")
+        for reason in violations(self.config.data, target_of(self)):
+            raise VerifyException(f"{title}: {reason}")
+
+
+def parse_operand(parser: Parser) -> Parser.Argument:
+    """`%x: type`, with a location or without."""
+    argument = parser.parse_argument()
+    argument.location = parser.parse_optional_location()
+    return argument
+
+
+def parse_config(parser: Parser) -> ConfigAttr:
+    """`config #tile.config<..>`"""
+    parser.parse_keyword("config")
+    config = parser.parse_attribute()
+    if not isinstance(config, ConfigAttr):
+        parser.raise_error("the config of loops is a #tile.config<...>")
+    return config
+
+
+def print_config(printer: Printer, kernel: LoopsKernel) -> None:
+    """The config, the attributes and the body of a kernel."""
+    printer.print_string(" config ")
+    printer.print_attribute(kernel.config)
+    printer.print_op_attributes(kernel.attributes, print_keyword=True)
+    printer.print_string(" ")
+    printer.print_region(kernel.body, print_entry_block_args=False)
+
+
+@irdl_op_definition
+class LoopsOp(LoopsKernel):
+    """A kernel over whole tensors of static shape: `tile.loops @y(%x: tensor<8x4xi1>) -> (tensor<4x8xi1>) config #tile.config<block =
+    [1024], form = loops> { .. tile.yield %r }`. The body is what linalg says of a fusion: linalg.generic, linalg.fill, tensor.pad, reshapes. It is
+    loops over the elements of each result, in blocks of the config's one extent; an element is computed with everything that it
+    depends on, sums in row-major order. Any rank, element type, stride and extent, 0 included; unlike a `tile.kernel` it holds its extents."""
+
+    name = "tile.loops"
 
     def __init__(
         self,
@@ -65,38 +107,23 @@ class LoopsOp(IRDLOperation):
 
     def verify_(self) -> None:
         title = f"tile.loops @{self.sym_name.data}"
-        inputs, outputs = list(self.function_type.inputs), list(self.function_type.outputs)
-        for type_ in (*inputs, *outputs):
-            if not isinstance(type_, TensorType) or not type_.has_static_shape():
-                raise VerifyException(f"{title}: {type_} is no tensor of static shape")
-        if [argument.type for argument in self.inputs] != inputs:
+        self.verify_signature(title)
+        if [argument.type for argument in self.inputs] != list(self.function_type.inputs):
             raise VerifyException(f"{title}: the body's arguments are the inputs of the kernel's type")
-        if not outputs or [value.type for value in self.results_of_body.arguments] != outputs:
+        if [value.type for value in self.results_of_body.arguments] != list(self.function_type.outputs):
             raise VerifyException(f"{title}: the body yields the outputs of the kernel's type, one at least")
         for op in self.body.block.ops:
             if op.name.partition(".")[0] not in BODY_DIALECTS and op is not self.results_of_body:
                 raise VerifyException(f"{title}: the body holds {', '.join(BODY_DIALECTS)}, not {op.name}")
-        if self.config.data.form != "loops":
-            raise VerifyException(f"{title}: its config has form = {self.config.data.form}, loops is wanted")
-        for reason in violations(self.config.data, target_of(self)):
-            raise VerifyException(f"{title}: {reason}")
 
     @classmethod
     def parse(cls, parser: Parser) -> LoopsOp:
         name = parser.parse_symbol_name()
 
-        def tensor() -> Parser.Argument:
-            argument = parser.parse_argument()
-            argument.location = parser.parse_optional_location()
-            return argument
-
-        inputs = parser.parse_comma_separated_list(Parser.Delimiter.PAREN, tensor)
+        inputs = parser.parse_comma_separated_list(Parser.Delimiter.PAREN, lambda: parse_operand(parser))
         parser.parse_punctuation("->")
         outputs = parser.parse_comma_separated_list(Parser.Delimiter.PAREN, parser.parse_type)
-        parser.parse_keyword("config")
-        config = parser.parse_attribute()
-        if not isinstance(config, ConfigAttr):
-            parser.raise_error("the config of a tile.loops is a #tile.config<...>")
+        config = parse_config(parser)
         attributes = parser.parse_optional_attr_dict_with_keyword()
         op = cls(name.data, [a.type for a in inputs], outputs, config, parser.parse_region(inputs))
         if attributes is not None:
@@ -111,8 +138,4 @@ class LoopsOp(IRDLOperation):
         printer.print_string(" -> ")
         with printer.in_parens():
             printer.print_list(self.function_type.outputs, printer.print_attribute)
-        printer.print_string(" config ")
-        printer.print_attribute(self.config)
-        printer.print_op_attributes(self.attributes, print_keyword=True)
-        printer.print_string(" ")
-        printer.print_region(self.body, print_entry_block_args=False)
+        print_config(printer, self)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from math import prod
+from math import ceil, prod
 
 from xdsl.dialects import arith
 from xdsl.dialects.builtin import IntegerAttr, IntegerType
@@ -114,9 +114,12 @@ def product(parts: Iterable[Expression]) -> Expression:
     return whole
 
 
-def loops_tiles(kernel: tile.LoopsOp) -> Expression:
-    """Tiles of a launch of loops over elements: enough for its largest result, and at least one."""
+def loops_tiles(kernel: tile.LoopsKernel) -> Expression:
+    """Tiles of a launch of loops: enough for its runs, or for the elements of its largest result, and at least one."""
     (elements,) = kernel.config.data.block
+    if isinstance(kernel, tile.ParallelOp):
+        return Literal(max(1, ceil(kernel.threads / elements)))
+    assert isinstance(kernel, tile.LoopsOp)
     values = kernel.results_of_body.arguments
     shapes = {len(kernel.inputs) + number: shape_of(value) for number, value in enumerate(values)}
     largest = max(shapes, key=lambda position: prod(shapes[position]))

@@ -45,10 +45,12 @@ Computing = (
     | Reducing
 )
 """Ops that are work of their own."""
+Alone = graph.CumulativeOp
+"""Ops without a form in linalg: each is alone in its fusion."""
 
 
 @rewrite("graph-fuse-single", level="graph", meaning="exact")
-def fuse_single(op: Computing | Feeding, rewriter: Rewriter) -> None:
+def fuse_single(op: Computing | Alone | Feeding, rewriter: Rewriter) -> None:
     """Put an op that computes and is in no fusion yet into one. See the file's head.
 
     Remarks: passed per op, missed for a transpose, which costs a kernel that only moves data."""

@@ -19,9 +19,9 @@ from stepwell.dialects.graph.interpreter import argument_names
 from stepwell.passes import Rewriter, rewrite
 from stepwell.transforms.graph._outline import Feeding
 from stepwell.transforms.graph._values import is_dead
-from stepwell.transforms.graph.fuse_single import Computing
+from stepwell.transforms.graph.fuse_single import Alone, Computing
 
-Removable = Computing | Feeding | graph.FusionOp | graph.ReshapeOp | graph.WeightOp
+Removable = Computing | Alone | Feeding | graph.FusionOp | graph.ReshapeOp | graph.WeightOp
 
 
 @rewrite("graph-remove-dead", level="graph", meaning="exact")

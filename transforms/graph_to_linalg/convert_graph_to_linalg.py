@@ -33,13 +33,14 @@ from stepwell.dialects import graph
 from stepwell.passes import Meaning, PassFailure, StepwellPass, names_of
 from stepwell.transforms.graph_to_linalg.graph_ops import CONVERSIONS
 from stepwell.transforms.graph_to_linalg.linalg_builder import LinalgBuilder
+from stepwell.transforms.graph_to_loops.table import op_of_loops
 
 
 @dataclass(frozen=True)
 class ConvertGraphToLinalgPass(StepwellPass):
     """Lower the body of every graph.fusion to linalg.generic, linalg.fill and tensor ops; the fusion stays as the
-    container, weights and reshapes stay outside. Refuses a graph op outside of a fusion (run graph-fuse-single) and ops
-    without a structured form."""
+    container, weights and reshapes stay outside. An op that is written as plain loops later stays, alone
+    in its fusion. Refuses a graph op outside of a fusion (run graph-fuse-single) and other ops without a structured form."""
 
     name = "stepwell-convert-graph-to-linalg"
     level: ClassVar[str] = "graph"
@@ -77,7 +78,8 @@ def _refuse(module: ModuleOp) -> None:
             raise PassFailure(
                 f"{op.name} stands outside of a graph.fusion", where=_where(op), hint="run graph-fuse-single before"
             )
-        if type(op) not in CONVERSIONS:
+        fusion = op.parent_op()
+        if type(op) not in CONVERSIONS and not (isinstance(fusion, graph.FusionOp) and op is op_of_loops(fusion)):
             raise PassFailure(f"{op.name} has no structured form in a fusion", where=_where(op))
 
 

@@ -38,7 +38,7 @@ from stepwell.passes.remarks import Remark
 from stepwell.transforms.linalg._candidates import family_of
 from stepwell.transforms.linalg._stages import stages_of
 from stepwell.transforms.linalg._structure import refuse
-from stepwell.transforms.linalg_to_tile.written import Written
+from stepwell.transforms.linalg_to_tile.written import Replacement
 from stepwell.transforms.symbols import new_symbol, taken_symbols
 
 NAME = "stepwell-convert-linalg-to-tile"
@@ -61,20 +61,20 @@ class ConvertLinalgToTilePass(StepwellPass):
         written = [_written(fusion, taken, target) for fusion in fusions]
         for fusion, one in zip(fusions, written, strict=True):
             one.apply()
-            told = f"kernel @{one.kernel.sym_name.data}, {one.work}"
-            remarks_of(ctx).add(Remark("analysis", NAME, names_of(fusion), told))
+            title = ", ".join(f"@{kernel.sym_name.data}" for kernel in one.kernels)
+            remarks_of(ctx).add(Remark("analysis", NAME, names_of(fusion), f"kernel {title}, {one.work}"))
         for fusion in fusions:
             fusion.detach()
             fusion.erase()
         first = op.body.block.first_op
         place = InsertPoint.before(first) if first is not None else InsertPoint.at_end(op.body.block)
-        Builder(place).insert([one.kernel for one in written])
+        Builder(place).insert([kernel for one in written for kernel in one.kernels])
         remove_unused(op)
         op.attributes["stepwell.level"] = StringAttr("tile")
 
 
-def _written(fusion: graph.FusionOp, taken: set[str], target: str | None) -> Written:
-    """The kernel of a fusion, by the family that its config belongs to; the kernel's name is added to `taken`."""
+def _written(fusion: graph.FusionOp, taken: set[str], target: str | None) -> Replacement:
+    """The kernels of a fusion, by the family that its config belongs to; their names are added to `taken`."""
     stages = stages_of(fusion)
     if not isinstance(fusion.config, tile.ConfigAttr):
         raise refuse(fusion, "the fusion has no #tile.config", "run linalg-choose-config before")
@@ -82,7 +82,11 @@ def _written(fusion: graph.FusionOp, taken: set[str], target: str | None) -> Wri
     family = family_of(stages, config)
     if family is None:
         raise refuse(fusion, stages.refusal or f"no family of schedules has such a config for it: {config}")
-    return family.write(stages, config, new_symbol(fusion.fusion_name.data, taken), target)
+    name = new_symbol(fusion.fusion_name.data, taken)
+    written = family.write(stages, config, name, target)
+    for kernel in written.kernels[1:]:
+        kernel.sym_name = StringAttr(new_symbol(name, taken))
+    return written
 
 
 def remove_unused(module: ModuleOp) -> None:

@@ -16,8 +16,8 @@ becomes
   tile.yield %n
 } : !tile.tile<64x8xf32, regs>
 ```
-Bodies of tile.map are expanded, and those of linalg.generic in a tile.loops. A conversion from f64 to f16 or bf16, which has no instruction
-either, goes through f32; arithmetic on bf16 is done in f32.
+Bodies of tile.map are expanded, those of linalg.generic in a tile.loops, and those of tile.parallel. A conversion from f64 to f16 or bf16,
+which has no instruction either, goes through f32; arithmetic on bf16 is done in f32.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from typing import ClassVar
 
 from xdsl.builder import Builder
 from xdsl.context import Context
-from xdsl.dialects import arith, math
+from xdsl.dialects import arith, math, scf
 from xdsl.dialects.builtin import BFloat16Type, Float16Type, Float32Type, Float64Type, ModuleOp, f32, f64
 from xdsl.dialects.linalg.ops import GenericOp
 from xdsl.ir import Operation, SSAValue
@@ -88,8 +88,16 @@ class ExpandMathPass(StepwellPass):
 
 
 def _scalar_ops(module: ModuleOp) -> list[Operation]:
-    """The ops in the bodies of maps, and of generics in loops."""
-    return [op for op in module.walk() if isinstance(op.parent_op(), tile.MapOp | GenericOp)]
+    """The ops in the scalar bodies of kernels."""
+    return [op for op in module.walk() if _is_in_kernel(op)]
+
+
+def _is_in_kernel(op: Operation) -> bool:
+    """Whether an op stands in the scalar body of a kernel."""
+    parent = op.parent_op()
+    while isinstance(parent, scf.ForOp | scf.IfOp):
+        parent = parent.parent_op()
+    return isinstance(parent, tile.MapOp | GenericOp | tile.ParallelOp)
 
 
 def _scalars(op: Operation, of: Float32Type | Float64Type) -> Scalars:

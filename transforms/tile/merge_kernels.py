@@ -28,7 +28,7 @@ from stepwell.passes import Meaning, StepwellPass, fuse_locations, names_of, rem
 from stepwell.passes.remarks import Remark
 
 NAME = "tile-merge-kernels"
-Kernel = tile.KernelOp | tile.LoopsOp
+Kernel = tile.KernelOp | tile.LoopsKernel
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,8 @@ def signature(kernel: Kernel) -> tuple[object, ...]:
     """What equal kernels have in common, cheap to compare. Types are part of it: structural equivalence in xDSL looks at operands, properties
     and regions only."""
     ops = tuple((op.name, *op.result_types) for op in kernel.body.walk())
-    return (kernel.name, kernel.function_type, kernel.config, ops)
+    own = {name: held for name, held in kernel.properties.items() if name != "sym_name"}
+    return (kernel.name, tuple(sorted(own.items(), key=lambda entry: entry[0])), ops)
 
 
 def equal_bodies(first: Kernel, second: Kernel) -> bool:

@@ -28,6 +28,7 @@ from stepwell.transforms.tile_to_cpu.arguments import extents_of, group_rows, ti
 from stepwell.transforms.tile_to_cpu.body import build_function, is_product
 from stepwell.transforms.tile_to_cpu.cost import grain_of
 from stepwell.transforms.tile_to_cpu.element_loops import build_loops_function
+from stepwell.transforms.tile_to_cpu.runs import build_parallel_function
 from stepwell.types.targets import Target
 
 
@@ -63,7 +64,7 @@ class _Launches:
         grain = grain_of(kernel, {ref: _logical_extents(ref, value) for ref, value in zip(refs, values, strict=True)})
         self._replace(launch, plan.LaunchOp(launch.kernel, args, tiles=tiles, grain=grain, reads=reads, writes=writes))
 
-    def rewrite_loops(self, launch: plan.LaunchOp, kernel: tile.LoopsOp) -> None:
+    def rewrite_loops(self, launch: plan.LaunchOp, kernel: tile.LoopsKernel) -> None:
         """Replace the launch of `kernel` by one with its addresses."""
         args, inputs = [*launch.args, *launch.outs], len(launch.args)
         for value in args:
@@ -97,15 +98,18 @@ def _check_rows(launch: plan.LaunchOp, value: SSAValue) -> None:
         raise error_at(launch, f"the last dim of {value.type} is not dense", "copy it first")
 
 
-def _function_of(kernel: tile.KernelOp | tile.LoopsOp, target: Target) -> func.FuncOp:
-    if isinstance(kernel, tile.LoopsOp):
+def _function_of(kernel: tile.KernelOp | tile.LoopsKernel, target: Target) -> func.FuncOp:
+    if isinstance(kernel, tile.ParallelOp):
+        return build_parallel_function(kernel, target)
+    if not isinstance(kernel, tile.KernelOp):
+        assert isinstance(kernel, tile.LoopsOp)
         return build_loops_function(kernel, target)
     return build_function(kernel, target)
 
 
 @dataclass(frozen=True)
 class ConvertTileToCPU(StepwellPass):
-    """Lower every tile.kernel and tile.loops to a function over its tiles, and every launch to the record that it takes. Refuses, naming the op, what has no
+    """Lower every tile.kernel, tile.loops and tile.parallel to a function over its tiles, and every launch to the record that it takes. Refuses, naming the op, what has no
     form by rows of vectors."""
 
     name = "stepwell-convert-tile-to-cpu"
@@ -116,16 +120,16 @@ class ConvertTileToCPU(StepwellPass):
         target = target_of(op)
         if target is None or target.family != "cpu":
             raise error_at(op, "the module is not for a CPU", 'stepwell.target = "cpu", stepwell.cpu = "x86-64-v4"')
-        kernels = {k.sym_name.data: k for k in op.body.block.ops if isinstance(k, tile.KernelOp | tile.LoopsOp)}
+        kernels = {k.sym_name.data: k for k in op.body.block.ops if isinstance(k, tile.KernelOp | tile.LoopsKernel)}
         functions = {name: _function_of(kernel, target) for name, kernel in kernels.items()}
         for program in [p for p in op.body.block.ops if isinstance(p, plan.ProgramOp)]:
             launches = _Launches(program)
             for launch in [s for _, s in program.steps() if isinstance(s, plan.LaunchOp) and s.kernel_name in kernels]:
                 kernel = kernels[launch.kernel_name]
-                if isinstance(kernel, tile.LoopsOp):
-                    launches.rewrite_loops(launch, kernel)
-                else:
+                if isinstance(kernel, tile.KernelOp):
                     launches.rewrite(launch, kernel)
+                else:
+                    launches.rewrite_loops(launch, kernel)
         for name, kernel in kernels.items():
             self._remark(ctx, kernel)
             op.body.block.insert_op_before(functions[name], kernel)
@@ -133,10 +137,11 @@ class ConvertTileToCPU(StepwellPass):
             kernel.erase()
         op.attributes["stepwell.level"] = StringAttr("kernel")
 
-    def _remark(self, ctx: Context, kernel: tile.KernelOp | tile.LoopsOp) -> None:
+    def _remark(self, ctx: Context, kernel: tile.KernelOp | tile.LoopsKernel) -> None:
         remarks, names, name = remarks_of(ctx), names_of(kernel), f"@{kernel.sym_name.data}"
-        if isinstance(kernel, tile.LoopsOp):
-            remarks.add(Remark("analysis", self.name, names, f"{name}: loops over elements"))
+        if isinstance(kernel, tile.LoopsKernel):
+            what = "whole operands" if isinstance(kernel, tile.ParallelOp) else "elements"
+            remarks.add(Remark("analysis", self.name, names, f"{name}: loops over {what}"))
             return
         refs = [arg.type for arg in kernel.body.block.args if isinstance(arg.type, tile.RefType)]
         narrow = sum(isinstance(ref.element_type, Float16Type) for ref in refs)

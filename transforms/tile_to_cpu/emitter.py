@@ -194,6 +194,16 @@ class Emitter:
         self.block = outer
         return list(self.insert(scf.ForOp(start, end, self.integer(1), list(inits), Region(inner))).results)
 
+    @contextmanager
+    def when(self, condition: SSAValue) -> Iterator[None]:
+        """What is inserted meanwhile is done where the condition holds."""
+        outer, inner = self.block, Block()
+        self.block = inner
+        yield
+        self.insert(scf.YieldOp())
+        self.block = outer
+        self.insert(scf.IfOp(condition, [], Region(inner), Region()))
+
     def branch(self, condition: SSAValue, then: Callable[[], None], otherwise: Callable[[], None]) -> None:
         """Do one of two things."""
         regions = []
@@ -223,7 +233,7 @@ class Emitter:
 
 
 def kernel_function(
-    kernel: tile.KernelOp | tile.LoopsOp, target: Target, write: Callable[[Emitter, SSAValue, SSAValue], None]
+    kernel: tile.KernelOp | tile.LoopsKernel, target: Target, write: Callable[[Emitter, SSAValue, SSAValue], None]
 ) -> func.FuncOp:
     """A function (record, first tile, last tile) whose body `write` emits."""
     block = Block(arg_types=[POINTER, i64, i64])

@@ -31,15 +31,19 @@ from stepwell.transforms.emit.arguments import product
 from stepwell.transforms.tile_to_gpu.element_loops import build_loops_kernel
 from stepwell.transforms.tile_to_gpu.emitter import Emitter
 from stepwell.transforms.tile_to_gpu.launch import GpuKernel, finish_level, replace_kernel
+from stepwell.transforms.tile_to_gpu.runs import build_parallel_kernel
 from stepwell.transforms.tile_to_gpu.warp_body import WarpBody, threads_of
 from stepwell.transforms.tile_to_gpu.warp_refs import Parameters, block_counts
 
 NAME = "stepwell-convert-tile-to-warp"
 
 
-def lower_kernel(kernel: tile.KernelOp | tile.LoopsOp) -> GpuKernel:
+def lower_kernel(kernel: tile.KernelOp | tile.LoopsKernel) -> GpuKernel:
     """The kernel that does what `kernel` does; refuses with a reason what it cannot."""
-    if isinstance(kernel, tile.LoopsOp):
+    if isinstance(kernel, tile.ParallelOp):
+        return build_parallel_kernel(kernel)
+    if not isinstance(kernel, tile.KernelOp):
+        assert isinstance(kernel, tile.LoopsOp)
         return build_loops_kernel(kernel)
     if kernel.config.data.mma != "none":
         names = " + ".join(names_of(kernel))
@@ -55,7 +59,7 @@ def lower_kernel(kernel: tile.KernelOp | tile.LoopsOp) -> GpuKernel:
 
 @dataclass(frozen=True)
 class ConvertTileToWarp(StepwellPass):
-    """Lower every remaining `tile.kernel` and every `tile.loops`, with their launches; the module is at the kernel level afterwards."""
+    """Lower every remaining `tile.kernel` and every `tile.loops` and `tile.parallel`, with their launches; the module is at the kernel level afterwards."""
 
     name = NAME
     level: ClassVar[str] = "plan"
@@ -63,7 +67,7 @@ class ConvertTileToWarp(StepwellPass):
     meaning: ClassVar[Meaning] = "exact"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        kernels = [k for k in op.ops if isinstance(k, tile.KernelOp | tile.LoopsOp)]
+        kernels = [k for k in op.ops if isinstance(k, tile.KernelOp | tile.LoopsKernel)]
         lowered = [(kernel, lower_kernel(kernel)) for kernel in kernels]
         for kernel, made in lowered:
             replace_kernel(op, kernel, made)

@@ -19,12 +19,12 @@ from stepwell.transforms.tile_to_gpu.emitter import Emitter
 from stepwell.transforms.tile_to_gpu.launch import GpuKernel, LaunchSite, pointer
 
 
-class _Elements:
-    """The vocabulary of element loops in i32, written through the emitter of kernels."""
+class Scalars:
+    """The vocabulary of loops over scalars, with indices in i32, written through the emitter of kernels."""
 
     def __init__(self, emit: Emitter) -> None:
         self.emit = emit
-        self.insert, self.add, self.mul = emit.insert, emit.add, emit.mul
+        self.insert, self.add, self.mul, self.when = emit.insert, emit.add, emit.mul, emit.when
         self.compare, self.select, self.integer = emit.compare, emit.select, emit.i32
         self.choose = emit.choose
 
@@ -66,7 +66,7 @@ def build_loops_kernel(kernel: tile.LoopsOp) -> GpuKernel:
     (threads,) = kernel.config.data.block
     _write(Emitter(block, kernel.location), kernel, block, threads)
     made = warp.KernelOp(kernel.sym_name.data, Region(block), threads)
-    return GpuKernel(made, parameters, loops_tiles(kernel), _check_launch)
+    return GpuKernel(made, parameters, loops_tiles(kernel), check_buffers)
 
 
 def _write(emit: Emitter, kernel: tile.LoopsOp, block: Block, threads: int) -> None:
@@ -78,7 +78,7 @@ def _write(emit: Emitter, kernel: tile.LoopsOp, block: Block, threads: int) -> N
     def load(value: BlockArgument, at: SSAValue) -> SSAValue:
         return emit.insert(warp.LoadOp(block.args[value.index], at)).result
 
-    loops = ElementLoops(_Elements(emit), kernel, load)
+    loops = ElementLoops(Scalars(emit), kernel, load)
     for position, value in enumerate(kernel.results_of_body.arguments):
         with emit.when(emit.compare("ult", number, emit.i32(prod(shape_of(value))))), loops.scope():
             result = loops.numbered(value, number)
@@ -86,7 +86,7 @@ def _write(emit: Emitter, kernel: tile.LoopsOp, block: Block, threads: int) -> N
     emit.insert(warp.ReturnOp())
 
 
-def _check_launch(site: LaunchSite) -> None:
+def check_buffers(site: LaunchSite) -> None:
     """The operands of a launch must be whole buffers."""
     for position, value in enumerate(site.operands):
         if not isinstance(value.type, plan.BufferType) or not value.type.contiguous:

@@ -29,7 +29,7 @@ class LaunchSite:
     """One launch of a tile kernel: its operands in the order of the kernel's refs (inputs, then outputs)."""
 
     op: plan.LaunchOp
-    kernel: tile.KernelOp | tile.LoopsOp
+    kernel: tile.KernelOp | tile.LoopsKernel
 
     @property
     def operands(self) -> tuple[SSAValue, ...]:
@@ -106,14 +106,14 @@ class GpuKernel:
     check: Callable[[LaunchSite], None] = lambda site: None
 
 
-def launches_of(module: ModuleOp, kernel: tile.KernelOp | tile.LoopsOp) -> list[LaunchSite]:
+def launches_of(module: ModuleOp, kernel: tile.KernelOp | tile.LoopsKernel) -> list[LaunchSite]:
     """All launches of `kernel` in the module's programs."""
     name = kernel.sym_name.data
     ops = [op for p in module.ops if isinstance(p, plan.ProgramOp) for op in p.block.ops]
     return [LaunchSite(op, kernel) for op in ops if isinstance(op, plan.LaunchOp) and op.kernel_name == name]
 
 
-def replace_kernel(module: ModuleOp, old: tile.KernelOp | tile.LoopsOp, new: GpuKernel) -> None:
+def replace_kernel(module: ModuleOp, old: tile.KernelOp | tile.LoopsKernel, new: GpuKernel) -> None:
     """Put the new kernel in the old one's place and rewrite its launches."""
     for site in launches_of(module, old):
         _rewrite_launch(site, new)
@@ -179,6 +179,6 @@ def remove_dead_windows(module: ModuleOp) -> None:
 
 def finish_level(module: ModuleOp) -> None:
     """Mark the module as kernel level when no tile kernel is left."""
-    if not any(isinstance(op, tile.KernelOp | tile.LoopsOp) for op in module.ops):
+    if not any(isinstance(op, tile.KernelOp | tile.LoopsKernel) for op in module.ops):
         remove_dead_windows(module)
         module.attributes["stepwell.level"] = StringAttr("kernel")

@@ -15,7 +15,10 @@ from stepwell.runtime.errors import ModelError, UsageError
 LEVELS = ("graph", "linalg", "tile", "plan", "kernel", "llvm")
 
 _SCALAR = ("arith", "math")
+_KERNELS = ("tensor", "linalg", "scf", "memref", *_SCALAR)
 _PROGRAM = ("builtin", "plan", *_SCALAR)
+OF_LOOPS = ("graph.cumulative",)
+"""Ops without a form in linalg: each stays alone in its fusion until kernels of loops are made."""
 ALLOWED: dict[str, frozenset[str]] = {
     "graph": frozenset({"builtin", "func", "graph"}),
     "linalg": frozenset(
@@ -26,13 +29,14 @@ ALLOWED: dict[str, frozenset[str]] = {
             "graph.reshape",
             "graph.fusion",
             "graph.yield",
+            *OF_LOOPS,
             "tensor",
             "linalg",
             *_SCALAR,
         }
     ),
-    "tile": frozenset({"builtin", "func", "graph.weight", "graph.reshape", "tile", "tensor", "linalg", *_SCALAR}),
-    "plan": frozenset({*_PROGRAM, "tile", "tensor", "linalg"}),
+    "tile": frozenset({"builtin", "func", "graph.weight", "graph.reshape", "tile", *_KERNELS}),
+    "plan": frozenset({*_PROGRAM, "tile", *_KERNELS}),
     "kernel": frozenset({*_PROGRAM, "warp", "hopper", "func", "scf", "cf", "vector", "llvm", "llvm_extra"}),
     "llvm": frozenset({*_PROGRAM, "llvm", "llvm_extra"}),
 }

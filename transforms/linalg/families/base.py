@@ -12,7 +12,7 @@ from math import ceil, prod
 from stepwell.dialects.tile import Config
 from stepwell.dialects.tile._syntax import WHOLE
 from stepwell.transforms.linalg._stages import Stages
-from stepwell.transforms.linalg_to_tile.written import Written
+from stepwell.transforms.linalg_to_tile.written import Replacement
 from stepwell.types.targets import MACHINES, Target
 
 _ID_KEYS = {"stages": "s", "warps": "w", "split_k": "p", "resident": "r", "epilogue": "", "order": ""}
@@ -66,7 +66,7 @@ class Family:
     check: Callable[[Stages, Config, Setting], str]
     takes: Callable[[Stages, Config], bool]
     violations: Callable[[Stages, Config, Setting], Iterator[str]]
-    write: Callable[[Stages, Config, str, str | None], Written]
+    write: Callable[[Stages, Config, str, str | None], Replacement]
     close: float = 1.0
 
 

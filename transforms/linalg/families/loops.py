@@ -10,14 +10,15 @@ from xdsl.dialects.builtin import TensorType
 from xdsl.dialects.linalg.ops import GenericOp
 
 from stepwell.dialects.linalg_interpreter import loop_extents
-from stepwell.dialects.tile.config import Config
+from stepwell.dialects.tile.config import Config, ConfigAttr
 from stepwell.dialects.tile.config import violations as rules
+from stepwell.transforms.graph_to_loops.table import op_of_loops, write_phases
 from stepwell.transforms.linalg._roles import reduction_loops
 from stepwell.transforms.linalg._stages import Stages
 from stepwell.transforms.linalg.families.base import Candidate, Family, Setting
 from stepwell.transforms.linalg.families.rates import RATES
 from stepwell.transforms.linalg_to_tile.write_loops import write_loops
-from stepwell.transforms.linalg_to_tile.written import Written
+from stepwell.transforms.linalg_to_tile.written import Replacement
 from stepwell.types.targets import SM_90A
 
 WORK = 16384  # steps of a tile of loops: long enough beside the microsecond of taking it, short enough to share
@@ -71,8 +72,11 @@ def violations(stages: Stages, config: Config, setting: Setting) -> Iterator[str
     yield from rules(config, setting.processor)
 
 
-def write(stages: Stages, config: Config, name: str, target: str | None) -> Written:
-    """A `tile.loops` with the fusion's body."""
+def write(stages: Stages, config: Config, name: str, target: str | None) -> Replacement:
+    """A `tile.loops` with the fusion's body, or what the one op without a form in linalg is written as."""
+    op = op_of_loops(stages.fusion)
+    if op is not None:
+        return write_phases(stages.fusion, op, ConfigAttr(config), name)
     return write_loops(stages.fusion, config, name)
 
 

@@ -1,0 +1,32 @@
+"""Which writer writes which op: an op of the graph level that stands here has no form in linalg; alone in its fusion it stays as it is at the linalg level."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from xdsl.ir import Operation
+
+from stepwell.dialects import graph, tile
+from stepwell.transforms.graph_to_loops.order import write_cumulative
+from stepwell.transforms.graph_to_loops.phases import Operand, Phases
+
+Writer = Callable[[Any, Phases], Sequence[Operand]]
+"""Asks for the kernels of an op; what stands for its results."""
+WRITERS: Mapping[type[Operation], Writer] = {
+    graph.CumulativeOp: write_cumulative,
+}
+
+
+def op_of_loops(fusion: graph.FusionOp) -> Operation | None:
+    """The op of a fusion that is written as loops."""
+    first = fusion.body.block.first_op
+    alone = first is not None and first.next_op is fusion.body.block.last_op
+    return first if alone and type(first) in WRITERS else None
+
+
+def write_phases(fusion: graph.FusionOp, op: Operation, config: tile.ConfigAttr, name: str) -> Phases:
+    """The kernels of a fusion that holds `op` alone, all of one name."""
+    phases = Phases(fusion, op, config, name)
+    phases.results = WRITERS[type(op)](op, phases)
+    return phases
