@@ -8,14 +8,10 @@ from stepwell.dialects.hopper.attributes import PendingType, TensorMapType
 from stepwell.dialects.hopper.ops import (
     INSTRUCTION_BYTES,
     WARPGROUP,
-    DescriptorOp,
     ElectOp,
     RoleOp,
     SetMaxRegistersOp,
     WarpgroupIdOp,
-    WgmmaBeginOp,
-    WgmmaOp,
-    WgmmaWaitOp,
 )
 from stepwell.dialects.hopper.ops_memory import (
     ArriveOp,
@@ -28,6 +24,13 @@ from stepwell.dialects.hopper.ops_memory import (
     TmaLoadIm2colOp,
     TmaLoadOp,
     WaitOp,
+)
+from stepwell.dialects.hopper.ops_product import (
+    DescriptorOp,
+    WgmmaBeginOp,
+    WgmmaOp,
+    WgmmaRegistersOp,
+    WgmmaWaitOp,
 )
 from stepwell.dialects.hopper.ops_store import (
     BulkCommitOp,
@@ -66,6 +69,7 @@ __all__ = [
     "WarpgroupIdOp",
     "WgmmaBeginOp",
     "WgmmaOp",
+    "WgmmaRegistersOp",
     "WgmmaWaitOp",
 ]
 
@@ -89,6 +93,7 @@ HOPPER = DIALECT = Dialect(
         DescriptorOp,
         WgmmaBeginOp,
         WgmmaOp,
+        WgmmaRegistersOp,
         WgmmaWaitOp,
         FragmentToSharedOp,
         FragmentFromSharedOp,

@@ -131,9 +131,21 @@ def _wgmma_begin(conv: LLVMConversion, op: hopper.WgmmaBeginOp) -> None:
 
 
 def _wgmma(conv: LLVMConversion, op: hopper.WgmmaOp) -> None:
-    total, instructions = _total(op.result.type), op.instructions.value.data
-    block = asm.wgmma(_registers(op.result.type), op.element.data, instructions, total)
+    turned, total = op.transpose_b is not None, _total(op.result.type)
+    moves = op.moves_a(), op.moves_b()
+    block = asm.wgmma(_registers(op.result.type), op.element.data, *moves, total, transposed=turned)
     conv.bind(op.result, _asm(conv, block, conv.values([op.accumulator, op.a, op.b]), conv.type(op.result.type)))
+
+
+def _wgmma_registers(conv: LLVMConversion, op: hopper.WgmmaRegistersOp) -> None:
+    """A's pairs of 16-bit elements are registers of 32 bits."""
+    turned = op.transpose_b is not None
+    block = asm.wgmma_registers(_registers(op.result.type), op.element.data, op.moves_b(), transposed=turned)
+    pairs = VectorType(i32, [4 * op.instructions.value.data])
+    a = conv.insert(llvm.BitcastOp(conv.value(op.a), pairs)).result
+    conv.bind(
+        op.result, _asm(conv, block, [conv.value(op.accumulator), a, conv.value(op.b)], conv.type(op.result.type))
+    )
 
 
 def _wgmma_wait(conv: LLVMConversion, op: hopper.WgmmaWaitOp) -> None:
@@ -172,5 +184,6 @@ CONVERSIONS: dict[type[Operation], Converter] = {
     hopper.DescriptorOp: _descriptor,
     hopper.WgmmaBeginOp: _wgmma_begin,
     hopper.WgmmaOp: _wgmma,
+    hopper.WgmmaRegistersOp: _wgmma_registers,
     hopper.WgmmaWaitOp: _wgmma_wait,
 }

@@ -11,10 +11,13 @@ from stepwell.transforms.tile_to_gpu.hopper_lowering import WARPGROUP_ROWS, Lowe
 from stepwell.transforms.tile_to_gpu.hopper_parameters import swizzle_of
 from stepwell.types.elements import K_BYTES, element, operands_of
 
+TRANSPOSED_BYTES = 2
+"""Of elements whose operand may lie as [K, N] (PTX ISA, wgmma.mma_async: transposition is for .f16 and .bf16)."""
+
 
 def group_bytes(kind: TileType) -> int:
     """Bytes between the rows of A that neighbouring warpgroups multiply."""
-    return WARPGROUP_ROWS * kind.get_shape()[1] * element_bytes(kind.element_type)
+    return WARPGROUP_ROWS * swizzle_of(kind)
 
 
 def begin(lowering: Lowering, value: SSAValue) -> SSAValue:
@@ -26,26 +29,55 @@ def lower_mma(lowering: Lowering, op: tile.MmaOp) -> None:
     """Issue the products of one k-tile. Only asynchronous ones reach this level: tile-pipeline-loops has said where they are waited for."""
     if op.is_async is None:
         raise lowering.refuse(op, "is not async: wgmma is, and something must wait for it", "run tile-pipeline-loops")
-    if op.transpose_b is not None:
-        reason = "takes b as [K, N]: products read b along k"
-        raise lowering.refuse(op, reason, "load b as [N, K], without transpose_b")
-    kind = op.a.type
-    assert isinstance(kind, TileType) and isinstance(op.c.type, TileType)
+    kind, right = op.a.type, op.b.type
+    assert isinstance(kind, TileType) and isinstance(right, TileType) and isinstance(op.c.type, TileType)
     fragment_of(lowering, op, op.c.type)
     way = element(str(kind.element_type)).product("wgmma")
     if way is None:
         raise lowering.refuse(op, f"multiplies {kind.element_type}: operands are {', '.join(operands_of('wgmma'))}")
+    if op.transpose_b is not None and element_bytes(kind.element_type) != TRANSPOSED_BYTES:
+        raise lowering.refuse(op, f"takes b as [K, N] of {kind.element_type}: wgmma transposes 16-bit elements")
     emit, role = lowering.emit, lowering.current
-    a_rows = role.operand_rows[group_bytes(kind)]
-    a, b = (_descriptor(lowering, value, rows) for value, rows in ((op.a, a_rows), (op.b, None)))
-    instructions = kind.get_shape()[1] * element_bytes(kind.element_type) // K_BYTES
-    lowering.values[op.result] = emit.insert(
-        hopper.WgmmaOp(lowering.values[op.c], a, b, way.operand, instructions)
-    ).result
+    count = kind.get_shape()[1] * element_bytes(kind.element_type) // K_BYTES
+    held = lowering.values[op.c]
+    accumulator = held if isinstance(held.type, hopper.PendingType) else begin(lowering, held)
+    turned = op.transpose_b is not None
+    b = _descriptor(lowering, op.b, None, leading=_panel_bytes(right) if turned else 0)
+    steps_b = _transposed_steps(right, count) if turned else _steps(right, count)
+    made: hopper.WgmmaOp | hopper.WgmmaRegistersOp
+    if isinstance(kind.layout, tile.WgmmaAAttr):
+        a = lowering.values[op.a]
+        made = hopper.WgmmaRegistersOp(accumulator, a, b, way.operand, count, transpose_b=turned, steps_b=steps_b)
+    else:
+        a = _descriptor(lowering, op.a, role.operand_rows[group_bytes(kind)])
+        steps_a = _steps(kind, count)
+        made = hopper.WgmmaOp(
+            accumulator, a, b, way.operand, count, transpose_b=turned, steps_a=steps_a, steps_b=steps_b
+        )
+    lowering.values[op.result] = emit.insert(made).result
     role.in_flight = op.result
 
 
-def _descriptor(lowering: Lowering, value: SSAValue, rows: SSAValue | None) -> SSAValue:
+def _panel_bytes(kind: TileType) -> int:
+    """Bytes between the panels of a tile that is wider than its swizzle."""
+    return kind.get_shape()[0] * swizzle_of(kind)
+
+
+def _steps(kind: TileType, count: int) -> list[int] | None:
+    """Where each of `count` instructions begins in a K-major tile; None where its rows are one swizzle, along which they follow each other."""
+    swizzle = swizzle_of(kind)
+    if count * K_BYTES <= swizzle:
+        return None
+    return [K_BYTES * n // swizzle * _panel_bytes(kind) + K_BYTES * n % swizzle for n in range(count)]
+
+
+def _transposed_steps(kind: TileType, count: int) -> list[int]:
+    """The same in a tile [K, N]: rows of k lie one swizzle apart."""
+    rows = K_BYTES // element_bytes(kind.element_type)
+    return [rows * swizzle_of(kind) * n for n in range(count)]
+
+
+def _descriptor(lowering: Lowering, value: SSAValue, rows: SSAValue | None, leading: int = 0) -> SSAValue:
     """The descriptor of an element of the slot at hand, from this warpgroup's first row on."""
     emit, place = lowering.emit, lowering.current.places[value]
     address = lowering.values[value]
@@ -54,7 +86,7 @@ def _descriptor(lowering: Lowering, value: SSAValue, rows: SSAValue | None) -> S
     if rows is not None:
         address = emit.add(address, rows)
     assert isinstance(value.type, TileType)
-    return emit.insert(hopper.DescriptorOp(address, swizzle_of(value.type))).result
+    return emit.insert(hopper.DescriptorOp(address, swizzle_of(value.type), leading)).result
 
 
 def lower_finish(lowering: Lowering, op: tile.FinishOp) -> None:

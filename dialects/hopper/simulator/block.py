@@ -19,7 +19,7 @@ from stepwell.dialects.hopper.simulator.faults import (
 )
 from stepwell.dialects.hopper.simulator.memory import GRANULE, SharedMemory
 from stepwell.dialects.hopper.simulator.tma import TensorMap, destination
-from stepwell.dialects.hopper.simulator.wgmma import Descriptor, Operand, accumulate, read_operand
+from stepwell.dialects.hopper.simulator.wgmma import Operand, accumulate, read_operand
 
 Array = np.ndarray
 
@@ -177,17 +177,9 @@ class Block:
 
     # --- products
 
-    def issue_products(
-        self, group: int, registers: Array, a: Descriptor, b: Descriptor, columns: int, kind: str, steps: int, what: str
-    ) -> tuple[Array, int]:
-        """Warpgroup `group` issues `steps` wgmma of 64 x `columns` x 32 bytes as one committed group; operands advance by 32 bytes a step.
-
-        Returns the new registers and the group's epoch."""
-        registers = self.multiply(group, registers, Operand(a, 64, kind), Operand(b, columns, kind), what, steps)
-        return registers, self.commit_products(group)
-
-    def multiply(self, group: int, registers: Array, a: Operand, b: Operand, what: str, steps: int = 1) -> Array:
-        """Warpgroup `group` issues `steps` wgmma into its open group of products; the new registers [128, N / 2].
+    def multiply(self, group: int, registers: Array, a: Operand | Array, b: Operand, what: str) -> Array:
+        """Warpgroup `group` issues a wgmma for each move of B into its open group of products; the new registers [128, N / 2]. A is behind a descriptor, or
+        its numbers [64, k] come from registers.
 
         The operands are read at issue and charged to the group's wgmma agent until it is waited for: whoever overwrites them earlier races."""
         vector = self.agents.common(slice(4 * group, 4 * group + 4))
@@ -196,16 +188,18 @@ class Block:
             state.open = self.agents.next_epoch(agent)
         operands = []
         for name, operand in (("A", a), ("B", b)):
-            chunks, units = operand.chunks(steps)
+            if not isinstance(operand, Operand):
+                operands.append(operand)
+                continue
+            chunks, units = operand.chunks()
             named = f"operand {name} of {what}"
             self.shared.check_read(units, agent, state.open, vector, generic=False, what=named)
             self.shared.check_swizzle(units, operand.descriptor.swizzle, named)
             operands.append(operand.numbers(read_operand(self.shared, chunks, operand.kind)))
+        steps, kind = len(b.moves), a.kind if isinstance(a, Operand) else b.kind
         self.statistics.products += steps
-        k = operands[0].shape[1] // steps
-        for step in range(steps):
-            mine = slice(k * step, k * (step + 1))
-            registers = accumulate(registers, operands[0][:, mine], operands[1][:, mine], a.kind, b.kind)
+        for left, right in zip(*(np.split(operand, steps, axis=1) for operand in operands), strict=True):
+            registers = accumulate(registers, left, right, kind, b.kind)
         return registers
 
     def commit_products(self, group: int) -> int:

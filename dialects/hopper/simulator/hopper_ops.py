@@ -16,7 +16,7 @@ from stepwell.dialects.hopper.simulator.faults import DivergenceFault, RaceFault
 from stepwell.dialects.hopper.simulator.memory import Array
 from stepwell.dialects.hopper.simulator.threads import Threads
 from stepwell.dialects.hopper.simulator.tma import TensorMap
-from stepwell.dialects.hopper.simulator.wgmma import SHARED_BASE, Descriptor
+from stepwell.dialects.hopper.simulator.wgmma import ROWS, SHARED_BASE, Descriptor, Operand, register_operand
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,14 +165,23 @@ def _wgmma_begin(threads: Threads, op: hopper.WgmmaBeginOp) -> None:
 
 
 def _wgmma(threads: Threads, op: hopper.WgmmaOp) -> None:
+    _multiply(threads, op, Operand(_operand(threads, op.a), ROWS, op.element.data, moves=op.moves_a()))
+
+
+def _wgmma_registers(threads: Threads, op: hopper.WgmmaRegistersOp) -> None:
+    held = threads.get(op.a)
+    held = np.broadcast_to(held, (threads.count, held.shape[-1]))
+    _multiply(threads, op, register_operand(held, op.element.data))
+
+
+def _multiply(threads: Threads, op: hopper.WgmmaOp | hopper.WgmmaRegistersOp, a: Operand | Array) -> None:
+    """The products of one k-tile as one committed group."""
     group = _whole_warpgroup(threads)
     pending: Pending = threads.get(op.accumulator)
-    a, b = _operand(threads, op.a), _operand(threads, op.b)
-    steps, what = op.instructions.value.data, f"{threads.what()} of {threads.role}"
-    registers, epoch = threads.block.issue_products(
-        group, pending.registers, a, b, op.columns, op.element.data, steps, what
-    )
-    threads.bind(op.results, [Pending(registers, epoch)])
+    what, turned = f"{threads.what()} of {threads.role}", op.transpose_b is not None
+    b = Operand(_operand(threads, op.b), op.columns, op.element.data, turned, moves=op.moves_b())
+    registers = threads.block.multiply(group, pending.registers, a, b, what)
+    threads.bind(op.results, [Pending(registers, threads.block.commit_products(group))])
 
 
 def _wgmma_wait(threads: Threads, op: hopper.WgmmaWaitOp) -> None:
@@ -204,6 +213,7 @@ SIMPLE: Mapping[type[Operation], Simple] = {
     hopper.DescriptorOp: _descriptor,
     hopper.WgmmaBeginOp: _wgmma_begin,
     hopper.WgmmaOp: _wgmma,
+    hopper.WgmmaRegistersOp: _wgmma_registers,
     hopper.WgmmaWaitOp: _wgmma_wait,
 }
 BLOCKING: Mapping[type[Operation], Blocking] = {hopper.RoleOp: _role, hopper.ElectOp: _elect, hopper.WaitOp: _wait}

@@ -29,6 +29,8 @@ from stepwell.dialects.hopper.simulator.memory import Array, Granules, SharedMem
 from stepwell.dialects.hopper.simulator.tma import frozen, swizzle_address
 
 K_BYTES = 32
+ROWS = 64
+"""M of wgmma."""
 SHARED_BASE = 1024
 """Absolute address of the dynamic shared memory: wgmma descriptors carry absolute addresses, everything else offsets from here."""
 _MODES = {0: 0, 1: 128, 2: 64, 3: 32}
@@ -62,13 +64,17 @@ class Descriptor:
         absolute = Descriptor.decode(bits)
         return Descriptor(absolute.start - SHARED_BASE, absolute.leading, absolute.stride, absolute.swizzle)
 
-    def steps(self, rows: int, count: int) -> tuple[Array, Granules]:
-        """Addresses of the 16-byte chunks of `count` instructions' operand, each 32 bytes further along k: [rows, 2 * count]; their units."""
-        return _chunks_of_steps(self, rows, count)
+    def moved(self, by: int) -> Descriptor:
+        """The same tile, from `by` bytes further on."""
+        return Descriptor(self.start + by, self.leading, self.stride, self.swizzle) if by else self
 
-    def transposed(self, rows: int) -> tuple[Array, Granules]:
-        """Addresses of the 16-byte chunks of one instruction's MN-major operand of 16-bit elements: [16, rows / 8]; their units."""
-        return _transposed_chunks(self, rows)
+    def straight(self, rows: int, moves: tuple[int, ...]) -> tuple[Array, Granules]:
+        """Addresses of the 16-byte chunks of a K-major operand, for instructions that begin `moves` bytes further on: [rows, 2 * moves]; their units."""
+        return _straight_chunks(self, rows, moves)
+
+    def transposed(self, rows: int, moves: tuple[int, ...]) -> tuple[Array, Granules]:
+        """The same of an MN-major operand of 16-bit elements: [16 * moves, rows / 8]; their units."""
+        return _transposed_chunks(self, rows, moves)
 
     def chunks(self, rows: int) -> Array:
         """Addresses of the two 16-byte chunks of each row of one instruction's operand: [rows, 2]."""
@@ -98,32 +104,33 @@ class Descriptor:
 
 
 @lru_cache(maxsize=4096)
-def _chunks_of_steps(first: Descriptor, rows: int, count: int) -> tuple[Array, Granules]:
-    moved = [Descriptor(first.start + K_BYTES * s, first.leading, first.stride, first.swizzle) for s in range(count)]
-    chunks = frozen(np.concatenate([descriptor.chunks(rows) for descriptor in moved], axis=1))
+def _straight_chunks(first: Descriptor, rows: int, moves: tuple[int, ...]) -> tuple[Array, Granules]:
+    chunks = frozen(np.concatenate([first.moved(by).chunks(rows) for by in moves], axis=1))
     return chunks, granules_of(chunks)
 
 
 @lru_cache(maxsize=4096)
-def _transposed_chunks(descriptor: Descriptor, rows: int) -> tuple[Array, Granules]:
-    chunks = frozen(descriptor.transposed_chunks(rows))
+def _transposed_chunks(first: Descriptor, rows: int, moves: tuple[int, ...]) -> tuple[Array, Granules]:
+    chunks = frozen(np.concatenate([first.moved(by).transposed_chunks(rows) for by in moves], axis=0))
     return chunks, granules_of(chunks)
 
 
 @dataclass(frozen=True)
 class Operand:
     """One operand of a product: `rows` of A or of transposed B, elements of type `kind`, behind a descriptor; `transposed` where its columns lie side by
-    side in memory, `negative` where its elements change their sign."""
+    side in memory, `negative` where its elements change their sign. It is read by one instruction for each of `moves`, so many bytes further on."""
 
     descriptor: Descriptor
     rows: int
     kind: str
     transposed: bool = False
     negative: bool = False
+    moves: tuple[int, ...] = (0,)
 
-    def chunks(self, steps: int) -> tuple[Array, Granules]:
-        """The 16-byte chunks that `steps` instructions read, and their units; a transposed operand is read one instruction at a time."""
-        return self.descriptor.transposed(self.rows) if self.transposed else self.descriptor.steps(self.rows, steps)
+    def chunks(self) -> tuple[Array, Granules]:
+        """The 16-byte chunks that the instructions read, and their units."""
+        read = self.descriptor.transposed if self.transposed else self.descriptor.straight
+        return read(self.rows, self.moves)
 
     def numbers(self, read: Array) -> Array:
         """What was read at the chunks, as [rows, k]."""
@@ -196,6 +203,16 @@ def fragment_map(columns: int) -> tuple[Array, Array]:
     row = thread // 32 * 16 + thread % 32 // 4 + register // 2 % 2 * 8
     column = register // 4 * 8 + thread % 4 * 2 + register % 2
     return np.broadcast_to(row, (128, columns // 2)), np.broadcast_to(column, (128, columns // 2))
+
+
+def register_operand(registers: Array, kind: str) -> Array:
+    """A [64, k] from the registers of a warpgroup, [128, k / 2] elements of 16 bits (or pairs of them): they lie as accumulators do (PTX ISA, "Register
+    fragments for wgmma.mma_async.m64nNk16")."""
+    held = ELEMENTS[kind].decode(np.ascontiguousarray(registers).view(np.uint8))
+    rows, columns = fragment_map(2 * held.shape[1])
+    numbers: Array = np.empty((ROWS, 2 * held.shape[1]), np.float32)
+    numbers[rows, columns] = held
+    return numbers
 
 
 def accumulate(registers: Array, a: Array, b: Array, kind_a: str, kind_b: str) -> Array:

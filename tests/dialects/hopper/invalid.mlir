@@ -127,14 +127,64 @@ warp.kernel @k() threads 256 shared 100000 {
 
 // -----
 
-// a k-tile is one swizzle row
+// a row of a swizzle has four steps
 warp.kernel @k() threads 256 shared 100000 {
   %c = arith.constant dense<0.0> : vector<32xf32>
   %z = arith.constant 0 : i32
   %d = hopper.descriptor %z swizzle 128
   %p = hopper.wgmma_begin %c : vector<32xf32> -> !hopper.pending<vector<32xf32>>
-  // expected-error@+1 {{hopper.wgmma: 3 instructions; a k-tile is 32, 64 or 128 bytes}}
-  %1 = hopper.wgmma %p, %d, %d "f16" instructions 3 : !hopper.pending<vector<32xf32>> -> !hopper.pending<vector<32xf32>>
+  // expected-error@+1 {{hopper.wgmma: 5 instructions; a row of a swizzle has 4 of 32 bytes: say where each begins}}
+  %1 = hopper.wgmma %p, %d, %d "f16" instructions 5 : !hopper.pending<vector<32xf32>> -> !hopper.pending<vector<32xf32>>
+  warp.return
+}
+
+// -----
+
+// steps count 16 bytes, one for each instruction
+warp.kernel @k() threads 256 shared 100000 {
+  %c = arith.constant dense<0.0> : vector<32xf32>
+  %z = arith.constant 0 : i32
+  %d = hopper.descriptor %z swizzle 128
+  %p = hopper.wgmma_begin %c : vector<32xf32> -> !hopper.pending<vector<32xf32>>
+  // expected-error@+1 {{hopper.wgmma: steps [0, 24] are not 2 multiples of 16 bytes}}
+  %1 = hopper.wgmma %p, %d, %d "f16" instructions 2 steps_b [0, 24] : !hopper.pending<vector<32xf32>> -> !hopper.pending<vector<32xf32>>
+  warp.return
+}
+
+// -----
+
+// only 16-bit elements are transposed
+warp.kernel @k() threads 256 shared 100000 {
+  %c = arith.constant dense<0.0> : vector<32xf32>
+  %z = arith.constant 0 : i32
+  %d = hopper.descriptor %z swizzle 128
+  %p = hopper.wgmma_begin %c : vector<32xf32> -> !hopper.pending<vector<32xf32>>
+  // expected-error@+1 {{hopper.wgmma: tf32 operands are K-major: wgmma transposes 16-bit elements}}
+  %1 = hopper.wgmma %p, %d, %d "tf32" instructions 2 transpose_b : !hopper.pending<vector<32xf32>> -> !hopper.pending<vector<32xf32>>
+  warp.return
+}
+
+// -----
+
+// registers of A: eight elements for each instruction
+warp.kernel @k() threads 256 shared 100000 {
+  %c = arith.constant dense<0.0> : vector<32xf32>
+  %a = arith.constant dense<0.0> : vector<16xf16>
+  %z = arith.constant 0 : i32
+  %d = hopper.descriptor %z swizzle 128
+  %p = hopper.wgmma_begin %c : vector<32xf32> -> !hopper.pending<vector<32xf32>>
+  // expected-error@+1 {{hopper.wgmma_registers: A is vector<16xf16>: 4 instructions take vector<32xf16> or bf16 of their element}}
+  %1 = hopper.wgmma_registers %p, %a, %d "f16" instructions 4 : !hopper.pending<vector<32xf32>>, vector<16xf16> -> !hopper.pending<vector<32xf32>>
+  warp.return
+}
+
+// -----
+
+// the bytes between panels
+warp.kernel @k() threads 256 shared 100000 {
+  %z = arith.constant 0 : i32
+  // expected-error@+1 {{hopper.descriptor: leading 24; give a multiple of 16 bytes below 262144}}
+  %d = hopper.descriptor %z swizzle 128 leading 24
   warp.return
 }
 

@@ -49,6 +49,15 @@ builtin.module attributes {stepwell.level = "kernel", stepwell.target = "sm_90a"
       %2 = hopper.wgmma_wait %1 pending 1 : !hopper.pending<vector<32xf32>> -> !hopper.pending<vector<32xf32>>
       // CHECK: hopper.wgmma_wait %{{.*}} pending 0 : !hopper.pending<vector<32xf32>> -> vector<32xf32>
       %3 = hopper.wgmma_wait %2 pending 0 : !hopper.pending<vector<32xf32>> -> vector<32xf32>
+      // CHECK: %[[V:.*]] = hopper.descriptor %{{.*}} swizzle 128 leading 8192
+      %v = hopper.descriptor %z swizzle 128 leading 8192
+      %half = arith.truncf %3 : vector<32xf32> to vector<32xf16>
+      %4 = hopper.wgmma_begin %3 : vector<32xf32> -> !hopper.pending<vector<32xf32>>
+      // CHECK: hopper.wgmma_registers %{{.*}}, %{{.*}}, %[[V]] "f16" instructions 4 transpose_b steps_b [0, 2048, 4096, 6144] : !hopper.pending<vector<32xf32>>, vector<32xf16> -> !hopper.pending<vector<32xf32>>
+      %5 = hopper.wgmma_registers %4, %half, %v "f16" instructions 4 transpose_b steps_b [0, 2048, 4096, 6144] : !hopper.pending<vector<32xf32>>, vector<32xf16> -> !hopper.pending<vector<32xf32>>
+      // CHECK: hopper.wgmma %{{.*}}, %{{.*}}, %{{.*}} "f16" instructions 2 steps_a [0, 4096] steps_b [0, 4096]
+      %6 = hopper.wgmma %5, %d, %d "f16" instructions 2 steps_a [0, 4096] steps_b [0, 4096] : !hopper.pending<vector<32xf32>> -> !hopper.pending<vector<32xf32>>
+      %7 = hopper.wgmma_wait %6 pending 0 : !hopper.pending<vector<32xf32>> -> vector<32xf32>
       // CHECK: hopper.arrive %{{.*}} if %{{.*}}
       hopper.arrive %bar if %p
       // CHECK: hopper.arrive %{{.*}}

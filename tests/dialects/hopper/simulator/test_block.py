@@ -11,7 +11,7 @@ from stepwell.dialects.hopper.simulator import faults
 from stepwell.dialects.hopper.simulator.block import Block, Role, Statistics, Waiting
 from stepwell.dialects.hopper.simulator.memory import Array, GlobalBuffer
 from stepwell.dialects.hopper.simulator.tma import TensorMap
-from stepwell.dialects.hopper.simulator.wgmma import Descriptor, fragment_map
+from stepwell.dialects.hopper.simulator.wgmma import Descriptor, Operand, fragment_map
 
 M, N, K, STAGES = 128, 64, 256, 3
 BYTES_A, BYTES_B = M * 128, N * 128
@@ -91,9 +91,10 @@ def gemm(a: Array, b: Array, *, seed: int = 0, fault: str = "") -> Array:
                 yield from wait(block, warps, full(stage), phase)
             first = Descriptor(stage * BYTES_A + (group - 1) * 8192, 16, 1024, 128)
             second = Descriptor(STAGES * BYTES_A + stage * BYTES_B, 16, 1024, 128)
-            registers, _ = block.issue_products(
-                group, registers, first, second, N, "f16", 4, f"product of group {group}"
-            )
+            moves = (0, 32, 64, 96)
+            operands = Operand(first, 64, "f16", moves=moves), Operand(second, N, "f16", moves=moves)
+            registers = block.multiply(group, registers, *operands, f"product of group {group}")
+            block.commit_products(group)
             if fault != "no product wait":
                 block.wait_products(group, 0)
             if not (fault == "lost arrive" and group == 1 and tile == 1):
