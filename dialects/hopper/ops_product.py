@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
-from xdsl.dialects.builtin import I32, I64, DenseArrayBase, IntegerAttr, StringAttr, UnitAttr, VectorType, i32, i64
+from xdsl.dialects.builtin import (
+    I32,
+    I64,
+    DenseArrayBase,
+    IntegerAttr,
+    IntegerType,
+    StringAttr,
+    UnitAttr,
+    VectorType,
+    i32,
+    i64,
+)
 from xdsl.ir import Operation, SSAValue
 from xdsl.irdl import (
     IRDLOperation,
@@ -99,10 +110,12 @@ class WgmmaBeginOp(IRDLOperation):
             )
 
 
-class _Product(IRDLOperation):
-    """What wgmma with A behind a descriptor and with A in registers share."""
+Steps = DenseArrayBase[IntegerType]
 
-    accumulator = operand_def(base(PendingType))
+
+class _Product(IRDLOperation):
+    """What wgmma with A behind a descriptor and with A in registers share: the first operand is the accumulator."""
+
     element = prop_def(StringAttr)
     instructions = prop_def(IntegerAttr[I32])
     transpose_b = opt_prop_def(UnitAttr)
@@ -112,18 +125,18 @@ class _Product(IRDLOperation):
     @property
     def columns(self) -> int:
         """n: columns of the accumulator."""
-        return 2 * cast(PendingType, self.accumulator.type).vector.get_shape()[0]
+        return 2 * cast(PendingType, self.operands[0].type).vector.get_shape()[0]
 
     def moves_b(self) -> tuple[int, ...]:
         """Bytes from B's descriptor to what each instruction reads."""
         return moves(self.steps_b, self.instructions.value.data)
 
-    def verify_product(self, *steps: DenseArrayBase | None) -> None:
+    def verify_product(self, *steps: Steps | None) -> None:
         """Types, shape and steps; VerifyException with what wgmma takes."""
-        _check_linear(self, self.accumulator, self.result)
-        if self.accumulator.type != self.result.type:
+        _check_linear(self, self.operands[0], self.result)
+        if self.operands[0].type != self.result.type:
             raise VerifyException(f"{self.name}: the accumulator changes its type to {self.result.type}")
-        total = str(cast(PendingType, self.accumulator.type).vector.element_type)
+        total = str(self.operands[0].type.vector.element_type)
         rows = operands_of("wgmma")
         fitting = [name for name, row in rows.items() if (way := row.product("wgmma")) and total in way.accumulators]
         if self.element.data not in fitting:
@@ -153,7 +166,7 @@ class _Product(IRDLOperation):
         check_warpgroup(self)
 
 
-def moves(steps: DenseArrayBase | None, count: int) -> tuple[int, ...]:
+def moves(steps: Steps | None, count: int) -> tuple[int, ...]:
     """Bytes from an operand's descriptor to what each instruction reads: 32 bytes further along k each, where nothing else is said."""
     return (
         tuple(INSTRUCTION_BYTES * step for step in range(count))
@@ -162,7 +175,7 @@ def moves(steps: DenseArrayBase | None, count: int) -> tuple[int, ...]:
     )
 
 
-def _steps(steps: Sequence[int] | None) -> DenseArrayBase | None:
+def _steps(steps: Sequence[int] | None) -> Steps | None:
     return None if steps is None else DenseArrayBase.from_list(i32, list(steps))
 
 
@@ -177,6 +190,7 @@ class WgmmaOp(_Product):
     in unspecified order, or i32, which wrap. Starts with `wgmma.fence`. The slots may be overwritten only after a wait that covers this group."""
 
     name = "hopper.wgmma"
+    accumulator = operand_def(base(PendingType))
     a = operand_def(I64)
     b = operand_def(I64)
     steps_a = opt_prop_def(DenseArrayBase.constr(i32))
@@ -220,6 +234,7 @@ class WgmmaRegistersOp(_Product):
     wgmma.mma_async.m64nNk16": two neighbouring accumulator columns make a register of A). The registers may be used again only after a wait that covers this group."""
 
     name = "hopper.wgmma_registers"
+    accumulator = operand_def(base(PendingType))
     a = operand_def(base(VectorType))
     b = operand_def(I64)
     assembly_format = (

@@ -43,7 +43,7 @@ def test_products_are_those_of_both_executors() -> None:
     [("f16", 16, "f32"), ("bf16", 16, "f32"), ("tf32", 8, "f32"), ("e4m3", 32, "f32"), ("s8", 32, "s32")],
 )
 def test_an_instruction_takes_32_bytes_of_k(operand: str, k: int, total: str) -> None:
-    assert f"m64n64k{k}.{total}.{operand}.{operand} " in wgmma(32, operand, 1, total).text
+    assert f"m64n64k{k}.{total}.{operand}.{operand} " in wgmma(32, operand, [0], [0], total).text
 
 
 def test_a_name_that_is_none() -> None:
