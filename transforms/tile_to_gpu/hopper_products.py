@@ -42,18 +42,16 @@ def lower_mma(lowering: Lowering, op: tile.MmaOp) -> None:
     held = lowering.values[op.c]
     accumulator = held if isinstance(held.type, hopper.PendingType) else begin(lowering, held)
     turned = op.transpose_b is not None
+    held_a = isinstance(kind.layout, tile.WgmmaAAttr)
+    a = lowering.values[op.a] if held_a else _descriptor(lowering, op.a, role.operand_rows[group_bytes(kind)])
     b = _descriptor(lowering, op.b, None, leading=_panel_bytes(right) if turned else 0)
-    steps_b = _transposed_steps(right, count) if turned else _steps(right, count)
+    steps = _transposed_steps(right, count) if turned else _steps(right, count)
     made: hopper.WgmmaOp | hopper.WgmmaRegistersOp
-    if isinstance(kind.layout, tile.WgmmaAAttr):
-        a = lowering.values[op.a]
-        made = hopper.WgmmaRegistersOp(accumulator, a, b, way.operand, count, transpose_b=turned, steps_b=steps_b)
+    if held_a:
+        made = hopper.WgmmaRegistersOp(accumulator, a, b, way.operand, count, transpose_b=turned, steps_b=steps)
     else:
-        a = _descriptor(lowering, op.a, role.operand_rows[group_bytes(kind)])
-        steps_a = _steps(kind, count)
-        made = hopper.WgmmaOp(
-            accumulator, a, b, way.operand, count, transpose_b=turned, steps_a=steps_a, steps_b=steps_b
-        )
+        along = _steps(kind, count)
+        made = hopper.WgmmaOp(accumulator, a, b, way.operand, count, transpose_b=turned, steps_a=along, steps_b=steps)
     lowering.values[op.result] = emit.insert(made).result
     role.in_flight = op.result
 
