@@ -77,7 +77,13 @@ def wgmma_wait(registers: int, pending: int, total: str = "f32") -> Asm:
 
 
 def wgmma(
-    registers: int, element: str, moves_a: Sequence[int], moves_b: Sequence[int], total: str, *, transposed: bool = False
+    registers: int,
+    element: str,
+    moves_a: Sequence[int],
+    moves_b: Sequence[int],
+    total: str,
+    *,
+    transposed: bool = False,
 ) -> Asm:
     """One k-tile: fence, a product of 32 bytes of k for each of the moves, commit. Operands: accumulators of type `total` (f32 or s32), descriptors of A and
     B, which the moves count bytes from; `transposed`: B is [k, n].
