@@ -152,9 +152,10 @@ def _by_row(listed: Sequence[Run]) -> Iterator[tuple[int, list[Run]]]:
 
 @dataclass(frozen=True)
 class _Moves:
-    """Loads or stores of runs through a pointer; `bits` is 32 or 16. Registers hold one f32 or two f16."""
+    """Loads or stores of runs through a pointer; `bits` is 32, 16 or 8. Registers hold one element of 32 bits (`floats`: an f32), two of 16 or four of 8."""
 
     bits: int
+    floats: bool
 
     @property
     def per_register(self) -> int:
@@ -164,17 +165,37 @@ class _Moves:
     @property
     def letter(self) -> str:
         """The constraint of data registers."""
-        return "f" if self.bits == 32 else "r"
+        return "f" if self.floats else "r"
+
+    @property
+    def kind(self) -> str:
+        """The type of data registers."""
+        return "f32" if self.floats else "b32"
+
+    def registers(self, elements: int) -> int:
+        """Registers that hold so many elements."""
+        return -(-elements // self.per_register)
+
+    def cleared(self, access: int, registers: int) -> list[str]:
+        """What comes before loads of less than a register of 8-bit elements: their bits are joined one by one."""
+        return [f"mov.b32 ${r}, 0;" for r in range(registers)] if self.bits == 8 and access < self.per_register else []
 
     def load(self, base: int, run: Run, address: str, fill: str | None = None) -> list[str]:
         """Fill the run's registers (outputs from `$base` on) with `fill` or 0, then load where predicate q holds."""
         if run.count < self.per_register:
-            return self._load_half(base, run, address)
+            return self.load_part(base, run, address)
         first, count = base + run.register // self.per_register, run.count // self.per_register
-        kind = "f32" if self.bits == 32 else "b32"
-        zero = "0f00000000" if self.bits == 32 else "0"
-        lines = [f"mov.{kind} ${first + i}, {fill or zero};" for i in range(count)]
-        return [*lines, f"@q ld.global{_vector(count)}.{kind} {_operand(first, count)}, {address};"]
+        zero = "0f00000000" if self.floats else "0"
+        lines = [f"mov.{self.kind} ${first + i}, {fill or zero};" for i in range(count)]
+        return [*lines, f"@q ld.global{_vector(count)}.{self.kind} {_operand(first, count)}, {address};"]
+
+    def load_part(self, base: int, run: Run, address: str, fill: str = "0") -> list[str]:
+        """A load of less than a register; `fill` is a number or a register of 16 bits."""
+        if self.bits == 16:
+            return self._load_half(base, run, address, fill)
+        register, shift, kind = base + run.register // 4, run.register % 4 * 8, f"u{8 * run.count}"
+        lines = [f"mov.b16 h0, {fill};", f"@q ld.global.{kind} h0, {address};", "cvt.u32.u16 w, h0;"]
+        return [*lines, f"shl.b32 w, w, {shift};", f"or.b32 ${register}, ${register}, w;"]
 
     def _load_half(self, base: int, run: Run, address: str, fill: str = "0") -> list[str]:
         register, half = base + run.register // 2, run.register % 2
@@ -183,12 +204,19 @@ class _Moves:
 
     def store(self, base: int, run: Run, address: str) -> list[str]:
         """Store the run's registers (inputs from `$base` on) where predicate q holds."""
+        if run.count < self.per_register and self.bits == 8:
+            register, shift = base + run.register // 4, run.register % 4 * 8
+            lines = [f"shr.u32 w, ${register}, {shift};", "cvt.u16.u32 h0, w;"]
+            return [*lines, f"@q st.global.b{8 * run.count} {address}, h0;"]
         if run.count < self.per_register:
             half = run.register % 2
             return [f"mov.b32 {{h0, h1}}, ${base + run.register // 2};", f"@q st.global.b16 {address}, h{half};"]
         first, count = base + run.register // self.per_register, run.count // self.per_register
-        kind = "f32" if self.bits == 32 else "b32"
-        return [f"@q st.global{_vector(count)}.{kind} {address}, {_operand(first, count)};"]
+        return [f"@q st.global{_vector(count)}.{self.kind} {address}, {_operand(first, count)};"]
+
+
+_PARTS = {32: ".reg .b16 h0, h1", 16: ".reg .b16 h0, h1", 8: ".reg .b32 w; .reg .b16 h0"}
+"""Registers that parts of a data register go through, by the bits of an element."""
 
 
 def _vector(count: int) -> str:
@@ -199,22 +227,24 @@ def _operand(first: int, count: int) -> str:
     return _list(first, count) if count > 1 else f"${first}"
 
 
-def fragment_load(fragment: Fragment, bits: int, access: int) -> Asm:
+def fragment_load(fragment: Fragment, bits: int, access: int, *, floats: bool) -> Asm:
     """Load a fragment; inputs: address of the thread's first element, bytes between its rows (of the smallest distance), rows and columns
     that are left in bounds from there."""
-    moves, registers = _Moves(bits), fragment.registers * bits // 32
+    moves = _Moves(bits, floats)
+    registers = moves.registers(fragment.registers)
     writer = _Writer([f"=&{moves.letter}"] * registers, ["l", "l", "r", "r"])
-    writer.lines.append(".reg .pred p, q; .reg .b64 a; .reg .b16 h0, h1;")
+    writer.lines += [f".reg .pred p, q; .reg .b64 a; {_PARTS[bits]};", *moves.cleared(access, registers)]
     for run, address in _addressed(writer, runs(fragment, access), registers, bits):
         writer.lines += moves.load(0, run, address)
     return writer.done()
 
 
-def fragment_store(fragment: Fragment, bits: int, access: int) -> Asm:
-    """Store a fragment; inputs: the registers (the last one half used by an odd number of 16-bit elements), then as for `fragment_load`."""
-    moves, registers = _Moves(bits), -(-fragment.registers * bits // 32)
+def fragment_store(fragment: Fragment, bits: int, access: int, *, floats: bool) -> Asm:
+    """Store a fragment; inputs: the registers (the last one used in part by an odd number of narrow elements), then as for `fragment_load`."""
+    moves = _Moves(bits, floats)
+    registers = moves.registers(fragment.registers)
     writer = _Writer([], [*[moves.letter] * registers, "l", "l", "r", "r"])
-    writer.lines.append(".reg .pred p, q; .reg .b64 a; .reg .b16 h0, h1;")
+    writer.lines.append(f".reg .pred p, q; .reg .b64 a; {_PARTS[bits]};")
     for run, address in _addressed(writer, runs(fragment, access), registers, bits):
         writer.lines += moves.store(0, run, address)
     return writer.done()
@@ -262,12 +292,12 @@ def row_columns(fragment: Fragment) -> list[int]:
     return [run.register for run in runs(fragment, 1) if run.row == 0]
 
 
-def fragment_load_row(fragment: Fragment, bits: int, access: int) -> Asm:
+def fragment_load_row(fragment: Fragment, bits: int, access: int, *, floats: bool) -> Asm:
     """Load the columns of the thread's first row, densely; inputs: address of the first, columns that are left in bounds from there."""
-    moves, listed = _Moves(bits), row_columns(fragment)
-    registers = len(listed) * bits // 32
+    moves, listed = _Moves(bits, floats), row_columns(fragment)
+    registers = moves.registers(len(listed))
     writer = _Writer([f"=&{moves.letter}"] * registers, ["l", "r"])
-    writer.lines.append(".reg .pred q; .reg .b16 h0, h1;")
+    writer.lines += [f".reg .pred q; {_PARTS[bits]};", *moves.cleared(access, registers)]
     columns = [run.column for run in runs(fragment, 1) if run.row == 0]
     for position in range(0, len(listed), access):
         column = columns[position]
@@ -277,18 +307,21 @@ def fragment_load_row(fragment: Fragment, bits: int, access: int) -> Asm:
     return writer.done()
 
 
-def gather(count: int, width: int, bits: int) -> Asm:
-    """`count` loads of `width` elements each; inputs: base address, element offsets, masks as i32, the fill (f32, or two f16)."""
-    moves, registers = _Moves(bits), count * width * bits // 32
+def gather(count: int, width: int, bits: int, *, floats: bool) -> Asm:
+    """`count` loads of `width` elements each; inputs: base address, element offsets, masks as i32, the fill as often as a register holds it."""
+    moves = _Moves(bits, floats)
+    registers = moves.registers(count * width)
     fill = registers + 1 + 2 * count
     writer = _Writer([f"=&{moves.letter}"] * registers, ["l", *["r"] * (2 * count), moves.letter])
-    writer.lines.append(".reg .pred q; .reg .b64 a; .reg .b16 h0, h1, z0, z1;")
+    writer.lines += [f".reg .pred q; .reg .b64 a; {_PARTS[bits]}, z0, z1;", *moves.cleared(width, registers)]
     if width < moves.per_register:
         writer.lines.append(f"mov.b32 {{z0, z1}}, ${fill};")
+    if bits == 8 and width == 1:
+        writer.lines.append("and.b16 z0, z0, 255;")
     for i in range(count):
         offset, mask = registers + 1 + i, registers + 1 + count + i
         writer.lines.append(f"setp.ne.b32 q, ${mask}, 0; mad.wide.s32 a, ${offset}, {bits // 8}, ${registers};")
         run = Run(0, 0, i * width, width)
         half = width < moves.per_register
-        writer.lines += moves._load_half(0, run, "[a]", "z0") if half else moves.load(0, run, "[a]", f"${fill}")
+        writer.lines += moves.load_part(0, run, "[a]", "z0") if half else moves.load(0, run, "[a]", f"${fill}")
     return writer.done()
