@@ -1,4 +1,4 @@
-"""Runs passes over a module: verifies after each, tells observers, and turns a pass that fails by our fault into a reproducer.
+"""Runs passes over a module: verifies what it touched after each, tells observers, and turns a pass that fails by our fault into a reproducer.
 
 The reproducer is made by running the passes before the failing one again on a copy of the input: passes are deterministic, and so
 the path on which nothing fails costs one copy of the input and no more.
@@ -19,6 +19,7 @@ from xdsl.utils.arg_spec import ArgSpec, parse_pipeline
 from xdsl.utils.exceptions import ArgSpecParseError, PassFailedException, VerifyException
 
 from stepwell.driver.reproducers import FAULT, write_reproducer
+from stepwell.driver.verifying import ModuleVerifier
 from stepwell.ir.printing import module_text
 from stepwell.passes import PassFailure, StepwellPass
 from stepwell.plugins.universe import find_pass
@@ -54,6 +55,7 @@ class Driver:
     command: str = ""
     folder: str | Path | None = None
     step: int = field(default=0, init=False)
+    _verifier: ModuleVerifier = field(default_factory=ModuleVerifier, init=False)
 
     def run(self, module: ModuleOp, passes: Sequence[ModulePass]) -> None:
         """Apply `passes` in order to `module`."""
@@ -87,7 +89,7 @@ class Driver:
         except PassFailedException as error:  # how xDSL's own passes refuse
             raise PassFailure(str(error), where=pass_.name) from error
         if self.verify:
-            module.verify()
+            self._verifier.verify(module)
 
     def _our_fault(
         self, start: ModuleOp, done: Sequence[ModulePass], failing: ModulePass, error: BaseException
