@@ -98,3 +98,43 @@ def test_a_product_of_whole_numbers(columns: int, result: Attribute, target: str
     case = net.close(product if result == i32 else net.op(graph.CastOp(product, result)))
     expected = x.astype(np.int32) @ weight.astype(np.int32)
     np.testing.assert_array_equal(results(case, {"x0": x}, target), expected.astype(numpy_dtype(result)))
+
+
+@pytest.mark.parametrize("target", [CPU, "sm_90a"])
+@pytest.mark.parametrize("element", [f16, i8], ids=str)
+def test_a_product_for_each_index_of_two_computed_factors(element: Attribute, target: str) -> None:
+    total = i32 if element == i8 else None
+    shapes = [(2, 3, 70, 64), (2, 3, 40, 64)]
+    net = Network(*(TensorType(element, shape) for shape in shapes))
+    x, w = (whole(shape, element, seed) for seed, shape in enumerate(shapes))
+    product = net.op(graph.MatmulOp(*net.block.args, transpose_b=True, element_type=total))
+    case = net.close(net.op(graph.UnaryOp(product, kind="relu")))
+    wide = np.float32 if total is None else np.int32
+    expected = np.maximum(x.astype(wide) @ w.astype(wide).swapaxes(-1, -2), 0)
+    np.testing.assert_array_equal(
+        results(case, {"x0": x, "x1": w}, target), expected.astype(x.dtype if total is None else wide)
+    )
+
+
+@pytest.mark.parametrize("target", [CPU, "sm_90a"])
+def test_a_product_for_each_index_with_bias_and_residual(target: str) -> None:
+    shapes = [(3, 70, 64), (3, 40, 64), (3, 70, 40)]
+    net = Network(*(TensorType(f16, shape) for shape in shapes))
+    x, w, residual = (whole(shape, f16, seed) for seed, shape in enumerate(shapes))
+    bias = whole((40,), f16, 9)
+    product = net.op(graph.MatmulOp(*net.block.args[:2], transpose_b=True))
+    repeated = net.op(graph.BroadcastOp(net.weight(bias), dims=[2], shape=shapes[2]))
+    biased = net.op(graph.BinaryOp(product, repeated, kind="add"))
+    case = net.close(net.op(graph.BinaryOp(biased, net.block.args[2], kind="add")))
+    expected = x.astype(np.float32) @ w.astype(np.float32).swapaxes(1, 2) + bias + residual
+    found = results(case, {"x0": x, "x1": w, "x2": residual}, target)
+    np.testing.assert_array_equal(found, expected.astype(np.float16))
+
+
+@pytest.mark.parametrize("target", [CPU, "sm_90a"])
+def test_a_product_for_each_index_with_a_weight(target: str) -> None:
+    net = Network(TensorType(f16, (3, 70, 64)))
+    x, w = whole((3, 70, 64), f16, 1), whole((3, 64, 40), f16, 2)
+    case = net.close(net.op(graph.MatmulOp(net.block.args[0], net.weight(w))))
+    expected = (x.astype(np.float32) @ w.astype(np.float32)).astype(np.float16)
+    np.testing.assert_array_equal(results(case, {"x0": x}, target), expected)

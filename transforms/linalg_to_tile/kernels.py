@@ -115,21 +115,23 @@ class _Writer:
     # --- roots
 
     def write_product(self, start: SSAValue) -> SSAValue:
-        """Loop over taps and channels of x: load x [rows, k] and w [columns, k], multiply and add."""
+        """Loop over taps and channels of x, of a batched product over k: load x [rows, k] and w [columns, k], multiply and add."""
         config = self.plan.config
         x, w = self.kernel.inputs[:2]
-        loop = tile.ForOp(x, [1, 2], [1, config.k], [start])
+        batch, rows = self.grid[:-2], self.grid[-2:]
+        loop = tile.ForOp(x, [2], [config.k], [start]) if batch else tile.ForOp(x, [1, 2], [1, config.k], [start])
+        dims = [1, 2] if batch else [0, 2]
         homes = (tile.Residence.RING,) * 2 if config.uses_wgmma else (tile.Residence.IN_PLACE, tile.Residence.PACKED)
 
         def body(build: Builder, offsets: Sequence[SSAValue], carried: SSAValue) -> SSAValue:
             loads: list[SSAValue] = []
-            for ref, row, extent, home in zip((x, w), self.grid, config.block, homes, strict=True):
+            for ref, row, extent, home in zip((x, w), rows, config.block[-2:], homes, strict=True):
                 assert isinstance(ref.type, tile.RefType)
                 kind = tile.TileType([extent, config.k], ref.type.element_type, home)
-                loads.append(build.insert(tile.LoadOp(ref, [row, *offsets], kind, [0, 2])).results[0])
+                loads.append(build.insert(tile.LoadOp(ref, [*batch, row, *offsets], kind, dims)).results[0])
             return build.insert(tile.MmaOp(loads[0], loads[1], carried)).results[0]
 
-        return self.write_loop(loop, ["t", "k"], body)
+        return self.write_loop(loop, ["t", "k"][-len(loop.get_dims()) :], body)
 
     def write_loop(
         self, loop: tile.ForOp, hints: Sequence[str], body: Callable[[Builder, Sequence[SSAValue], SSAValue], SSAValue]

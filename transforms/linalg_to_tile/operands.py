@@ -72,9 +72,11 @@ def cut(loops: Loops, groups: Sequence[Loops]) -> tuple[Loops, ...] | None:
 
 
 def _left_factor(structure: Structure, access: Access) -> Operand:
-    """x [M, T, K]: a window, or a dense matrix with one tap."""
+    """x [M, T, K]: a window, or a dense matrix with one tap; of a batched product x [B, M, K]."""
     roles = structure.roles
     assert roles is not None
+    if roles.batch:
+        return _of_batches(structure, access, roles.m, "x")
     groups = (roles.m, roles.window, roles.k)
     if not is_plain(structure):
         return _windowed(structure, access, groups, "x")
@@ -85,9 +87,11 @@ def _left_factor(structure: Structure, access: Access) -> Operand:
 
 
 def _right_factor(structure: Structure, access: Access, config: tile.Config) -> Operand:
-    """w [N, T, K], K contiguous, or for the CPU in panels; N padded to whole wgmma columns or panels."""
+    """w [N, T, K], K contiguous, or for the CPU in panels; N padded to whole wgmma columns or panels; of a batched product w [B, N, K]."""
     roles = structure.roles
     assert roles is not None
+    if roles.batch:
+        return _of_batches(structure, access, roles.n, "w")
     groups = (roles.n, roles.window, roles.k)
     n, taps, k = (structure.extent(group) for group in groups)
     panel = 0 if config.uses_wgmma else config.block[-1]
@@ -108,6 +112,29 @@ def _right_factor(structure: Structure, access: Access, config: tile.Config) -> 
     if panel:
         steps.append(graph.StepAttr("panels", [panel]))
     return Operand(access, ref, groups, (), tuple(steps), hint="w")
+
+
+def _of_batches(structure: Structure, access: Access, rows: Loops, hint: str) -> Operand:
+    """A factor [B, rows, K] of a batched product; a weight is brought into that order."""
+    roles = structure.roles
+    assert roles is not None
+    groups = (roles.batch, rows, roles.k)
+    shape = tuple(structure.extent(group) for group in groups)
+    wanted = tuple(loop for group in groups for loop in group)
+    constant = weight_behind(structure, access) is not None
+    ref = tile.RefType(3, element(access), tile.Access("plain", 0, constant))
+    if not constant:
+        if access.loops != wanted:
+            raise refuse(
+                structure.fusion, f"the factor {hint} is not [batches, rows, k] in memory: transpose it before"
+            )
+        return Operand(access, ref, groups, shape, hint=hint)
+    steps = [
+        graph.StepAttr("reshape", access.shape),
+        graph.StepAttr("transpose", [access.loops.index(loop) for loop in wanted]),
+        graph.StepAttr("reshape", shape),
+    ]
+    return Operand(access, ref, groups, (), tuple(steps), hint=hint)
 
 
 def _windowed(structure: Structure, access: Access, groups: tuple[Loops, ...], hint: str) -> Operand:

@@ -47,9 +47,9 @@ def lower_load(lowering: Lowering, op: tile.LoadOp) -> None:
         raise lowering.refuse(op, "fills with something else than 0")
     pointer, access = lowering.pointer(op.source), access_of(op)
     loaded: Any
-    if kind.rank == 2 and ref.rank == 2 and at_block(lowering, op, kind.get_shape()):
-        index = (role.row, lowering.values[op.indices[1]])
-        loaded = warp.FragmentLoadOp(pointer, index, lowering.pitch(op.source), lowering.bounds(), layout, access)
+    if kind.rank == 2 and at_block(lowering, op, kind.get_shape()):
+        index, bounds = _in_plane(lowering, op)
+        loaded = warp.FragmentLoadOp(pointer, index, lowering.pitch(op.source), bounds, layout, access)
     elif runs_along(op, 1):
         column = lowering.values[op.indices[0]]
         loaded = warp.FragmentLoadRowOp(pointer, column, lowering.bounds()[1], layout, access)
@@ -71,11 +71,11 @@ def access_of(op: tile.LoadOp | tile.StoreOp) -> int:
 
 
 def runs_along(op: tile.LoadOp, dim: int) -> bool:
-    """Whether a load reads a vector along the rows (dim 0) or columns (dim 1) of the output."""
+    """Whether a load reads a vector along the rows (dim 0) or columns (dim 1) of the output's last two dims."""
     grid = _grid_of(op)
     assert isinstance(op.result.type, TileType)
     shape, block = op.result.type.get_shape(), grid.get_block()
-    return len(op.indices) == 1 and op.indices[0] is grid.body.block.args[dim] and shape == (block[dim],)
+    return len(op.indices) == 1 and op.indices[0] is grid.body.block.args[dim - 2] and shape == (block[dim - 2],)
 
 
 def _rows(lowering: Lowering, op: tile.LoadOp, pointer: SSAValue, layout: warp.FragmentAttr) -> SSAValue:
@@ -121,18 +121,25 @@ def lower_map(lowering: Lowering, op: tile.MapOp) -> None:
 
 def lower_store(lowering: Lowering, op: tile.StoreOp) -> None:
     """The fragment to its rows of the block."""
-    role = lowering.current
-    assert isinstance(op.tile.type, TileType) and role.row is not None
+    assert isinstance(op.tile.type, TileType)
     if not at_block(lowering, op, op.tile.type.get_shape()):
         raise lowering.refuse(op, f"stores {op.tile.type}: an epilogue writes the block of the output")
-    row, bounds = role.row, lowering.bounds()
-    if len(op.indices) == 3:  # planes lie one behind the other: their rows are counted on
-        above = lowering.emit.mul(lowering.values[op.indices[0]], bounds[0])
-        row, bounds = lowering.emit.add(row, above), (lowering.emit.add(above, bounds[0]), bounds[1])
-    index = (row, lowering.values[op.indices[-1]])
+    index, bounds = _in_plane(lowering, op)
     value, pointer, pitch = lowering.values[op.tile], lowering.pointer(op.target), lowering.pitch(op.target)
     stored = warp.FragmentStoreOp(value, pointer, index, pitch, bounds, layout_of(lowering), access_of(op))
     lowering.emit.insert(stored)
+
+
+def _in_plane(
+    lowering: Lowering, op: tile.LoadOp | tile.StoreOp
+) -> tuple[tuple[SSAValue, SSAValue], tuple[SSAValue, SSAValue]]:
+    """The first row and column of the block, and the rows and columns that there are: planes lie one behind the other, their rows are counted on."""
+    row, bounds = lowering.current.row, lowering.bounds()
+    assert row is not None
+    if len(op.indices) == 3:
+        above = lowering.emit.mul(lowering.values[op.indices[0]], bounds[0])
+        row, bounds = lowering.emit.add(row, above), (lowering.emit.add(above, bounds[0]), bounds[1])
+    return (row, lowering.values[op.indices[-1]]), bounds
 
 
 def lower_constant(lowering: Lowering, op: arith.ConstantOp) -> None:

@@ -79,7 +79,7 @@ def test_depthwise_has_a_batch_loop() -> None:
     found = analysed({"a": a, "b": b}, f"%r = graph.conv %a, %b {conv}", y)
     assert found.roles == Roles(batch=(3,), m=(0, 1, 2), window=(4, 5))
     assert wgmma_refusals(found) == [
-        "the contraction is batched or depthwise: matrix products have one m, one n and one k"
+        "the contraction is grouped or depthwise, or has a vector for each index: matrix products have an m, an n and a k"
     ]
 
 

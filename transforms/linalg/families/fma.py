@@ -37,6 +37,8 @@ def refusals(stages: Stages, setting: Setting) -> Iterator[str]:
         yield from reasons
         return
     b = structure.operands[1]
+    if structure.roles is not None and structure.roles.batch:
+        yield "the product is batched: one packed right factor serves all rows"
     if not is_weight(structure, b):
         yield "the right factor is not a weight: only weights are packed into panels"
     if not setting.machine.multiplies(str(element(b)), "fma"):

@@ -1,6 +1,6 @@
 """What the families of matrix products share: which contraction is one m x n x k product, and its extents.
 
-A convolution is a product whose left factor is a window: rows are its pixels, the reduction is taps, then channels. That is said here once;
+A batched product is one for each index of its leading dims; both factors may be computed. A convolution is a product whose left factor is a window: rows are its pixels, the reduction is taps, then channels. That is said here once;
 the families differ in how they fetch the window (im2col loads of TMA, a pointer table)."""
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from stepwell.transforms.linalg._structure import Structure
 
 @dataclass(frozen=True)
 class Extents:
-    """What a matrix product is to a schedule: its extents, the bytes of an operand's element, and tiles that the
-    epilogue reads."""
+    """What a matrix product is to a schedule: its extents, the bytes of an operand's element, tiles that the epilogue reads, and
+    how many products there are side by side."""
 
     m: int
     n: int
@@ -24,9 +24,11 @@ class Extents:
     k: int
     element_size: int
     residuals: int = 0
+    batches: int = 1
 
     def __str__(self) -> str:
-        return f"m = {self.m}, n = {self.n}, k = {self.taps} x {self.k}"
+        batches = f"{self.batches} products, " if self.batches > 1 else ""
+        return f"{batches}m = {self.m}, n = {self.n}, k = {self.taps} x {self.k}"
 
 
 def product_refusals(structure: Structure) -> Iterator[str]:
@@ -38,17 +40,20 @@ def product_refusals(structure: Structure) -> Iterator[str]:
     if not all(structure.extents):
         yield "an extent is 0: there is nothing to multiply"
         return
-    if roles.batch:
-        yield "the contraction is batched or depthwise: matrix products have one m, one n and one k"
+    if roles.batch and (roles.window or not (roles.m and roles.n)):
+        yield "the contraction is grouped or depthwise, or has a vector for each index: matrix products have an m, an n and a k"
         return
-    if structure.groups() != (roles.m, roles.n) or structure.reduction_groups() not in _reduction_forms(structure):
+    batch = (roles.batch,) if roles.batch else ()
+    if structure.groups() != (*batch, roles.m, roles.n) or structure.reduction_groups() not in _reduction_forms(
+        structure
+    ):
         yield "an operand breaks up the rows, columns or reduction of the product"
         return
     a, b = structure.operands
-    if [loop for loop in a.loops if loop not in roles.window] != [*roles.m, *roles.k]:
+    if [loop for loop in a.loops if loop not in roles.window] != [*roles.batch, *roles.m, *roles.k]:
         yield "the left factor is not [rows, k] in memory"
         return
-    if set(b.loops) != {*roles.n, *roles.window, *roles.k}:
+    if set(b.loops) != {*roles.batch, *roles.n, *roles.window, *roles.k}:
         yield "the right factor is repeated along its columns or k"
         return
     if b.window is not None or element(a) != element(b):
@@ -66,5 +71,5 @@ def product_extents(structure: Structure) -> Extents:
     roles = structure.roles
     assert roles is not None
     residuals = sum(access.loops == structure.out for access in structure.leaves)
-    m, n, taps, k = (structure.extent(loops) for loops in (roles.m, roles.n, roles.window, roles.k))
-    return Extents(m, n, taps, k, element_size(structure.operands[0]), residuals)
+    m, n, taps, k, batches = (structure.extent(r) for r in (roles.m, roles.n, roles.window, roles.k, roles.batch))
+    return Extents(m, n, taps, k, element_size(structure.operands[0]), residuals, batches)

@@ -4,6 +4,7 @@ for each 64 rows."""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from math import ceil
 
 from xdsl.dialects.builtin import Float32Type
@@ -52,6 +53,7 @@ def refusals(stages: Stages, setting: Setting) -> Iterator[str]:
         yield from reasons
         return
     yield from _operands(structure, setting.tf32)
+    yield from _epilogue(structure)
     if not is_plain(structure):
         yield from _im2col(structure, structure.operands[0])
 
@@ -67,8 +69,17 @@ def _operands(structure: Structure, tf32: bool) -> Iterator[str]:
     row = structure.extent(roles.k) * element_size(a)
     if row % TMA_ROW_ALIGNMENT:
         yield f"wgmma refused: channel rows of {row} bytes are not a multiple of {TMA_ROW_ALIGNMENT}"
-    if not is_weight(structure, b) and b.loops != (*roles.n, *roles.window, *roles.k):
+    if not is_weight(structure, b) and b.loops != (*roles.batch, *roles.n, *roles.window, *roles.k):
         yield "wgmma refused: the right factor is not a weight and not K-major"
+
+
+def _epilogue(structure: Structure) -> Iterator[str]:
+    """What is read after the product: the block, a vector along its rows or columns, one element."""
+    roles = structure.roles
+    assert roles is not None
+    taken = (structure.out, roles.m, roles.n, ())
+    if any(access.loops not in taken for access in structure.leaves):
+        yield "wgmma refused: the epilogue reads an operand that is neither the result's shape nor a row, a column or one element for all"
 
 
 def _im2col(structure: Structure, a: Access) -> Iterator[str]:
@@ -89,8 +100,10 @@ def candidates(stages: Stages, setting: Setting) -> Iterator[Candidate]:
     """Every tile shape that shared memory and registers hold."""
     structure = stages.single
     extents, copy = product_extents(structure), _copy(structure)
-    for config in configs(extents, copy):
-        tiles = ceil(extents.m / config.block[0]) * ceil(extents.n / config.block[1])
+    leading = (1,) if structure.roles is not None and structure.roles.batch else ()
+    for made in configs(extents, copy):
+        config = replace(made, block=(*leading, *made.block))
+        tiles = tiles_of(extents, config)
         why = f"{extents}: {tiles} tiles on {SM_90A.multiprocessors} multiprocessors, {config.swizzle} bytes of channels a step"
         yield Candidate(FAMILY.name, nanoseconds(extents, config), config, why)
 
@@ -128,11 +141,17 @@ def configs(extents: Extents, copy: str) -> Iterator[Config]:
             )
 
 
+def tiles_of(extents: Extents, config: Config) -> int:
+    """Tiles of all products."""
+    rows, columns = config.block[-2:]
+    return extents.batches * ceil(extents.m / rows) * ceil(extents.n / columns)
+
+
 def nanoseconds(extents: Extents, config: Config) -> float:
     """Waves of blocks, each step bound by tensor cores, by the traffic from L2 or by latency, and an epilogue bound by
     memory."""
-    rows, columns = config.block
-    tiles = ceil(extents.m / rows) * ceil(extents.n / columns)
+    rows, columns = config.block[-2:]
+    tiles = tiles_of(extents, config)
     steps = extents.taps * ceil(extents.k / config.k)
     rate = FLOP_PER_NS[extents.element_size] * (1 if config.consumers > 1 else ONE_CONSUMER)
     compute = 2 * rows * columns * config.k / rate
