@@ -27,6 +27,7 @@ from stepwell.passes import names_of
 from stepwell.runtime.errors import ModelError
 from stepwell.runtime.program import MAX_BYTES
 from stepwell.transforms.graph._values import MOVEMENT, is_constant, live_ops
+from stepwell.transforms.graph_to_loops.table import WRITERS
 from stepwell.transforms.kernel_to_llvm.arith import CONVERSIONS
 from stepwell.transforms.tile.expand_math import EXPANSIONS
 
@@ -254,7 +255,7 @@ RULES: Mapping[type[Operation], Rule] = {
     graph.ConcatOp: _concat,
     graph.ConstantOp: _always,
     graph.ConvOp: _always,
-    graph.CumulativeOp: _always,
+    **dict.fromkeys(WRITERS, _always),
     graph.CustomOp: _plugin,
     graph.FusionOp: _always,
     graph.GatherOp: _gather,

@@ -45,7 +45,7 @@ Computing = (
     | Reducing
 )
 """Ops that are work of their own."""
-Alone = graph.CumulativeOp
+Alone = graph.ArgPoolOp | graph.CumulativeOp | graph.ScatterOp | graph.TopKOp
 """Ops without a form in linalg: each is alone in its fusion."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
-from xdsl.dialects.builtin import BFloat16Type, Float16Type, TensorType, f32
+from xdsl.dialects.builtin import AnyFloat, BFloat16Type, Float16Type, TensorType, f32
 from xdsl.ir import Attribute, SSAValue
 
 from stepwell.dialects import graph
@@ -51,3 +51,39 @@ def write_cumulative(op: graph.CumulativeOp, phases: Phases) -> list[Operand]:
             loop.next = [made]
 
     return phases.kernel(phases.operands, [type_], prod(across(shape, op.dim)), write)
+
+
+def comes_before(body: LoopWriter, a: SSAValue, b: SSAValue, *, largest: bool) -> SSAValue:
+    """Whether `a` stands before `b` in falling order, else in rising order; NaN counts as larger than everything."""
+    first = body.compare("gt" if largest else "lt", a, b)
+    if not isinstance(a.type, AnyFloat):
+        return first
+    strange, sound = (a, b) if largest else (b, a)
+    return body.either(first, body.both(body.compare("ne", strange, strange), body.compare("eq", sound, sound)))
+
+
+def write_top_k(op: graph.TopKOp, phases: Phases) -> list[Operand]:
+    """A run for each element, which counts those that stand before it: its place. Quadratic along the dim."""
+    operand = phases.operands[0].type
+    assert isinstance(operand, TensorType)
+    shape, dim = operand.get_shape(), op.dim
+    types = [result.type for result in op.results if isinstance(result.type, TensorType)]
+
+    def write(body: LoopWriter, ins: Sequence[SSAValue], outs: Sequence[SSAValue], number: SSAValue) -> None:
+        at = body.unravel(number, shape)
+        mine, own = body.load(ins[0], at), body.index(at[dim])
+        with body.loop(0, shape[dim], body.index(0)) as loop:
+            other = body.load(ins[0], [*at[:dim], loop.index, *at[dim + 1 :]])
+            behind = comes_before(body, mine, other, largest=op.largest)
+            ahead = comes_before(body, other, mine, largest=op.largest)
+            earlier = body.compare_index("ult", loop.index, own)
+            counts = body.select(behind, body.falsehood(), body.either(ahead, earlier))
+            (place,) = loop.carried
+            loop.next = [body.select(counts, body.add(place, 1), place)]
+        (place,) = loop.results
+        with body.when(body.compare_index("ult", place, op.k)):
+            to = [*at[:dim], place, *at[dim + 1 :]]
+            body.store(mine, outs[0], to)
+            body.store(body.from_index(own), outs[1], to)
+
+    return phases.kernel(phases.operands, types, prod(shape), write)

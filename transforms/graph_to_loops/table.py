@@ -8,13 +8,18 @@ from typing import Any
 from xdsl.ir import Operation
 
 from stepwell.dialects import graph, tile
-from stepwell.transforms.graph_to_loops.order import write_cumulative
+from stepwell.transforms.graph_to_loops.order import write_cumulative, write_top_k
 from stepwell.transforms.graph_to_loops.phases import Operand, Phases
+from stepwell.transforms.graph_to_loops.scatter import write_scatter
+from stepwell.transforms.graph_to_loops.window import write_arg_pool
 
 Writer = Callable[[Any, Phases], Sequence[Operand]]
 """Asks for the kernels of an op; what stands for its results."""
 WRITERS: Mapping[type[Operation], Writer] = {
+    graph.ArgPoolOp: write_arg_pool,
     graph.CumulativeOp: write_cumulative,
+    graph.ScatterOp: write_scatter,
+    graph.TopKOp: write_top_k,
 }
 
 

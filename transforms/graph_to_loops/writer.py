@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from xdsl.dialects import arith, memref, scf
-from xdsl.dialects.builtin import AnyFloat, FloatAttr, IndexType, IntegerAttr, IntegerType, i64
+from xdsl.dialects.builtin import AnyFloat, FloatAttr, IndexType, IntegerAttr, IntegerType, i1, i64
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 
 from stepwell.dialects import tile
@@ -149,6 +149,14 @@ class LoopWriter:
     def either(self, a: SSAValue, b: SSAValue) -> SSAValue:
         """a or b"""
         return self.insert(arith.OrIOp(a, b)).result
+
+    def truth(self) -> SSAValue:
+        """True."""
+        return self.constant(1, i1)
+
+    def falsehood(self) -> SSAValue:
+        """False."""
+        return self.constant(0, i1)
 
     # --- memory and control
 

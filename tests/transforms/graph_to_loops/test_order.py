@@ -57,3 +57,25 @@ def test_cumulative_special_values() -> None:
     x = np.array([[-0.0, -0.0], [np.nan, 1], [np.inf, -np.inf], [1, 1]], np.float32)
     made = check_every_level(graph.CumulativeOp(value(f32, 4, 2), kind="sum", dim=1), x)
     assert np.signbit(made[0][0]).all()
+
+
+@pytest.mark.parametrize(
+    ("largest", "k", "name"),
+    [
+        (True, 3, "f32"),
+        (False, 5, "i16"),
+        pytest.param(True, 5, "i64", marks=pytest.mark.slow),
+        pytest.param(False, 1, "f16", marks=pytest.mark.slow),
+    ],
+)
+def test_top_k(largest: bool, k: int, name: str) -> None:
+    element = ELEMENTS[name]
+    x = whole(element, 2, 5, 3, low=0, high=2)
+    if name == "f32":
+        x[0, 1:3, 0], x[1, :2, 1] = np.nan, [-0.0, 0.0]
+    check_every_level(graph.TopKOp(value(element, 2, 5, 3), dim=1, k=k, largest=largest), x)
+
+
+@pytest.mark.parametrize(("shape", "k"), [((1,), 1), ((0, 4), 2), ((3, 4), 0)])
+def test_top_k_shapes(shape: tuple[int, ...], k: int) -> None:
+    check_every_level(graph.TopKOp(value(f32, *shape), dim=len(shape) - 1, k=k), whole(f32, *shape))
