@@ -19,6 +19,7 @@ from stepwell.types.targets import COMPILED, SM_90A, Target, machine_of
 MMA_KINDS = ("none", "fma", "wgmma")
 COPY_KINDS = ("direct", "pointer_table", "tma", "tma_im2col")
 FORMS = ("tiles", "loops")
+ROWS = ("stream", "hold")
 
 WARPGROUP = 4  # warps
 RING_ALIGNMENT = 1024
@@ -32,7 +33,7 @@ class Config:
     """How a kernel is scheduled. `block`: extents of the output tile, one per output dim, `*` (0) for a dim that no block cuts. `k`: elements of the
     reduction per stage. `stages`: depth of the shared-memory ring. `warps`: per block, the producer's included.
     `order`: how tiles follow each other. `copy`: how operands are fetched. `mma`: the matrix instruction. `swizzle`:
-    bytes of the shared-memory swizzle, 0 without. `epilogue`: results go to memory from registers, or staged in shared memory. `form`: loops computes element by element, in blocks of so many (`tile.loops`; on sm_90a a thread for each). `resident`: blocks on one multiprocessor at a time. `split_k`: parts in which the
+    bytes of the shared-memory swizzle, 0 without. `epilogue`: results go to memory from registers, or staged in shared memory. `form`: loops computes element by element, in blocks of so many (`tile.loops`; on sm_90a a thread for each). `resident`: blocks on one multiprocessor at a time. `rows`: where a block takes a dim whole, it streams by in chunks of `k`, or a tile of `k` holds it. `split_k`: parts in which the
     reduction is added up, side by side (`tile-split-reduction`)."""
 
     block: tuple[int, ...]
@@ -48,6 +49,7 @@ class Config:
     swizzle: int = 0
     form: str = "tiles"
     resident: int = 1
+    rows: str = "stream"
 
     def __str__(self) -> str:
         shown = (f for f in fields(self) if f.name == "block" or getattr(self, f.name) != f.default)
@@ -89,6 +91,7 @@ _CHOICES = {
     "mma": MMA_KINDS,
     "epilogue": ("direct", "staged"),
     "form": FORMS,
+    "rows": ROWS,
 }
 _LISTS = ("block", "cluster")
 
@@ -175,6 +178,8 @@ def _general(config: Config) -> Iterator[str]:
         yield f"block = {extents_text(config.block)} needs one positive extent per output dim, or * for the whole of it, and one that is cut"
     if any(extent > 1 for extent in config.cut[:-2]):
         yield f"block = {extents_text(config.block)}: only the last two dims are blocked"
+    if config.rows != "stream" and not config.takes_whole:
+        yield f"rows = {config.rows}: its block takes no dim whole"
     if config.takes_whole and (config.mma != "none" or config.form != "tiles"):
         yield f"block = {extents_text(config.block)}: blocks with whole dims are of tiles without a matrix product"
     for key in ("k", "stages", "warps", "resident", "split_k"):

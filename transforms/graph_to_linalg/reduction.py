@@ -126,14 +126,15 @@ def convert_normalize(op: graph.NormalizeOp, operands: Operands, build: LinalgBu
         made = arith.SubfOp(value, s[1])
         return [*ops, made], made.result
 
-    kept_shape = [shape[dim] for dim in along]
-    means = mean(reduced(build, x, op.dims, "sum", wide)) if op.center else build.filled(kept_shape, wide, 0.0)
     if op.center:
+        means = mean(reduced(build, x, op.dims, "sum", wide))
         rest = mapped(build, shape, [(x, every), (means, along)], wide, centred)
     else:
         rest = x if element == wide else build.elementwise([x], wide, lambda s: expand_cast(s[0], wide))
     squares = build.elementwise([rest], wide, lambda s: _one(arith.MulfOp(s[0], s[0])))
     variance = mean(reduced(build, squares, op.dims, "sum", wide))
+    if not op.center:
+        means = build.elementwise([variance], wide, lambda s: _zero(s[0]))
 
     def inverse(s: Sequence[SSAValue]) -> tuple[list[Operation], SSAValue]:
         made = ScalarSequence()
@@ -148,6 +149,12 @@ def convert_normalize(op: graph.NormalizeOp, operands: Operands, build: LinalgBu
         return [made, *ops], value
 
     return mapped(build, shape, [(rest, every), (deviations, along)], element, scaled), means, deviations
+
+
+def _zero(like: SSAValue) -> tuple[list[Operation], SSAValue]:
+    s = ScalarSequence()
+    made = s.constant(0.0, like)
+    return s.ops, made
 
 
 def _with_number(kind: type[Operation], value: SSAValue, number: float) -> tuple[list[Operation], SSAValue]:

@@ -7,10 +7,11 @@ from xdsl.ir import Attribute, SSAValue
 
 from stepwell.dialects import graph
 from stepwell.dialects.numpy_types import element_bytes
+from stepwell.transforms.linalg._rows import Rows
 from stepwell.transforms.linalg._structure import Access, Structure
 
 
-def host_operand(structure: Structure, access: Access) -> SSAValue:
+def host_operand(structure: Structure | Rows, access: Access) -> SSAValue:
     """The host value behind a fusion argument."""
     return structure.fusion.inputs[access.value.index]
 

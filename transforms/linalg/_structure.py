@@ -137,6 +137,19 @@ def merge_loops(loops: Loops, accesses: Sequence[Loops], *, keep_last: bool) -> 
     return tuple(tuple(group) for group in groups)
 
 
+def cut(loops: Loops, groups: Sequence[Loops]) -> tuple[Loops, ...] | None:
+    """`loops` as a sequence of whole groups, or None when it takes one apart."""
+    found: list[Loops] = []
+    rest = loops
+    while rest:
+        group = next((g for g in groups if g and rest[: len(g)] == g), None)
+        if group is None:
+            return None
+        found.append(group)
+        rest = rest[len(group) :]
+    return tuple(found)
+
+
 def _together(first: int, second: int, access: Loops) -> bool:
     if first not in access and second not in access:
         return True

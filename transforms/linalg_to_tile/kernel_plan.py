@@ -11,9 +11,11 @@ from stepwell.dialects import tile
 from stepwell.dialects.tile.config import violations
 from stepwell.dialects.tile.registers import facts_of
 from stepwell.passes import PassFailure
+from stepwell.transforms.linalg._rows import Rows
 from stepwell.transforms.linalg._structure import Access, Structure, refuse
 from stepwell.transforms.linalg_to_tile.kernels import Plan, build_kernel
 from stepwell.transforms.linalg_to_tile.operands import operands_of
+from stepwell.transforms.linalg_to_tile.rows import RowsPlan, build_rows_kernel, plan_rows
 from stepwell.types.targets import MACHINES, SM_90A
 
 MAX_RANK = 4
@@ -35,9 +37,9 @@ def plan_kernel(structure: Structure, config: tile.Config, name: str) -> Plan:
     return Plan(name, structure, config, operands_of(structure, config, groups), groups)
 
 
-def checked_kernel(plan: Plan, target: str | None) -> tile.KernelOp:
+def checked_kernel(plan: Plan | RowsPlan, target: str | None) -> tile.KernelOp:
     """The kernel, verified for the target; PassFailure with the verifier's reason otherwise."""
-    kernel = build_kernel(plan)
+    kernel = build_rows_kernel(plan) if isinstance(plan, RowsPlan) else build_kernel(plan)
     try:
         kernel.verify()
     except VerifyException as error:
@@ -46,6 +48,16 @@ def checked_kernel(plan: Plan, target: str | None) -> tile.KernelOp:
     if reasons:
         raise refuse(plan.structure.fusion, f"its config is illegal on {target}: " + "; ".join(reasons))
     return kernel
+
+
+def checked_rows(structure: Rows, config: tile.Config, name: str, target: str | None) -> tuple[RowsPlan, tile.KernelOp]:
+    """Plan and kernel of rows with a config, verified for the target; PassFailure with the reason otherwise."""
+    if len(config.block) > MAX_RANK:
+        raise refuse(
+            structure.fusion, f"its operands cut it into {len(config.block)} dims, tiles have up to {MAX_RANK}"
+        )
+    plan = plan_rows(structure, config, name)
+    return plan, checked_kernel(plan, target)
 
 
 def tile_refusal(structure: Structure, config: tile.Config, target: str) -> str:

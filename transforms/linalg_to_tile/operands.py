@@ -12,7 +12,8 @@ from xdsl.ir import Operation, SSAValue
 
 from stepwell.dialects import graph, tile
 from stepwell.transforms.linalg._accesses import element, host_operand, is_plain
-from stepwell.transforms.linalg._structure import Access, Loops, Structure, refuse
+from stepwell.transforms.linalg._rows import Rows
+from stepwell.transforms.linalg._structure import Access, Loops, Structure, cut, refuse
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Operand:
     hint: str = ""
 
 
-def weight_behind(structure: Structure, access: Access) -> graph.WeightAttr | None:
+def weight_behind(structure: Structure | Rows, access: Access) -> graph.WeightAttr | None:
     """The weight reference behind an operand, with the host's reshapes in its recipe; None when it is computed."""
     value = host_operand(structure, access)
     shapes = []
@@ -56,19 +57,6 @@ def operands_of(structure: Structure, config: tile.Config, groups: Sequence[Loop
         ]
     last = [_plain(structure, access, all_groups, f"e{position}") for position, access in enumerate(structure.leaves)]
     return (*first, *last)
-
-
-def cut(loops: Loops, groups: Sequence[Loops]) -> tuple[Loops, ...] | None:
-    """`loops` as a sequence of whole groups, or None when it takes one apart."""
-    found: list[Loops] = []
-    rest = loops
-    while rest:
-        group = next((g for g in groups if g and rest[: len(g)] == g), None)
-        if group is None:
-            return None
-        found.append(group)
-        rest = rest[len(group) :]
-    return tuple(found)
 
 
 def _left_factor(structure: Structure, access: Access) -> Operand:
@@ -172,7 +160,7 @@ def _plain(
     return Operand(access, ref, found or ((),), shape, tuple(steps), hint=hint)
 
 
-def host_value(structure: Structure, operand: Operand, build: Builder) -> SSAValue:
+def host_value(structure: Structure | Rows, operand: Operand, build: Builder) -> SSAValue:
     """The host value that is bound to the operand's ref, made by views and weight recipes."""
     weight = weight_behind(structure, operand.access)
     if weight is not None and operand.steps:

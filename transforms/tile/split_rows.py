@@ -49,7 +49,7 @@ NAME = "tile-split-rows"
 @dataclass(frozen=True)
 class SplitRowsPass(StepwellPass):
     """Put what follows the products of a CPU kernel, or all of a kernel without them, into a loop over the rows of its block. `unrolled`: up to so
-    many vector ops after a product, all rows counted, every row has its own copy. Kernels of one row, and those that are split, stay. Refused: a
+    many vector ops after a product, all rows counted, every row has its own copy. Kernels of one row, those that are split, and those whose blocks take dims whole (one row each), stay. Refused: a
     module for another target. Remarks: passed, what becomes of the rows and why."""
 
     unrolled: int = 100
@@ -66,8 +66,10 @@ class SplitRowsPass(StepwellPass):
             raise PassFailure(reason, where=NAME, hint='stepwell.target = "cpu", stepwell.cpu = "x86-64-v4"')
         for kernel in [k for k in op.body.block.ops if isinstance(k, tile.KernelOp)]:
             grid = kernel.grid
-            if len(grid.get_block()) > 1 and not any(
-                isinstance(inner, tile.ForRowsOp) for inner in grid.body.block.ops
+            if (
+                len(grid.get_block()) > 1
+                and not kernel.config.data.takes_whole
+                and not any(isinstance(inner, tile.ForRowsOp) for inner in grid.body.block.ops)
             ):
                 remarks_of(ctx).add(Remark("passed", NAME, names_of(kernel), self._split(kernel)))
 

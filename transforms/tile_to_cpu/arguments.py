@@ -27,6 +27,9 @@ def extents_of(ref: SSAValue) -> list[Expression]:
 def tile_counts(kernel: tile.KernelOp) -> tuple[Expression, Expression]:
     """Row tiles (of all leading indices) and column tiles of the output."""
     block, extents = kernel.config.data.block, extents_of(kernel.grid.output)
+    if kernel.config.data.takes_whole:
+        counts = [blocks_along(extent, step) for extent, step in zip(extents, block, strict=True)]
+        return product(counts[:-1]), counts[-1]
     rows = product(extents[:-2]).times(blocks_along(extents[-2], block[-2])) if len(block) > 1 else Literal(1)
     return rows, blocks_along(extents[-1], block[-1])
 

@@ -7,9 +7,10 @@ from xdsl.ir import Operation, SSAValue
 
 from stepwell.dialects import tile
 from stepwell.transforms.kernel_to_llvm.conversion import error_at
-from stepwell.transforms.tile_to_cpu.emitter import POINTER, Emitter, kernel_function, slot_count
+from stepwell.transforms.tile_to_cpu.emitter import Emitter, kernel_function
 from stepwell.transforms.tile_to_cpu.ops import lower_ops
-from stepwell.transforms.tile_to_cpu.place import Place, Ref, column_mask
+from stepwell.transforms.tile_to_cpu.place import Place, column_mask, kernel_refs
+from stepwell.transforms.tile_to_cpu.whole_body import walk_whole
 from stepwell.types.targets import Target
 
 
@@ -20,6 +21,8 @@ def is_product(op: Operation) -> bool:
 
 def build_function(kernel: tile.KernelOp, target: Target) -> func.FuncOp:
     """The function of `kernel`: (record, first tile, last tile)."""
+    if kernel.config.data.takes_whole:
+        return kernel_function(kernel, target, lambda emit, first, last: walk_whole(emit, kernel, first, last))
     return kernel_function(kernel, target, lambda emit, first, last: _KernelBody(emit, kernel).walk_tiles(first, last))
 
 
@@ -35,23 +38,7 @@ class _KernelBody:
             raise error_at(kernel, f"an output of rank {len(block)} {reason}", "CPU kernels have rows and columns")
         self.row_dim = len(block) - 2
         self.rows, self.columns = (1, *block)[-2:]
-        self.refs: dict[SSAValue, Ref] = {}
-        slot = 0
-        for arg in kernel.body.block.args:
-            assert isinstance(arg.type, tile.RefType)
-            self.refs[arg] = self._ref(arg.type, slot, arg.name_hint or "ref")
-            slot += slot_count(arg.type)
-        self.group_slot = slot
-
-    def _ref(self, of: tile.RefType, slot: int, name: str) -> Ref:
-        extents = [self.emit.slot(slot + 1 + d) for d in range(of.rank)]
-        count = of.rank - 1 if of.access.kind == "plain" else 0
-        strides = [self.emit.slot(slot + 1 + of.rank + d) for d in range(count)]
-        ref = Ref(of, self.emit.slot(slot, POINTER), extents, strides)
-        ends = ["", *(f"_d{d}" for d in range(of.rank)), *(f"_s{d}" for d in range(count))]
-        for value, end in zip([ref.pointer, *extents, *strides], ends, strict=True):
-            value.name_hint = name + end
-        return ref
+        self.refs, self.group_slot = kernel_refs(emit, kernel)
 
     # --- the walk over tiles
 

@@ -24,6 +24,7 @@ from stepwell.transforms.tile_to_cpu.accesses import (
     tile_shape,
 )
 from stepwell.transforms.tile_to_cpu.emitter import chunk_width
+from stepwell.transforms.tile_to_cpu.folds import lower_inside, lower_iota, lower_reduce
 from stepwell.transforms.tile_to_cpu.loops import lower_for
 from stepwell.transforms.tile_to_cpu.place import Chunks, Place
 
@@ -177,6 +178,9 @@ RULES: Mapping[type[Operation], Callable[[Any, Place], None]] = MappingProxyType
         tile.BroadcastOp: _broadcast,
         tile.MapOp: _map,
         tile.MmaOp: _mma,
+        tile.InsideOp: lower_inside,
+        tile.ReduceOp: lower_reduce,
+        tile.IotaOp: lower_iota,
         tile.ForOp: _for,
         tile.ForRowsOp: _for_rows,
     }

@@ -12,7 +12,7 @@ from xdsl.ir import BlockArgument, Operation, SSAValue
 from stepwell.dialects import tile
 from stepwell.passes import PassFailure
 from stepwell.transforms.kernel_to_llvm.conversion import error_at
-from stepwell.transforms.tile_to_cpu.emitter import POINTER, Emitter, chunk_width
+from stepwell.transforms.tile_to_cpu.emitter import POINTER, Emitter, chunk_width, slot_count
 
 Chunks = list[SSAValue]
 """One row of a tile: vectors of the largest power of two that divides its columns; of a tile of one element along the rows the scalar."""
@@ -26,6 +26,28 @@ class Ref:
     pointer: SSAValue
     extents: list[SSAValue]
     strides: list[SSAValue]
+
+
+def kernel_refs(emit: Emitter, kernel: tile.KernelOp) -> tuple[dict[SSAValue, Ref], int]:
+    """The parameters of a kernel from its record, and the slot behind them."""
+    refs: dict[SSAValue, Ref] = {}
+    slot = 0
+    for arg in kernel.body.block.args:
+        assert isinstance(arg.type, tile.RefType)
+        refs[arg] = _ref(emit, arg.type, slot, arg.name_hint or "ref")
+        slot += slot_count(arg.type)
+    return refs, slot
+
+
+def _ref(emit: Emitter, of: tile.RefType, slot: int, name: str) -> Ref:
+    extents = [emit.slot(slot + 1 + d) for d in range(of.rank)]
+    count = of.rank - 1 if of.access.kind == "plain" else 0
+    strides = [emit.slot(slot + 1 + of.rank + d) for d in range(count)]
+    ref = Ref(of, emit.slot(slot, POINTER), extents, strides)
+    ends = ["", *(f"_d{d}" for d in range(of.rank)), *(f"_s{d}" for d in range(count))]
+    for value, end in zip([ref.pointer, *extents, *strides], ends, strict=True):
+        value.name_hint = name + end
+    return ref
 
 
 @dataclass

@@ -15,7 +15,7 @@ from stepwell.transforms.linalg._stages import Stages
 from stepwell.transforms.linalg_to_tile.written import Replacement
 from stepwell.types.targets import MACHINES, Target
 
-_ID_KEYS = {"stages": "s", "warps": "w", "split_k": "p", "resident": "r", "epilogue": "", "order": ""}
+_ID_KEYS = {"stages": "s", "warps": "w", "split_k": "p", "resident": "r", "epilogue": "", "order": "", "rows": ""}
 """Keys of a config that stand in the id of its candidate, behind the block and k; the others follow from the family and the fusion."""
 
 
@@ -74,7 +74,7 @@ def candidate_id(family: str, config: Config) -> str:
     """The id of a config in a family: block, k where it is not 1, then the other keys that are set."""
     extents = [*config.block, *([config.k] if config.k != 1 else [])]
     others = [f"{letter}{getattr(config, key)}" for key, letter in _ID_KEYS.items() if _is_set(config, key)]
-    return "-".join([family, "x".join(map(str, extents)), *others])
+    return "-".join([family, "x".join("*" if extent == WHOLE else str(extent) for extent in extents), *others])
 
 
 def _is_set(config: Config, key: str) -> bool:

@@ -30,7 +30,8 @@ def candidates(stages: Stages, setting: Setting) -> Iterator[Candidate]:
 
 def _takes(stages: Stages, config: Config) -> bool:
     structure = stages.structure
-    return config.mma == "none" and config.form == "tiles" and structure is not None and structure.root is None
+    plain = config.mma == "none" and config.form == "tiles" and not config.takes_whole
+    return plain and structure is not None and structure.root is None
 
 
 def violations(stages: Stages, config: Config, setting: Setting) -> Iterator[str]:

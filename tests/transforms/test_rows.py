@@ -1,0 +1,101 @@
+"""Kernels that fold rows: softmax, normalisation, reductions and positions of extremes, at every level and on the CPU, against the graph level."""
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from xdsl.dialects.builtin import ModuleOp
+
+import stepwell
+from stepwell.dialects import tile
+from stepwell.driver.execute import interpret
+from stepwell.driver.modules import keep_weights
+from stepwell.ir.source import SourceMap, parse_text
+from stepwell.plugins.universe import make_context
+from stepwell.testing.strategies import GeneratedGraph, op_modules
+from stepwell.transforms.legality import refusals
+
+OPS = {"graph.reduce", "graph.softmax", "graph.normalize", "graph.arg_reduce"}
+QUICK = settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+TOLERANCES = {2: 2e-3, 4: 1e-5, 8: 1e-12}
+
+
+def network(op: str, operand: str, results: list[str]) -> ModuleOp:
+    """One op on the input `x`, whose results are `y0`, `y1`, .."""
+    names = ", ".join(f"%y{n}" for n in range(len(results)))
+    outs = ", ".join(f'tensor<{type}> {{stepwell.name = "y{n}"}}' for n, type in enumerate(results))
+    types = ", ".join(f"tensor<{type}>" for type in results)
+    signature = f"(tensor<{operand}>) -> ({types})" if len(results) > 1 else f"tensor<{operand}> -> {types}"
+    text = f"""
+    builtin.module attributes {{stepwell.level = "graph"}} {{
+      func.func @main(%x: tensor<{operand}> {{stepwell.name = "x"}}) -> ({outs}) {{
+        {names} = {op} : {signature}
+        func.return {names} : {types}
+      }}
+    }}"""
+    return parse_text(make_context(), text, SourceMap("test"))
+
+
+def assert_same(given: dict[str, np.ndarray], wanted: dict[str, np.ndarray]) -> None:
+    assert given.keys() == wanted.keys()
+    for name, exact in wanted.items():
+        if exact.dtype.kind != "f":
+            assert np.array_equal(given[name], exact), name
+            continue
+        tolerance = TOLERANCES[exact.dtype.itemsize]
+        np.testing.assert_allclose(
+            given[name].astype(np.float64), exact.astype(np.float64), rtol=tolerance, atol=tolerance, err_msg=name
+        )
+
+
+def kernels_of(module: ModuleOp, target: str) -> list[tile.KernelOp | tile.LoopsOp]:
+    made = stepwell.lower(module.clone(), to="tile", target=target)
+    return [op for op in made.walk() if isinstance(op, tile.KernelOp | tile.LoopsOp)]
+
+
+@given(op_modules(among=OPS))
+@QUICK
+def test_every_op_on_the_cpu(case: GeneratedGraph) -> None:
+    assume(not list(refusals(case.module, "cpu")))
+    inputs = case.inputs()
+    wanted = interpret(case.module, inputs, weights=case.weights)
+    engine = stepwell.compile(keep_weights(case.module.clone(), case.weights), target="cpu")
+    assert_same(engine.run(inputs), wanted)
+
+
+FORMS = {
+    "rows": ("graph.softmax %x dims [1]", "3x{w}xf32", ["3x{w}xf32"]),
+    "logarithm": ("graph.softmax %x dims [1] log", "3x{w}xf16", ["3x{w}xf16"]),
+    "a middle dim": ("graph.softmax %x dims [1]", "2x{w}x5xf32", ["2x{w}x5xf32"]),
+    "two dims apart": ("graph.softmax %x dims [0, 2]", "2x{w}x5xf64", ["2x{w}x5xf64"]),
+    "all dims": ("graph.reduce sum %x dims [0, 1]", "2x{w}xf32", ["f32"]),
+    "the first dim": ("graph.reduce max %x dims [0]", "{w}x3xf16", ["3xf16"]),
+    "integers": ("graph.reduce product %x dims [1]", "3x{w}xi16", ["3xi16"]),
+    "truths": ("graph.reduce and %x dims [1]", "3x{w}xi1", ["3xi1"]),
+    "normalisation": (
+        "graph.normalize %x dims [1] epsilon 1.0e-05 center",
+        "3x{w}xf32",
+        ["3x{w}xf32", "3xf32", "3xf32"],
+    ),
+    "root mean square": ("graph.normalize %x dims [1] epsilon 1.0e-05", "3x{w}xf16", ["3x{w}xf16", "3xf32", "3xf32"]),
+    "a position": ("graph.arg_reduce max %x dim 1 last", "3x{w}xf32", ["3xi64"]),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("width", [33, *(pytest.param(width, marks=pytest.mark.slow) for width in (2, 31, 1000))])
+def test_one_kernel_of_rows(form: str, width: int) -> None:
+    """Right at every level, and one kernel of tiles on the CPU whose work grows with its elements."""
+    op, operand, results = FORMS[form]
+    module = network(op, operand.format(w=width), [result.format(w=width) for result in results])
+    (kernel,) = kernels_of(module, "x86-64-v4")
+    assert isinstance(kernel, tile.KernelOp)
+    assert kernel.config.data.takes_whole
+    shape, kind = operand.format(w=width).rsplit("x", 1)
+    rng = np.random.default_rng(width)
+    values = rng.integers(-1, 2, [int(n) for n in shape.split("x")]) if kind[0] == "i" else rng.standard_normal([int(n) for n in shape.split("x")])  # fmt: skip
+    dtype = {"f16": np.float16, "f32": np.float32, "f64": np.float64, "i16": np.int16, "i1": np.bool_}[kind]
+    inputs: dict[str, np.ndarray] = {"x": values.astype(dtype)}
+    wanted = interpret(module, inputs)
+    for level in ("linalg", "tile"):
+        assert_same(interpret(stepwell.lower(module.clone(), to=level, target="x86-64-v4"), inputs), wanted)
+    assert_same(stepwell.compile(module, target="cpu").run(inputs), wanted)
