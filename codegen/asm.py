@@ -325,3 +325,16 @@ def gather(count: int, width: int, bits: int, *, floats: bool) -> Asm:
         half = width < moves.per_register
         writer.lines += moves.load_part(0, run, "[a]", "z0") if half else moves.load(0, run, "[a]", f"${fill}")
     return writer.done()
+
+
+def scatter(count: int, width: int, bits: int) -> Asm:
+    """The mirror of `gather`; inputs: the registers (the last one half used by an odd number of 16-bit elements), base address, element offsets,
+    masks as i32."""
+    moves, registers = _Moves(bits), -(-count * width * bits // 32)
+    writer = _Writer([], [*[moves.letter] * registers, "l", *["r"] * (2 * count)])
+    writer.lines.append(".reg .pred q; .reg .b64 a; .reg .b16 h0, h1;")
+    for i in range(count):
+        offset, mask = registers + 1 + i, registers + 1 + count + i
+        writer.lines.append(f"setp.ne.b32 q, ${mask}, 0; mad.wide.s32 a, ${offset}, {bits // 8}, ${registers};")
+        writer.lines += moves.store(0, Run(0, 0, i * width, width), "[a]")
+    return writer.done()

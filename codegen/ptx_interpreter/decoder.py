@@ -7,7 +7,17 @@ from functools import lru_cache
 
 import numpy as np
 
-from stepwell.codegen.ptx_interpreter import accesses, barriers, copies, floats, integers, moves, products, stores
+from stepwell.codegen.ptx_interpreter import (
+    accesses,
+    barriers,
+    copies,
+    floats,
+    integers,
+    moves,
+    products,
+    shuffles,
+    stores,
+)
 from stepwell.codegen.ptx_interpreter.flow import BRANCHES, EXITS, leaders, order
 from stepwell.codegen.ptx_interpreter.kernel import Kernel
 from stepwell.codegen.ptx_interpreter.memory import PARAMETERS, layout_shared
@@ -17,7 +27,14 @@ from stepwell.codegen.ptx_interpreter.step import Code, Compute, Step
 from stepwell.codegen.ptx_interpreter.syntax import Instruction, Module, Target
 
 OPERATIONS = {**integers.OPERATIONS, **floats.OPERATIONS, **moves.OPERATIONS}
-ACTS = {**accesses.DECODERS, **barriers.DECODERS, **copies.DECODERS, **stores.DECODERS, **products.DECODERS}
+ACTS = {
+    **accesses.DECODERS,
+    **barriers.DECODERS,
+    **copies.DECODERS,
+    **stores.DECODERS,
+    **products.DECODERS,
+    **shuffles.DECODERS,
+}
 """By whole name."""
 FAMILIES = {**moves.DECODERS, **accesses.FAMILIES, **copies.FAMILIES, **products.FAMILIES}
 """By opcode, for names with many modifiers."""

@@ -21,6 +21,7 @@ from stepwell.dialects.warp.ops import (
     WaitPredecessorOp,
     WithinOp,
 )
+from stepwell.dialects.warp.ops_exchange import SharedLoadOp, SharedStoreOp, ShuffleOp
 from stepwell.dialects.warp.ops_fragment import (
     FragmentIndexOp,
     FragmentLoadOp,
@@ -28,6 +29,7 @@ from stepwell.dialects.warp.ops_fragment import (
     FragmentStoreOp,
     GatherOp,
     LoadOp,
+    ScatterOp,
     SpreadOp,
     StoreOp,
 )
@@ -54,6 +56,10 @@ __all__ = [
     "LaunchDependentsOp",
     "LoadOp",
     "ReturnOp",
+    "ScatterOp",
+    "SharedLoadOp",
+    "SharedStoreOp",
+    "ShuffleOp",
     "SpreadOp",
     "StoreOp",
     "ThreadIdOp",
@@ -82,6 +88,10 @@ WARP = DIALECT = Dialect(
         FragmentIndexOp,
         SpreadOp,
         GatherOp,
+        ScatterOp,
+        ShuffleOp,
+        SharedStoreOp,
+        SharedLoadOp,
         LoadOp,
         StoreOp,
     ],

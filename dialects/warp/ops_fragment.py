@@ -255,6 +255,44 @@ class GatherOp(IRDLOperation):
             )
 
 
+@irdl_op_definition
+class ScatterOp(IRDLOperation):
+    """The mirror of `warp.gather`: for each i `width` contiguous elements of the value to `p[offsets[i] ..]` where `mask[i]`. No element is
+    written by two threads."""
+
+    name = "warp.scatter"
+    value = operand_def(base(VectorType))
+    pointer = operand_def(base(GlobalType))
+    offsets = operand_def(base(VectorType))
+    mask = operand_def(base(VectorType))
+    width = prop_def(IntegerAttr[I32])
+    assembly_format = (
+        "$value `,` $pointer `[` $offsets `]` `if` $mask `width` $width attr-dict "
+        "`:` type($value) `,` type($pointer) `,` type($offsets) `,` type($mask)"
+    )
+    traits = traits_def(MemoryWriteEffect())
+
+    def __init__(self, value: SSAValue, pointer: SSAValue, offsets: SSAValue, mask: SSAValue, width: int) -> None:
+        super().__init__(operands=[value, pointer, offsets, mask], properties={"width": IntegerAttr(width, i32)})
+
+    def verify_(self) -> None:
+        element = cast(GlobalType, self.pointer.type).element
+        offsets, width = cast(VectorType[Attribute], self.offsets.type), self.width.value.data
+        count = offsets.get_shape()[0]
+        if not isinstance(element, MOVABLE):
+            raise VerifyException(f"{self.name}: cannot move elements of type {element}; use f16, bf16 or f32")
+        if offsets != VectorType(i32, [count]) or self.mask.type != VectorType(i1, [count]):
+            raise VerifyException(
+                f"{self.name}: needs vectors of i32 offsets and as many i1, got {offsets} and {self.mask.type}"
+            )
+        if width < 1 or width & (width - 1) or width * element_bytes(element) > 16:
+            raise VerifyException(f"{self.name}: width {width} of {element}; give a power of two of at most 16 bytes")
+        if self.value.type != VectorType(element, [count * width]):
+            raise VerifyException(
+                f"{self.name}: {count} stores of {width} take {count * width} elements, not {self.value.type}"
+            )
+
+
 def _check_scalar(op: IRDLOperation, pointer: SSAValue, value: SSAValue) -> None:
     element = cast(GlobalType, pointer.type).element
     if element not in SCALARS:

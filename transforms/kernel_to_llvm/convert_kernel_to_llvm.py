@@ -22,10 +22,10 @@ from xdsl.ir import Attribute, Operation
 
 from stepwell.passes import StepwellPass, names_of, remarks_of
 from stepwell.passes.remarks import Remark
-from stepwell.transforms.kernel_to_llvm import arith, base, bfloat, hopper, hopper_store, warp
+from stepwell.transforms.kernel_to_llvm import arith, base, bfloat, hopper, hopper_store, warp, warp_exchange
 from stepwell.transforms.kernel_to_llvm.conversion import Converter, LLVMConversion, TypeConverter
 
-TABLES = (arith, base, warp, hopper, hopper_store)
+TABLES = (arith, base, warp, warp_exchange, hopper, hopper_store)
 HOST_DIALECTS = ("plan", "llvm", "llvm_extra")
 
 

@@ -268,6 +268,18 @@ def _gather(conv: LLVMConversion, op: warp.GatherOp) -> None:
     conv.bind(op.result, shuffle(conv, loaded, loaded, list(range(count * width))) if more else loaded)
 
 
+def _scatter(conv: LLVMConversion, op: warp.ScatterOp) -> None:
+    """An odd number of f16 is handed over with a lane more, which is not stored."""
+    value, pointer, offsets, mask = conv.values(op.operands)
+    (count,), width = cast(VectorType[Attribute], op.offsets.type).get_shape(), op.width.value.data
+    _, bits = _element(op.pointer)
+    if count * width * bits % 32:
+        value = shuffle(conv, value, value, [*range(count * width), count * width - 1])
+    wide = conv.insert(llvm.ZExtOp(mask, VectorType(i32, [count]))).res
+    text = asm.scatter(count, width, bits)
+    conv.asm(text.text, text.constraints, [value, pointer, offsets, wide])
+
+
 def _load_one(conv: LLVMConversion, op: warp.LoadOp) -> None:
     """A bool is a byte in memory."""
     element, address = op.result.type, element_address(conv, op.pointer, conv.value(op.index))
@@ -307,6 +319,7 @@ CONVERSIONS: dict[type[Operation], Converter] = {
     warp.FragmentIndexOp: _fragment_index,
     warp.SpreadOp: _spread,
     warp.GatherOp: _gather,
+    warp.ScatterOp: _scatter,
     warp.LoadOp: _load_one,
     warp.StoreOp: _store_one,
 }

@@ -29,6 +29,7 @@ from xdsl.dialects.builtin import FunctionType, ModuleOp, StringAttr, SymbolRefA
 from xdsl.ir import BlockArgument
 
 from stepwell.dialects import plan, tile
+from stepwell.dialects.tile._syntax import WHOLE
 from stepwell.passes import Meaning, PassFailure, StepwellPass, names_of, remarks_of
 from stepwell.passes.remarks import Remark
 from stepwell.passes.target import target_of
@@ -99,7 +100,8 @@ def facts_of(kernel: tile.KernelOp, launch: plan.LaunchOp, multiprocessors: int)
     assert isinstance(grid, BlockArgument)
     kind = operands[grid.index].type
     assert isinstance(kind, plan.BufferType)
-    tiles = prod(ceil(extent / block) for extent, block in zip(kind.get_shape(), kernel.config.data.block, strict=True))
+    blocks = zip(kind.get_shape(), kernel.grid.get_block(), strict=True)
+    tiles = prod(ceil(extent / block) for extent, block in blocks if block != WHOLE)
     refs = (*kernel.inputs, *kernel.outputs)
     widths = [
         plan.row_alignment(value) if _in_rows(kernel, ref) else 0 for ref, value in zip(refs, operands, strict=True)

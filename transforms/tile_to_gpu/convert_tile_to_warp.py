@@ -33,7 +33,7 @@ from stepwell.transforms.tile_to_gpu.emitter import Emitter
 from stepwell.transforms.tile_to_gpu.launch import GpuKernel, finish_level, replace_kernel
 from stepwell.transforms.tile_to_gpu.runs import build_parallel_kernel
 from stepwell.transforms.tile_to_gpu.warp_body import WarpBody, threads_of
-from stepwell.transforms.tile_to_gpu.warp_refs import Parameters, block_counts
+from stepwell.transforms.tile_to_gpu.warp_refs import Parameters, blocks_of
 
 NAME = "stepwell-convert-tile-to-warp"
 
@@ -53,8 +53,8 @@ def lower_kernel(kernel: tile.KernelOp | tile.LoopsKernel) -> GpuKernel:
     parameters = Parameters(region.block, kernel)
     body = WarpBody(Emitter(region.block, kernel.location), kernel, threads_of(kernel), parameters)
     body.write()
-    made = warp.KernelOp(kernel.sym_name.data, region, body.threads)
-    return GpuKernel(made, parameters.listed, product(block_counts(kernel)))
+    made = warp.KernelOp(kernel.sym_name.data, region, body.threads, body.shared)
+    return GpuKernel(made, parameters.listed, blocks_of(kernel))
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,8 @@ class ConvertTileToWarp(StepwellPass):
         lowered = [(kernel, lower_kernel(kernel)) for kernel in kernels]
         for kernel, made in lowered:
             replace_kernel(op, kernel, made)
-            message = f"{made.kernel.threads.value.data} threads, {len(made.parameters)} parameters"
+            threads, shared = made.kernel.threads.value.data, made.kernel.shared.value.data
+            message = f"{threads} threads, {shared} bytes of shared memory, {len(made.parameters)} parameters"
             remarks_of(ctx).add(Remark("analysis", NAME, names_of(made.kernel), message))
         finish_level(op)
 

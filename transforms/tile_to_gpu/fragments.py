@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import cast
 
-from xdsl.dialects.builtin import VectorType
+from xdsl.dialects import llvm
+from xdsl.dialects.builtin import IntegerType, VectorType, i32
 from xdsl.ir import Attribute, SSAValue
 
 from stepwell.dialects import tile, warp
@@ -65,3 +66,24 @@ def spread(emit: Emitter, value: SSAValue, op: tile.BroadcastOp) -> SSAValue | N
         element = cast(VectorType[Attribute], value.type).element_type
         return emit.repeat(emit.first(value), VectorType(element, [fragment.registers]))
     return emit.insert(warp.SpreadOp(value, along_of(source), fragment)).result
+
+
+def counted(emit: Emitter, op: tile.IotaOp, start: SSAValue | None) -> SSAValue:
+    """The numbers of this thread's rows or columns in a tile, from `start` (i32) on, as the tile's integers."""
+    kind = op.result.type
+    assert isinstance(kind, TileType) and isinstance(kind.element_type, IntegerType)
+    fragment, along = fragment_of(kind), along_of(kind)
+    assert fragment is not None
+    lines = "rows" if along == "rows" or (along == "block" and op.dim.value.data == 0) else "cols"
+    numbers: SSAValue = emit.splat(0, VectorType(i32, [1]))
+    if along != "one":
+        numbers = emit.insert(warp.FragmentIndexOp(lines, fragment)).result
+    if start is not None:
+        numbers = emit.add(numbers, emit.repeat(start, numbers.type))
+    if along == "block":
+        numbers = emit.insert(warp.SpreadOp(numbers, lines, fragment)).result
+    width = kind.element_type.width.data
+    if width == 32:
+        return numbers
+    convert = llvm.TruncOp if width < 32 else llvm.SExtOp
+    return emit.insert(convert(numbers, vector_of(kind))).res

@@ -17,11 +17,19 @@ from stepwell.dialects import tile, warp
 from stepwell.dialects.tile import Residence, SliceAttr, ThreadsAttr, TileType
 from stepwell.passes import PassFailure, names_of
 from stepwell.transforms.tile_to_gpu.emitter import Emitter
-from stepwell.transforms.tile_to_gpu.fragments import length_of, spread, vector_of
+from stepwell.transforms.tile_to_gpu.folds import (
+    WARP,
+    fold_between_warps,
+    fold_in_thread,
+    fold_in_warp,
+    folded,
+    lost_dim,
+    shared_bytes,
+)
+from stepwell.transforms.tile_to_gpu.fragments import counted, fragment_of, length_of, spread, vector_of
 from stepwell.transforms.tile_to_gpu.warp_access import Accesses, is_window
 from stepwell.transforms.tile_to_gpu.warp_refs import Parameters, Place, block_place
-
-WARP = 32
+from stepwell.types.layouts import LayoutError
 
 
 @dataclass
@@ -34,31 +42,39 @@ class WarpBody:
     parameters: Parameters
     values: dict[SSAValue, SSAValue] = field(default_factory=dict)
     numbers: dict[SSAValue, SSAValue] = field(default_factory=dict)
+    shared: int = 0
+    """Bytes of shared memory through which warps exchange values."""
 
     def write(self) -> None:
         """Start, wait for the predecessor, then one block of the output."""
         emit = self.emit
         emit.insert(warp.LaunchDependentsOp())
         emit.insert(warp.WaitPredecessorOp())
-        if self.layout.threads < self.threads:
-            mine = emit.compare("ult", emit.insert(warp.ThreadIdOp()).result, emit.i32(self.layout.threads))
-            with emit.when(mine):
-                self._write_block()
+        if self.layout.threads == self.threads:
+            self._write_block(None)
+        elif any(isinstance(op, tile.ReduceOp) for op in self.kernel.body.walk()):
+            self._write_block(self._mine())  # lanes meet in whole warps: the others go along, and store nothing
         else:
-            self._write_block()
+            with emit.when(self._mine()):
+                self._write_block(None)
         emit.insert(warp.ReturnOp())
+
+    def _mine(self) -> SSAValue:
+        """Whether this thread is one of the layout's."""
+        emit = self.emit
+        return emit.compare("ult", emit.insert(warp.ThreadIdOp()).result, emit.i32(self.layout.threads))
 
     @property
     def threads(self) -> int:
         """Threads of a block: whole warps."""
         return max(WARP, self.layout.threads)
 
-    def _write_block(self) -> None:
+    def _write_block(self, mine: SSAValue | None) -> None:
+        """`mine`: whether this thread stores (None: all do)."""
         emit, grid = self.emit, self.kernel.grid.body.block
-        self.place: Place = block_place(emit, self.parameters, self.kernel)
-        starts = (*self.place.leading, self.place.row, self.place.column)
-        self.numbers.update(zip(grid.args, starts, strict=True))
-        self.accesses = Accesses(emit, self.kernel, self.parameters, self.numbers, self.place)
+        place: Place = block_place(emit, self.parameters, self.kernel)
+        self.numbers.update(zip(grid.args, place.offsets, strict=True))
+        self.accesses = Accesses(emit, self.kernel, self.parameters, self.numbers, place, mine)
         self.accesses.begin()
         self.write_ops(grid)
 
@@ -131,6 +147,35 @@ def _broadcast(body: WarpBody, op: tile.BroadcastOp) -> None:
     body.values[op.result] = made
 
 
+def _iota(body: WarpBody, op: tile.IotaOp) -> None:
+    start = None if op.offset is None else body.numbers[op.offset]
+    body.values[op.result] = counted(body.emit, op, start)
+
+
+def _inside(body: WarpBody, op: tile.InsideOp) -> None:
+    body.values[op.result] = body.accesses.inside(op)
+
+
+def _reduce(body: WarpBody, op: tile.ReduceOp) -> None:
+    """In the thread, then between lanes, then between warps."""
+    emit, kind = body.emit, op.kind.data
+    assert isinstance(op.source.type, TileType)
+    fragment = fragment_of(op.source.type)
+    assert fragment is not None
+    value = fold_in_thread(emit, op, body.values[op.source])
+    if op.partial is None:
+        try:
+            bits = fragment.fragment().exchanges(lost_dim(op))
+        except LayoutError as error:
+            raise body.refuse(op, f"folds {op.source.type} between threads: {error}") from error
+        value = fold_in_warp(emit, kind, value, [bit for bit in bits if bit < WARP])
+        apart = [bit for bit in bits if bit >= WARP]
+        if apart:
+            body.shared = max(body.shared, shared_bytes(value, body.threads))
+            value = fold_between_warps(emit, kind, value, apart, body.threads)
+    body.values[op.result] = value if op.init is None else folded(emit, kind, value, body.values[op.init])
+
+
 def _map(body: WarpBody, op: tile.MapOp) -> None:
     assert isinstance(op.result.type, TileType)
     vectors = [body.values[value] for value in op.inputs]
@@ -174,6 +219,9 @@ _EMITTERS: Mapping[type[Operation], Callable[[WarpBody, Any], None]] = {
     tile.LoadOp: _load,
     tile.FillOp: _fill,
     tile.BroadcastOp: _broadcast,
+    tile.IotaOp: _iota,
+    tile.InsideOp: _inside,
+    tile.ReduceOp: _reduce,
     tile.MapOp: _map,
     tile.StoreOp: _store,
     tile.ForOp: _for,

@@ -13,6 +13,7 @@ from xdsl.ir import Block, BlockArgument, SSAValue
 
 from stepwell.dialects import plan, tile, warp
 from stepwell.dialects.tile import RefType
+from stepwell.dialects.tile._syntax import WHOLE
 from stepwell.transforms.emit.arguments import (
     Expression,
     Extent,
@@ -73,42 +74,53 @@ class Parameters:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a block lies: its number of leading indices flattened (None for matrices), each of them, and its first row and column."""
+    """Where a block lies: the offset along each dim of the grid, and the number of its leading indices flattened (None for matrices, and where a
+    leading dim is not cut into single elements)."""
 
     lead: SSAValue | None
-    leading: tuple[SSAValue, ...]
-    row: SSAValue
-    column: SSAValue
+    offsets: tuple[SSAValue, ...]
 
 
-def block_counts(kernel: tile.KernelOp) -> tuple[Expression, Expression, Expression]:
-    """Blocks over the leading dims, the rows and the columns of the output."""
-    position = len(kernel.inputs)
-    rows, columns = kernel.config.data.block[-2:]
-    rank = len(kernel.config.data.block)
-    leading = product(Extent(position, dim) for dim in range(rank - 2))
-    down, across = Extent(position, rank - 2), Extent(position, rank - 1)
-    return leading, blocks_along(down, rows), blocks_along(across, columns)
+def blocks_of(kernel: tile.KernelOp) -> Expression:
+    """Blocks of a launch."""
+    return product(_blocks_along(kernel, dim) for dim in _cut_dims(kernel))
+
+
+def _cut_dims(kernel: tile.KernelOp) -> list[int]:
+    """Dims of the grid that are cut into blocks."""
+    return [dim for dim, extent in enumerate(kernel.grid.get_block()) if extent != WHOLE]
+
+
+def _blocks_along(kernel: tile.KernelOp, dim: int) -> Expression:
+    ref = kernel.grid.output
+    assert isinstance(ref, BlockArgument)
+    return blocks_along(Extent(ref.index, dim), kernel.grid.get_block()[dim])
 
 
 def block_place(emit: Emitter, parameters: Parameters, kernel: tile.KernelOp) -> Place:
     """From the block's number: columns fastest, then rows, then leading dims."""
-    block = emit.insert(warp.BlockIdOp()).result
-    rows, columns = kernel.config.data.block[-2:]
-    rest, j = _split(emit, block, parameters.divisor("across", block_counts(kernel)[2]))
-    output = kernel.outputs[0]
+    left: SSAValue = emit.insert(warp.BlockIdOp()).result
+    block, cut = kernel.grid.get_block(), _cut_dims(kernel)
+    rank = len(block)
+    names = {rank - 1: "across", rank - 2: "down"}
     lead: SSAValue | None = None
-    leading: list[SSAValue] = []
-    rank = len(kernel.config.data.block)
-    i = rest
-    if rank > 2:
-        lead, i = _split(emit, rest, parameters.divisor("down", block_counts(kernel)[1]))
-        left = lead
-        for dim in range(rank - 3, 0, -1):
-            left, index = _split(emit, left, parameters.divisor(f"lead{dim}", Extent(output.index, dim)))
-            leading.insert(0, index)
-        leading.insert(0, left)
-    return Place(lead, tuple(leading), emit.mul(i, emit.i32(rows), "i"), emit.mul(j, emit.i32(columns), "j"))
+    numbers: dict[int, SSAValue] = {}
+    for dim in reversed(cut):
+        lead = left if dim == rank - 3 else lead
+        if dim == cut[0]:
+            numbers[dim] = left
+            continue
+        left, numbers[dim] = _split(emit, left, parameters.divisor(names.get(dim, f"lead{dim}"), _blocks_along(kernel, dim)))
+    offsets = [_offset(emit, numbers.get(dim), extent, rank - dim) for dim, extent in enumerate(block)]
+    whole = any(extent != 1 for extent in block[:-2])
+    return Place(None if whole else lead, tuple(offsets))
+
+
+def _offset(emit: Emitter, number: SSAValue | None, extent: int, last: int) -> SSAValue:
+    """The first element of a block; 0 for a dim that is not cut."""
+    if number is None:
+        return emit.i32(0)
+    return number if extent == 1 and last > 2 else emit.mul(number, emit.i32(extent), {2: "i", 1: "j"}.get(last, ""))
 
 
 def _split(emit: Emitter, n: SSAValue, by: tuple[SSAValue, SSAValue, SSAValue]) -> tuple[SSAValue, SSAValue]:

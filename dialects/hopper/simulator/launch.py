@@ -10,7 +10,7 @@ import numpy as np
 from xdsl.dialects.builtin import IntegerType
 
 from stepwell.dialects import hopper, warp
-from stepwell.dialects.hopper.simulator import hopper_ops, store_ops, warp_ops
+from stepwell.dialects.hopper.simulator import exchange_ops, hopper_ops, store_ops, warp_ops
 from stepwell.dialects.hopper.simulator.agents import WARPGROUP
 from stepwell.dialects.hopper.simulator.block import Block, Statistics
 from stepwell.dialects.hopper.simulator.code import Code
@@ -21,7 +21,7 @@ from stepwell.dialects.hopper.simulator.tma import TensorMap
 from stepwell.dialects.numpy_types import numpy_dtype
 from stepwell.runtime.errors import UsageError
 
-SIMPLE = {**warp_ops.SIMPLE, **hopper_ops.SIMPLE, **store_ops.SIMPLE}
+SIMPLE = {**warp_ops.SIMPLE, **hopper_ops.SIMPLE, **store_ops.SIMPLE, **exchange_ops.SIMPLE}
 WAITING = {**warp_ops.BLOCKING, **hopper_ops.BLOCKING, **store_ops.BLOCKING}
 Argument = GlobalBuffer | TensorMap | int
 Blocks = str | Sequence[int]

@@ -117,6 +117,18 @@ def _gather(threads: Threads, op: warp.GatherOp) -> None:
     threads.bind(op.results, [_load(threads, op.pointer, index, inside, width, fill)])
 
 
+def _scatter(threads: Threads, op: warp.ScatterOp) -> None:
+    width, buffer = op.width.value.data, threads.get(op.pointer)
+    offsets = np.asarray(threads.lanes(op.offsets), np.int64)
+    index = (offsets[:, :, None] + np.arange(width)).reshape(len(offsets), -1)
+    inside = np.repeat(threads.lanes(op.mask), width, axis=1) & threads.mask[:, None]
+    if not inside.any():
+        return
+    _check_accesses(threads, buffer, index, inside, width)
+    values = np.broadcast_to(threads.get(op.value), index.shape)
+    buffer.store(index[inside], values[inside], threads.block.number, threads.has_waited(), threads.what())
+
+
 def _scalar(threads: Threads, index: SSAValue) -> tuple[Array, Array]:
     """Element offsets of the lanes, one each, and which lanes are active."""
     return np.broadcast_to(_column(threads, index), (threads.count, 1)), threads.mask[:, None]
@@ -201,6 +213,7 @@ SIMPLE: Mapping[type[Operation], Simple] = {
     warp.FragmentIndexOp: _fragment_index,
     warp.SpreadOp: _spread,
     warp.GatherOp: _gather,
+    warp.ScatterOp: _scatter,
     warp.LoadOp: _load_one,
     warp.StoreOp: _store_one,
 }

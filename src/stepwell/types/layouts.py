@@ -124,6 +124,22 @@ class Fragment:
             found.setdefault(self.place(0, register)[dim], register)
         return tuple(found.values())
 
+    def exchanges(self, dim: int) -> tuple[int, ...]:
+        """The bits in which the numbers of the threads differ that hold other elements of the same row (dim 1) or column (dim 0); raises
+        `LayoutError` where they are no powers of two."""
+        place, found = 1, []
+        for size, stride in zip(self.layout.sizes, self.layout.strides, strict=True):
+            along = 0 if stride % self.cols == 0 else 1
+            if place >= self.registers and size > 1 and along == dim:
+                step = place // self.registers
+                if size & (size - 1) or step & (step - 1):
+                    raise LayoutError(
+                        f"{size} threads, {step} apart, do not meet in pairs: their numbers are powers of two"
+                    )
+                found += [step << bit for bit in range(size.bit_length() - 1)]
+            place *= size
+        return tuple(found)
+
     def line_of(self, dim: int) -> tuple[int, ...]:
         """For each register the number of its row (dim 0) or column (dim 1) among those of the thread, in the order of `lines`."""
         held = [self.place(0, register)[dim] for register in self.lines(dim)]

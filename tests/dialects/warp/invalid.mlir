@@ -153,3 +153,41 @@ warp.kernel @k(%m: i32) threads 256 shared 0 {
   warp.barrier_arrive %m threads 48
   warp.return
 }
+
+// -----
+
+warp.kernel @k(%m: i32) threads 32 shared 0 {
+  %v = arith.constant dense<0.0> : vector<2xf32>
+  // expected-error@+1 {{warp.shuffle: lanes differ in the bits 1 to 31, not 32}}
+  %r = warp.shuffle %v xor 32 : vector<2xf32>
+  warp.return
+}
+
+// -----
+
+warp.kernel @k(%m: i32) threads 32 shared 0 {
+  %v = arith.constant dense<0> : vector<2xi4>
+  // expected-error@+1 {{warp.shared_store: cannot exchange elements of type i4; use f16, bf16, f32, f64, i8, i16, i32, i64}}
+  warp.shared_store %v to [%m] : vector<2xi4>
+  warp.return
+}
+
+// -----
+
+warp.kernel @k(%x: !warp.global<f32>, %m: i32) threads 32 shared 0 {
+  %v = arith.constant dense<0.0> : vector<4xf32>
+  %i = arith.constant dense<0> : vector<2xi32>
+  %b = arith.constant dense<1> : vector<2xi1>
+  // expected-error@+1 {{warp.scatter: 2 stores of 1 take 2 elements, not vector<4xf32>}}
+  warp.scatter %v, %x[%i] if %b width 1 : vector<4xf32>, !warp.global<f32>, vector<2xi32>, vector<2xi1>
+  warp.return
+}
+
+// -----
+
+// threads side by side fill a row
+warp.kernel @k(%x: !warp.global<f32>, %m: i32) threads 256 shared 0 {
+  // expected-error@+1 {{no such fragment: 256 threads of 4 elements, 32 side by side, do not fill rows of 64}}
+  %f = warp.fragment_index "cols" <blocked 32x64 threads 256 across 32 width 4> : vector<2xi32>
+  warp.return
+}

@@ -39,6 +39,16 @@ builtin.module attributes {stepwell.level = "kernel", stepwell.target = "sm_90a"
     %fill = arith.constant 0.0 : f32
     // CHECK: warp.gather %{{.*}}[%{{.*}}] if %{{.*}} else %{{.*}} width 1 : !warp.global<f32>, vector<2xi32>, vector<2xi1>, f32 -> vector<2xf32>
     %v = warp.gather %x[%rows] if %mask else %fill width 1 : !warp.global<f32>, vector<2xi32>, vector<2xi1>, f32 -> vector<2xf32>
+    // CHECK: warp.shuffle %{{.*}} xor 16 : vector<2xf32>
+    %other = warp.shuffle %v xor 16 : vector<2xf32>
+    // CHECK: warp.shared_store %{{.*}} to[%{{.*}}] : vector<2xf32>
+    warp.shared_store %other to [%t] : vector<2xf32>
+    // CHECK: warp.shared_load[%{{.*}}] : vector<2xf32>
+    %back = warp.shared_load [%t] : vector<2xf32>
+    // CHECK: warp.scatter %{{.*}}, %{{.*}}[%{{.*}}] if %{{.*}} width 1 : vector<2xf32>, !warp.global<f32>, vector<2xi32>, vector<2xi1>
+    warp.scatter %back, %x[%rows] if %mask width 1 : vector<2xf32>, !warp.global<f32>, vector<2xi32>, vector<2xi1>
+    // CHECK: warp.fragment_index "cols" <blocked 32x64 threads 256 across 8 width 4> : vector<8xi32>
+    %far = warp.fragment_index "cols" <blocked 32x64 threads 256 across 8 width 4> : vector<8xi32>
     // CHECK: warp.spread %{{.*}} "rows" <blocked 32x64 threads 256 width 4> : vector<2xf32> -> vector<8xf32>
     %s = warp.spread %v "rows" <blocked 32x64 threads 256 width 4> : vector<2xf32> -> vector<8xf32>
     // CHECK: %[[ONE:.*]] = warp.load %{{.*}}[%{{.*}}] : !warp.global<f32> -> f32
