@@ -327,12 +327,13 @@ def gather(count: int, width: int, bits: int, *, floats: bool) -> Asm:
     return writer.done()
 
 
-def scatter(count: int, width: int, bits: int) -> Asm:
-    """The mirror of `gather`; inputs: the registers (the last one half used by an odd number of 16-bit elements), base address, element offsets,
+def scatter(count: int, width: int, bits: int, *, floats: bool) -> Asm:
+    """The mirror of `gather`; inputs: the registers (the last one partly used where the elements fill no whole ones), base address, element offsets,
     masks as i32."""
-    moves, registers = _Moves(bits), -(-count * width * bits // 32)
+    moves = _Moves(bits, floats)
+    registers = moves.registers(count * width)
     writer = _Writer([], [*[moves.letter] * registers, "l", *["r"] * (2 * count)])
-    writer.lines.append(".reg .pred q; .reg .b64 a; .reg .b16 h0, h1;")
+    writer.lines.append(f".reg .pred q; .reg .b64 a; {_PARTS[bits]};")
     for i in range(count):
         offset, mask = registers + 1 + i, registers + 1 + count + i
         writer.lines.append(f"setp.ne.b32 q, ${mask}, 0; mad.wide.s32 a, ${offset}, {bits // 8}, ${registers};")

@@ -279,8 +279,9 @@ class ScatterOp(IRDLOperation):
         element = cast(GlobalType, self.pointer.type).element
         offsets, width = cast(VectorType[Attribute], self.offsets.type), self.width.value.data
         count = offsets.get_shape()[0]
-        if not isinstance(element, MOVABLE):
-            raise VerifyException(f"{self.name}: cannot move elements of type {element}; use f16, bf16 or f32")
+        if element not in MOVABLE:
+            listed = ", ".join(map(str, MOVABLE))
+            raise VerifyException(f"{self.name}: cannot move elements of type {element}; use {listed}")
         if offsets != VectorType(i32, [count]) or self.mask.type != VectorType(i1, [count]):
             raise VerifyException(
                 f"{self.name}: needs vectors of i32 offsets and as many i1, got {offsets} and {self.mask.type}"

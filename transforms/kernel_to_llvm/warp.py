@@ -269,14 +269,14 @@ def _gather(conv: LLVMConversion, op: warp.GatherOp) -> None:
 
 
 def _scatter(conv: LLVMConversion, op: warp.ScatterOp) -> None:
-    """An odd number of f16 is handed over with a lane more, which is not stored."""
+    """Elements that fill no whole registers are handed over with more lanes, which are not stored."""
     value, pointer, offsets, mask = conv.values(op.operands)
     (count,), width = cast(VectorType[Attribute], op.offsets.type).get_shape(), op.width.value.data
-    _, bits = _element(op.pointer)
-    if count * width * bits % 32:
-        value = shuffle(conv, value, value, [*range(count * width), count * width - 1])
+    (element, bits), held = _element(op.pointer), count * width
+    if held * bits % 32:
+        value = shuffle(conv, value, value, [*range(held), *[held - 1] * (-held % (32 // bits))])
     wide = conv.insert(llvm.ZExtOp(mask, VectorType(i32, [count]))).res
-    text = asm.scatter(count, width, bits)
+    text = asm.scatter(count, width, bits, floats=element == f32)
     conv.asm(text.text, text.constraints, [value, pointer, offsets, wide])
 
 

@@ -27,7 +27,6 @@ from xdsl.ir import Block, Region
 from stepwell.dialects import tile, warp
 from stepwell.passes import Meaning, PassFailure, StepwellPass, names_of, remarks_of
 from stepwell.passes.remarks import Remark
-from stepwell.transforms.emit.arguments import product
 from stepwell.transforms.tile_to_gpu.element_loops import build_loops_kernel
 from stepwell.transforms.tile_to_gpu.emitter import Emitter
 from stepwell.transforms.tile_to_gpu.launch import GpuKernel, finish_level, replace_kernel

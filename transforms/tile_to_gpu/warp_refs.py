@@ -110,7 +110,9 @@ def block_place(emit: Emitter, parameters: Parameters, kernel: tile.KernelOp) ->
         if dim == cut[0]:
             numbers[dim] = left
             continue
-        left, numbers[dim] = _split(emit, left, parameters.divisor(names.get(dim, f"lead{dim}"), _blocks_along(kernel, dim)))
+        left, numbers[dim] = _split(
+            emit, left, parameters.divisor(names.get(dim, f"lead{dim}"), _blocks_along(kernel, dim))
+        )
     offsets = [_offset(emit, numbers.get(dim), extent, rank - dim) for dim, extent in enumerate(block)]
     whole = any(extent != 1 for extent in block[:-2])
     return Place(None if whole else lead, tuple(offsets))
