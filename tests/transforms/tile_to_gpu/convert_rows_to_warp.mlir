@@ -3,9 +3,9 @@
 // Rows in registers: what does not exist is left out of the maximum, which is folded in the thread and then between the 32 lanes of its row. One lane
 // writes the vector.
 // CHECK: warp.kernel @rows(%{{.*}}) threads 128 shared 0 {
-// CHECK-DAG: warp.fragment_index "rows" <blocked 4x128 threads 128 width 4> : vector<1xi32>
-// CHECK-DAG: warp.within %{{.*}} below %{{.*}} : vector<4xi32> -> vector<4xi1>
+// CHECK: warp.fragment_index "rows" <blocked 4x128 threads 128 width 4> : vector<1xi32>
 // CHECK: warp.gather %p0[%{{.*}}] if %{{.*}} else %{{.*}} width 4
+// CHECK: warp.within %{{.*}} below %{{.*}} : vector<4xi32> -> vector<4xi1>
 // CHECK: warp.shuffle %{{.*}} xor 1 : vector<1xf32>
 // CHECK-NEXT: arith.maximumf
 // CHECK: warp.shuffle %{{.*}} xor 16 : vector<1xf32>
