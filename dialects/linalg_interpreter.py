@@ -245,6 +245,7 @@ _RUN: Mapping[type[Operation], Callable[[Any, Sequence[Array]], tuple[Array, ...
     tensor.CollapseShapeOp: _reshaped,
     graph.ReshapeOp: lambda op, operands: (operands[0].reshape(op.result.type.get_shape()),),
     graph.FusionOp: lambda op, operands: run_block(op.body.block, operands),
+    graph.CustomOp: lambda op, operands: tuple(run_graph_op(op, operands)),
 }
 
 

@@ -20,7 +20,7 @@ from stepwell.dialects import graph
 from stepwell.dialects.graph.elementwise import Elementwise, expand, has_expansion
 from stepwell.dialects.graph.interpreter import main_function
 from stepwell.dialects.graph.plugins import DEEPEST as DEEPEST_PLUGINS
-from stepwell.dialects.graph.plugins import Expanding
+from stepwell.dialects.graph.plugins import Expanding, Linking
 from stepwell.dialects.numpy_types import numpy_dtype
 from stepwell.dialects.weights import WeightStore
 from stepwell.passes import names_of
@@ -30,6 +30,7 @@ from stepwell.transforms.graph._values import MOVEMENT, is_constant, live_ops
 from stepwell.transforms.graph_to_loops.table import WRITERS
 from stepwell.transforms.kernel_to_llvm.arith import CONVERSIONS
 from stepwell.transforms.tile.expand_math import EXPANSIONS
+from stepwell.types.targets import COMPILED, MACHINES
 
 LOWERED: tuple[Attribute, ...] = (f16, bf16, f32, f64, i1, i8, i16, i32, i64)
 """Element types that kernels compute with and move, on every target."""
@@ -209,7 +210,9 @@ def _elementwise(op: Elementwise, target: str, precision: str) -> Refusal | None
 
 
 def _plugin(op: graph.CustomOp, target: str, precision: str) -> Refusal | None:
-    """The plugin says what the op means in ops, which `refused_ops` asks about."""
+    """The plugin says what the op means in ops, which `refused_ops` asks about, or in a program of the tile level."""
+    if op.linking is not None:
+        return _program(op, op.linking, target)
     reason = op.why_not_expanded()
     return Refusal(f'plugin "{op.plugin.data}" {reason}', "or leave it to the interpreter") if reason else None
 
@@ -234,6 +237,15 @@ def _gather(op: graph.GatherOp, target: str, precision: str) -> Refusal | None:
     shapes = [value.type.get_shape() for value in (op.operand, op.result) if isinstance(value.type, TensorType)]
     empty = 0 in shapes[0] and 0 not in shapes[1]
     return Refusal("it picks elements of a tensor that has none", "leave it out of the network") if empty else None
+
+
+def _program(op: graph.CustomOp, plugin: Linking, target: str) -> Refusal | None:
+    machine = next(machine for machine in COMPILED if MACHINES[machine].family == target)
+    try:
+        plugin.program([value.type for value in op.inputs], op.parameters.data, machine)
+    except VerifyException as error:
+        return Refusal(f'plugin "{op.plugin.data}": {error}', "mend its tile program")
+    return None
 
 
 def _missing(op: Elementwise) -> Iterator[str]:

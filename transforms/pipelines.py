@@ -37,6 +37,7 @@ LINALG = {
 
 TILE = [
     "stepwell-convert-linalg-to-tile",
+    "tile-link-plugins",
     "tile-expand-math",
     "tile-split-reduction",
     "tile-merge-kernels",

@@ -25,7 +25,7 @@ from stepwell.dialects.graph import checks
 from stepwell.dialects.graph.base import GraphOp, Value, int_def, ints, ints_def, number, word
 from stepwell.dialects.graph.checks import Tensor
 from stepwell.dialects.graph.kinds import CollectiveKind, CollectiveKindAttr, ReduceKind, ReduceKindAttr
-from stepwell.dialects.graph.plugins import Expanding, Plugin, find_plugin
+from stepwell.dialects.graph.plugins import Expanding, Linking, Plugin, find_plugin
 
 
 @irdl_op_definition
@@ -80,9 +80,16 @@ class CustomOp(IRDLOperation):
             return f"version {self.version.data}{place} is not loaded: import the module that defines it"
         if not isinstance(plugin, Expanding):
             return "says its meaning in NumPy only: say it in graph ops too"
-        linked = ", which no pipeline links into a plan yet" if plugin.form in ("a tile program", "PTX") else ""
+        linked = ", which no pipeline links into a plan yet" if plugin.form == "PTX" else ""
         said = f"says its meaning in {plugin.form} only{linked}" if plugin.form else "says no meaning"
         return "" if plugin.has_ops else f"{said}: say it in graph ops too"
+
+    @property
+    def linking(self) -> Linking | None:
+        """The plugin, where its meaning is a program of the tile level and no ops."""
+        plugin = self.definition
+        linked = isinstance(plugin, Linking) and plugin.has_program and bool(self.why_not_expanded())
+        return plugin if linked and isinstance(plugin, Linking) else None
 
     def verify_(self) -> None:
         with checks.named(f'{self.name} "{self.plugin.data}"'):

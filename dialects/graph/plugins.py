@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, Protocol, overload, runtime_checkable
 
+from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Attribute, Block, Operation, SSAValue
 from xdsl.utils.exceptions import VerifyException
 
@@ -54,6 +55,20 @@ class Expanding(Protocol):
 
     def expand(self, op: Operation, parameters: Parameters, weights: WeightStore, block: Block) -> Sequence[SSAValue]:
         """The op's results as ops that are appended to `block`, with new weights in the store; VerifyException where that cannot be."""
+        ...
+
+
+@runtime_checkable
+class Linking(Protocol):
+    """A plugin that may say its meaning as a program of the tile level."""
+
+    @property
+    def has_program(self) -> bool:
+        """Whether it does."""
+        ...
+
+    def program(self, operands: Sequence[Attribute], parameters: Parameters, target: str) -> ModuleOp:
+        """The meaning for a machine as a module of the tile level, whose @main takes the operands; VerifyException where it refuses or is none."""
         ...
 
 

@@ -18,6 +18,7 @@ from xdsl.traits import SymbolTable
 
 from stepwell.dialects import graph
 from stepwell.dialects.evaluate import evaluate
+from stepwell.dialects.graph.interpreter import run_graph_op
 from stepwell.dialects.linalg_interpreter import run_block as run_tensor_block
 from stepwell.dialects.numpy_types import Array, numpy_dtype
 from stepwell.dialects.tile.attributes import RefType
@@ -155,6 +156,8 @@ def _run_function_op(op: Operation, operands: Sequence[Any], weights: WeightStor
     if isinstance(op, graph.ReshapeOp):
         assert isinstance(op.result.type, TensorType)
         return (operands[0].reshape(op.result.type.get_shape()),)
+    if isinstance(op, graph.CustomOp):
+        return tuple(run_graph_op(op, operands))
     if isinstance(op, ApplyOp | WindowOp):
         return run_host_op(op, operands)
     return evaluate(op, operands)

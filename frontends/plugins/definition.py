@@ -23,6 +23,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
+from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Attribute, Block, Operation, SSAValue
 from xdsl.utils.exceptions import VerifyException
 
@@ -34,7 +35,7 @@ from stepwell.dialects.weights import WeightStore
 from stepwell.frontends.emitter import Unsupported
 from stepwell.frontends.plugins.building import PluginBuilder, function_module
 from stepwell.frontends.plugins.parameters import complete, declared_parameters, from_attribute, to_attribute
-from stepwell.frontends.plugins.programs import run_ptx_kernel, run_tile_program
+from stepwell.frontends.plugins.programs import parse_program, run_ptx_kernel, run_tile_program
 from stepwell.frontends.plugins.specs import spec_of, type_of
 from stepwell.runtime.errors import ModelError, StepwellError, UsageError
 
@@ -92,8 +93,8 @@ class Plugin:
         return function
 
     def tile(self, function: Function) -> Function:
-        """Decorates the meaning as a program of the tile level: TensorSpecs in, parameters by name, the text of a module out. It is executed where there is neither a reference nor ops;
-        no pipeline links it into a plan yet."""
+        """Decorates the meaning as a program of the tile level: TensorSpecs in, parameters by name, the text of a module out, whose `@main` takes the inputs. It is executed where there is
+        neither a reference nor ops, and compiled where there are no ops. A function that has a parameter `target` gets the machine's name ("sm_90a", "x86-64-v4"), in the interpreter ""."""
         self._tile = function
         return function
 
@@ -113,6 +114,11 @@ class Plugin:
     def has_ops(self) -> bool:
         """Whether the meaning is there as graph ops."""
         return self._graph is not None
+
+    @property
+    def has_program(self) -> bool:
+        """Whether the meaning is there as a program of the tile level."""
+        return self._tile is not None
 
     # --- what the dialect asks
 
@@ -164,7 +170,23 @@ class Plugin:
             raise VerifyException(f"{self}: its ops give {len(results)} results, the op has {len(op.results)}")
         return results
 
+    def program(self, operands: Sequence[Attribute], parameters: Parameters, target: str) -> ModuleOp:
+        """The meaning for a machine as a module of the tile level; VerifyException where it refuses or is none."""
+        try:
+            return self._program(operands, parameters, target)
+        except (Unsupported, ModelError) as error:
+            raise VerifyException(f"{self}: {error}") from None
+
     # --- parts
+
+    def _program(self, operands: Sequence[Attribute], parameters: Parameters, target: str) -> ModuleOp:
+        if self._tile is None:
+            raise Unsupported("it has no tile program")
+        specs = [spec_of(checks.tensor(type, f"input {place}")) for place, type in enumerate(operands)]
+        values = self._values(parameters)
+        if "target" in inspect.signature(self._tile).parameters and "target" not in self.declared:
+            values["target"] = target
+        return parse_program(self._call(self._tile, *specs, **values), operands, f"the tile program of {self}")
 
     def _run(self, arrays: Sequence[Array], parameters: Parameters) -> tuple[Any, ...]:
         if self._reference is not None:
@@ -179,8 +201,7 @@ class Plugin:
         specs = [spec_of(checks.tensor(type, f"input {place}")) for place, type in enumerate(types)]
         values = self._values(parameters)
         if self._tile is not None:
-            text = self._call(self._tile, *specs, **values)
-            return run_tile_program(text, arrays, f"the tile program of {self}")
+            return run_tile_program(self._program(types, parameters, ""), arrays)
         if self._ptx is not None:
             kernel = self._call(self._ptx, *specs, **values)
             return tuple(run_ptx_kernel(kernel, arrays, self.infer(types, parameters), f"the PTX of {self}"))

@@ -1,5 +1,5 @@
-"""Meanings below the graph level: a `tile` program, executed by the tile level's interpreter, and PTX, executed thread by thread by the PTX interpreter. No
-pipeline links them into a plan yet; `compile` says so."""
+"""Meanings below the graph level: a `tile` program, which `tile-link-plugins` puts into a network's module and the tile level's interpreter executes, and PTX, executed
+thread by thread by the PTX interpreter; no pipeline links PTX into a plan yet, and `compile` says so."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from math import prod
 
 import numpy as np
 from xdsl.context import Context
+from xdsl.dialects import func
+from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Attribute, Dialect
+from xdsl.traits import SymbolTable
 
 from stepwell.codegen.ptx_interpreter import parse, run_entry
 from stepwell.dialects.graph import checks
@@ -43,8 +46,8 @@ class PtxKernel:
     shared: int = 0
 
 
-def run_tile_program(text: object, arrays: Sequence[Array], where: str) -> tuple[Array, ...]:
-    """What `func.func @main` of a module of the tile level gives; ModelErrors name line and column of a text that is none."""
+def parse_program(text: object, operands: Sequence[Attribute], where: str) -> ModuleOp:
+    """A module of the tile level whose `func.func @main` takes these types; ModelErrors name line and column of a text that is none."""
     if not isinstance(text, str):
         raise Unsupported(f"{where} gives {type(text).__name__}: give the text of a module of the tile level")
     ctx, source = Context(), SourceMap(where)
@@ -52,6 +55,18 @@ def run_tile_program(text: object, arrays: Sequence[Array], where: str) -> tuple
         ctx.register_dialect(name, _dialect(name, module))
     program = parse_text(ctx, text, source)
     verify_text(program, source)
+    main = SymbolTable.lookup_symbol(program, "main")
+    if not isinstance(main, func.FuncOp):
+        raise Unsupported(f"{where} has no func.func @main")
+    taken = [argument.type for argument in main.body.block.args]
+    if taken != list(operands):
+        given, wanted = (", ".join(map(str, types)) for types in (operands, taken))
+        raise Unsupported(f"@main of {where} takes ({wanted}), the op has ({given})")
+    return program
+
+
+def run_tile_program(program: ModuleOp, arrays: Sequence[Array]) -> tuple[Array, ...]:
+    """What `func.func @main` of a module of the tile level gives."""
     return run_function(program, arrays)
 
 

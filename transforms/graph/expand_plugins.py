@@ -58,7 +58,7 @@ class ExpandPluginsPass(StepwellPass):
                 remarks.add(_remark("passed", inner, "became the ops that it means"))
             if not here:
                 break
-        for inner in found:
+        for inner in [inner for inner in found if inner.linking is None]:
             remarks.add(_remark("missed", inner, inner.why_not_expanded()))
         if isinstance(ctx, StepwellContext) and ctx.weights is None and len(store):
             ctx.weights = store

@@ -73,7 +73,7 @@ def _refuse(module: ModuleOp) -> None:
         if op.name.partition(".")[0] != "graph" or isinstance(op, graph.FusionOp | graph.YieldOp):
             continue
         if not isinstance(op.parent_op(), graph.FusionOp):
-            if isinstance(op, allowed_outside):
+            if isinstance(op, allowed_outside) or (isinstance(op, graph.CustomOp) and op.linking is not None):
                 continue
             raise PassFailure(
                 f"{op.name} stands outside of a graph.fusion", where=_where(op), hint="run graph-fuse-single before"

@@ -1,4 +1,4 @@
-"""Plugins whose meaning is a tile program or PTX: executed in the interpreters, refused by compile; and check_plugin."""
+"""Plugins whose meaning is a tile program or PTX: executed in the interpreters; PTX is refused by compile; and check_plugin."""
 
 from __future__ import annotations
 
@@ -90,9 +90,13 @@ def network_of(plugin: Plugin) -> Network:
 
 
 @pytest.mark.parametrize("make, wanted", [(tiled, np.maximum(X, X / 2)), (in_ptx, 2 * X)])
-def test_programs_are_executed_and_not_compiled(make, wanted: np.ndarray) -> None:  # type: ignore[no-untyped-def]
+def test_programs_are_executed(make, wanted: np.ndarray) -> None:  # type: ignore[no-untyped-def]
     network = network_of(make())
     np.testing.assert_array_equal(stepwell.interpret(network.module(), {"x": X})["y"], wanted)
+
+
+def test_ptx_is_not_compiled() -> None:
+    network = network_of(in_ptx())
     for target in ("cpu", "sm_90a"):
         with pytest.raises(ModelError, match="only, which no pipeline links into a plan yet: say it in graph ops too"):
             stepwell.compile_plan(network, target=target)
