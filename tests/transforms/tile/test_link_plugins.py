@@ -47,7 +47,7 @@ def network_of(shape: tuple[int, ...], slopes: list[float], name: str = "Bent") 
     return network
 
 
-def bent(x: np.ndarray, slopes: list[float]) -> np.ndarray:  # type: ignore[type-arg]
+def bent(x: np.ndarray, slopes: list[float]) -> np.ndarray:
     for slope in slopes:
         x = np.maximum(x, np.float32(slope) * x)
     return x + x
