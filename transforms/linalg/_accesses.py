@@ -7,8 +7,9 @@ from xdsl.ir import Attribute, SSAValue
 
 from stepwell.dialects import graph
 from stepwell.dialects.numpy_types import element_bytes
+from stepwell.transforms.linalg._kinds import Access
 from stepwell.transforms.linalg._rows import Rows
-from stepwell.transforms.linalg._structure import Access, Structure
+from stepwell.transforms.linalg._structure import Structure
 
 
 def host_operand(structure: Structure | Rows, access: Access) -> SSAValue:

@@ -17,16 +17,11 @@ from xdsl.ir.affine import AffineDimExpr
 
 from stepwell.dialects import graph
 from stepwell.dialects.linalg_interpreter import is_multiply_add
+from stepwell.transforms.linalg._kinds import Access
+from stepwell.transforms.linalg._maps import through_reshapes
 from stepwell.transforms.linalg._roles import reduction_loops
-from stepwell.transforms.linalg._structure import (
-    Access,
-    Loops,
-    constant_number,
-    cut,
-    merge_loops,
-    refuse,
-    through_reshapes,
-)
+from stepwell.transforms.linalg._structure import cut, merge_loops, refuse
+from stepwell.transforms.linalg._windows import Loops, constant_number
 from stepwell.transforms.tensors import shape_of
 
 FOLDS: dict[type[Operation], str] = {

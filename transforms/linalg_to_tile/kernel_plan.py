@@ -11,8 +11,9 @@ from stepwell.dialects import tile
 from stepwell.dialects.tile.config import violations
 from stepwell.dialects.tile.registers import facts_of
 from stepwell.passes import PassFailure
+from stepwell.transforms.linalg._kinds import Access
 from stepwell.transforms.linalg._rows import Rows
-from stepwell.transforms.linalg._structure import Access, Structure, refuse
+from stepwell.transforms.linalg._structure import Structure, refuse
 from stepwell.transforms.linalg_to_tile.kernels import Plan, build_kernel
 from stepwell.transforms.linalg_to_tile.operands import operands_of
 from stepwell.transforms.linalg_to_tile.rows import RowsPlan, build_rows_kernel, plan_rows

@@ -3,7 +3,7 @@ elementwise work alone."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from xdsl.builder import Builder
@@ -15,17 +15,9 @@ from xdsl.rewriter import InsertPoint
 
 from stepwell.dialects import tile
 from stepwell.passes import PassFailure, inherit_location, names_of
-from stepwell.transforms.linalg._structure import (
-    Access,
-    Apply,
-    Constant,
-    Leaf,
-    Loops,
-    Node,
-    RootValue,
-    Structure,
-    refuse,
-)
+from stepwell.transforms.linalg._kinds import Access, Constant, Load, Map, Reduce, Stage
+from stepwell.transforms.linalg._structure import Structure, refuse
+from stepwell.transforms.linalg._windows import Loops
 from stepwell.transforms.linalg_to_tile.operands import Operand
 
 Body = tuple[Builder, tuple[SSAValue, ...]]
@@ -191,24 +183,25 @@ class _Writer:
 
     # --- epilogue
 
-    def write_epilogue(self, node: Node, root: SSAValue | None, element: Attribute) -> SSAValue:
+    def write_epilogue(self, node: Stage, root: SSAValue | None, element: Attribute) -> SSAValue:
         """The tile of a result: one tile.map over the accumulator and the loaded operands, unless there is nothing to
         compute."""
-        if isinstance(node, RootValue) and root is not None:
+        if isinstance(node, Reduce) and root is not None:
             return root
-        if isinstance(node, Leaf):
+        if isinstance(node, Load):
             return self.leaf(node.access)
-        inputs: dict[Node, SSAValue] = {}
-        _collect(node, lambda leaf: inputs.setdefault(leaf, self._input(leaf, root)))
+        inputs: dict[Stage, SSAValue] = {}
+        for read in _read_by(node):
+            inputs.setdefault(read, self._input(read, root))
         result = tile.MapOp(list(inputs.values()), tile.TileType(self.shape, element))
         inside = Builder(InsertPoint.at_end(result.body.block))
         scalars: dict[int, SSAValue] = {}
-        args: dict[Node, SSAValue] = dict(zip(inputs, result.body.block.args, strict=True))
+        args: dict[Stage, SSAValue] = dict(zip(inputs, result.body.block.args, strict=True))
         inside.insert(tile.YieldOp(_scalar(node, args, scalars, inside)))
         return self.insert(result, "o")
 
-    def _input(self, node: Leaf | RootValue, root: SSAValue | None) -> SSAValue:
-        if isinstance(node, Leaf):
+    def _input(self, node: Load | Reduce, root: SSAValue | None) -> SSAValue:
+        if isinstance(node, Load):
             return self.leaf(node.access)
         assert root is not None
         return root
@@ -224,24 +217,31 @@ def _index_names(rank: int) -> list[str]:
     return ["i", "j"] if rank == 2 else [*(f"b{d}" for d in range(rank - 2)), "i", "j"]
 
 
-def _collect(node: Node, visit: Callable[[Leaf | RootValue], object]) -> None:
-    """Visit the leaves and the root of an expression, in the order of its operands."""
-    if isinstance(node, Leaf | RootValue):
-        visit(node)
-    if isinstance(node, Apply):
-        for inner in node.inputs:
-            _collect(inner, visit)
+def _read_by(node: Stage) -> Iterator[Load | Reduce]:
+    """The loads and the root of an expression, in the order of its operands."""
+    seen: set[int] = set()
+    waiting: list[Stage] = [node]
+    while waiting:
+        stage = waiting.pop()
+        if id(stage) in seen:
+            continue
+        seen.add(id(stage))
+        if isinstance(stage, Load | Reduce):
+            yield stage
+        if isinstance(stage, Map):
+            waiting += reversed(stage.inputs)
 
 
-def _scalar(node: Node, args: dict[Node, SSAValue], done: dict[int, SSAValue], build: Builder) -> SSAValue:
+def _scalar(node: Stage, args: dict[Stage, SSAValue], done: dict[int, SSAValue], build: Builder) -> SSAValue:
     """The scalar of a node inside of a map; shared nodes are computed once."""
-    if isinstance(node, Leaf | RootValue):
+    if isinstance(node, Load | Reduce):
         return args[node]
     if id(node) in done:
         return done[id(node)]
     if isinstance(node, Constant):
         done[id(node)] = build.insert(arith.ConstantOp(node.value)).results[0]
         return done[id(node)]
+    assert isinstance(node, Map), "other stages are not written here"
     inputs: list[SSAValue | None] = [_scalar(inner, args, done, build) for inner in node.inputs]
     done[id(node)] = clone_body(node.op.body.block, [*inputs, None], build)
     return done[id(node)]

@@ -12,8 +12,10 @@ from xdsl.ir import Operation, SSAValue
 
 from stepwell.dialects import graph, tile
 from stepwell.transforms.linalg._accesses import element, host_operand, is_plain
+from stepwell.transforms.linalg._kinds import Access
 from stepwell.transforms.linalg._rows import Rows
-from stepwell.transforms.linalg._structure import Access, Loops, Structure, cut, refuse
+from stepwell.transforms.linalg._structure import Structure, cut, refuse
+from stepwell.transforms.linalg._windows import Loops
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ from stepwell.dialects import graph, tile
 from stepwell.passes import inherit_location
 from stepwell.transforms.linalg._roles import reduction_loops
 from stepwell.transforms.linalg._rows import Rows, fold_of
-from stepwell.transforms.linalg._structure import Loops, constant_number, cut, refuse
+from stepwell.transforms.linalg._structure import Loops, cut, refuse
+from stepwell.transforms.linalg._windows import constant_number
 from stepwell.transforms.linalg_to_tile.operands import Operand, weight_behind
 from stepwell.transforms.tensors import element_of
 

@@ -11,8 +11,8 @@ from stepwell.passes import PassFailure
 from stepwell.plugins.universe import make_context
 from stepwell.transforms.linalg._accesses import is_plain
 from stepwell.transforms.linalg._roles import Roles, contraction_roles
-from stepwell.transforms.linalg._stages import Stages
-from stepwell.transforms.linalg._structure import Structure, merge_loops, structure_of
+from stepwell.transforms.linalg._stages import stages_of, structure_of
+from stepwell.transforms.linalg._structure import Structure, merge_loops
 from stepwell.transforms.linalg.families import wgmma
 from stepwell.transforms.linalg.families.base import Setting
 
@@ -42,7 +42,7 @@ def analysed(arguments: dict[str, str], body: str, result: str) -> Structure:
 
 def wgmma_refusals(structure: Structure) -> list[str]:
     """Why the tensor cores of sm_90a do not take it."""
-    return list(wgmma.refusals(Stages(structure.fusion, structure), Setting("sm_90a")))
+    return list(wgmma.refusals(stages_of(structure.fusion), Setting("sm_90a")))
 
 
 X, W, Y = "tensor<2x8x8x16xf32>", "tensor<24x3x3x16xf32>", "tensor<2x8x8x24xf32>"

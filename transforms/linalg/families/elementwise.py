@@ -25,7 +25,7 @@ def candidates(stages: Stages, setting: Setting) -> Iterator[Candidate]:
     config = vector_config(structure, setting)
     shape = " x ".join(map(str, kernel_shape(structure)))
     why = f"no reduction, {shape} elements in vectors along the last dim"
-    yield Candidate(FAMILY.name, vector_nanoseconds(structure, config, setting), config, why)
+    yield Candidate(FAMILY.name, vector_nanoseconds(stages, config, setting), config, why)
 
 
 def _takes(stages: Stages, config: Config) -> bool:

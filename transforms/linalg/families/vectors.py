@@ -11,8 +11,9 @@ from xdsl.ir import SSAValue
 
 from stepwell.dialects.numpy_types import element_bytes
 from stepwell.dialects.tile.config import Config, Facts
+from stepwell.transforms.linalg._kinds import Map
 from stepwell.transforms.linalg._stages import Stages
-from stepwell.transforms.linalg._structure import Apply, Node, Structure
+from stepwell.transforms.linalg._structure import Structure
 from stepwell.transforms.linalg.families.base import Setting, round_up
 from stepwell.transforms.linalg.families.rates import RATES
 from stepwell.transforms.linalg.families.rules import block_and_rules, kernel_shape, vector_copy
@@ -56,13 +57,14 @@ def sum_size(structure: Structure) -> int:
     return type_.element_type.size
 
 
-def vector_nanoseconds(structure: Structure, config: Config, setting: Setting) -> float:
+def vector_nanoseconds(stages: Stages, config: Config, setting: Setting) -> float:
     """Steps of the reduction and the epilogue's ops over all elements of whole blocks; on sm_90a bound by threads, by the latency of a step's load
     or by memory."""
+    structure = stages.single
     shape = kernel_shape(structure)
     padded = prod(round_up(extent, block) for extent, block in zip(shape, config.block, strict=True))
     steps = max(1, structure.extent(structure.reductions))
-    work = padded * (steps * (1 + len(structure.operands)) + epilogue_ops(structure))
+    work = padded * (steps * (1 + len(structure.operands)) + epilogue_ops(stages))
     if setting.machine.vector_bytes:
         rates = RATES[setting.processor]
         return rates.nanoseconds(work / rates.elements)
@@ -82,21 +84,11 @@ def _bytes(value: SSAValue) -> int:
     return prod(value.type.get_shape()) * element_bytes(value.type.element_type)
 
 
-def epilogue_ops(structure: Structure) -> int:
+def epilogue_ops(stages: Stages) -> int:
     """Scalar ops, loads and stores for one element of the results."""
-    seen: dict[int, Apply] = {}
-    for result in structure.results:
-        _collect(result, seen)
-    computed = sum(len(node.op.body.block.ops) - 1 for node in seen.values())
-    return computed + len(structure.leaves) + len(structure.results)
-
-
-def _collect(node: Node, seen: dict[int, Apply]) -> None:
-    if not isinstance(node, Apply) or id(node) in seen:
-        return
-    seen[id(node)] = node
-    for inner in node.inputs:
-        _collect(inner, seen)
+    maps = [stage for stage in stages.order if isinstance(stage, Map)]
+    computed = sum(len(stage.op.body.block.ops) - 1 for stage in maps)
+    return computed + len(stages.single.leaves) + len(stages.stores)
 
 
 def vector_violations(stages: Stages, config: Config, setting: Setting) -> Iterator[str]:

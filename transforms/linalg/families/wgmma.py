@@ -11,8 +11,9 @@ from xdsl.dialects.builtin import Float32Type
 
 from stepwell.dialects.tile.config import REGISTERS_FOR_TILES, RING_ALIGNMENT, Config, Facts
 from stepwell.transforms.linalg._accesses import element, element_size, is_plain, is_weight
+from stepwell.transforms.linalg._kinds import Access
 from stepwell.transforms.linalg._stages import Stages
-from stepwell.transforms.linalg._structure import Access, Structure
+from stepwell.transforms.linalg._structure import Structure
 from stepwell.transforms.linalg.families.base import Candidate, Family, Setting, round_up
 from stepwell.transforms.linalg.families.products import Extents, product_extents, product_refusals
 from stepwell.transforms.linalg.families.rules import block_and_rules, tiles_refusal, whole, write
