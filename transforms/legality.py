@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from xdsl.dialects.builtin import ModuleOp, TensorType, bf16, f16, f32, f64, i1, i8, i16, i32, i64
+from xdsl.dialects.builtin import IntegerType, ModuleOp, TensorType, bf16, f16, f32, f64, i1, i8, i16, i32, i64
 from xdsl.ir import Attribute, Block, Operation, SSAValue
 from xdsl.utils.exceptions import VerifyException
 
@@ -248,6 +248,23 @@ def _program(op: graph.CustomOp, plugin: Linking, target: str) -> Refusal | None
     return None
 
 
+def _quantising(op: graph.QuantizeOp | graph.DequantizeOp, target: str, precision: str) -> Refusal | None:
+    """Between floats and integers."""
+    type = op.zero.type
+    if isinstance(type, TensorType) and isinstance(type.element_type, IntegerType):
+        return None
+    return Refusal(f"zero points of type {type}", "quantise to integers, or cast")
+
+
+def _lrn(op: graph.LrnOp, target: str, precision: str) -> Refusal | None:
+    """What is raised to a power is never negative."""
+    if op.k >= 0 and op.alpha >= 0:
+        return None
+    return Refusal(
+        f"k {op.k} or alpha {op.alpha} is negative: roots of negative numbers", "write it with other operators"
+    )
+
+
 def _missing(op: Elementwise) -> Iterator[str]:
     elements = [value.type.element_type for value in op.operands if isinstance(value.type, TensorType)]
     ops, _ = expand(op, Block(arg_types=elements).args)
@@ -259,6 +276,7 @@ def _missing(op: Elementwise) -> Iterator[str]:
 RULES: Mapping[type[Operation], Rule] = {
     graph.ArgReduceOp: _always,
     graph.AttentionOp: _attention,
+    graph.BatchNormOp: _always,
     graph.BinaryOp: _elementwise,
     graph.BitcastOp: _always,
     graph.BroadcastOp: _always,
@@ -267,18 +285,24 @@ RULES: Mapping[type[Operation], Rule] = {
     graph.ConcatOp: _concat,
     graph.ConstantOp: _always,
     graph.ConvOp: _always,
+    graph.ConvTransposeOp: _always,
     **dict.fromkeys(WRITERS, _always),
     graph.CustomOp: _plugin,
+    graph.DequantizeOp: _quantising,
     graph.FusionOp: _always,
     graph.GatherOp: _gather,
     graph.IotaOp: _always,
+    graph.LrnOp: _lrn,
     graph.MatmulOp: _always,
     graph.NormalizeOp: _always,
     graph.PadOp: _always,
     graph.PoolOp: _always,
+    graph.QuantizeOp: _quantising,
     graph.ReduceOp: _always,
     graph.ReshapeOp: _always,
+    graph.ResizeOp: _always,
     graph.ReverseOp: _always,
+    graph.SampleOp: _always,
     graph.SelectOp: _always,
     graph.SliceOp: _always,
     graph.SoftmaxOp: _always,

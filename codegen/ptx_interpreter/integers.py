@@ -25,6 +25,21 @@ def _high(type: str) -> Any:
     return lambda a, b: ((a.astype(wide) * b.astype(wide)) >> (8 * narrow.itemsize)).astype(narrow)
 
 
+def _high_unsigned(a: Array, b: Array) -> Array:
+    """The upper half of a product of two u64, from the products of their halves."""
+    low, half = np.uint64(0xFFFFFFFF), np.uint64(32)
+    a0, a1, b0, b1 = a & low, a >> half, b & low, b >> half
+    middle = a1 * b0 + ((a0 * b0) >> half)
+    other = a0 * b1 + (middle & low)
+    return a1 * b1 + (middle >> half) + (other >> half)
+
+
+def _high_signed(a: Array, b: Array) -> Array:
+    """The upper half of a product of two s64: a negative factor counts as 2^64 more in the unsigned product."""
+    high = _high_unsigned(a.view(np.uint64), b.view(np.uint64)).view(np.int64)
+    return high - np.where(a < 0, b, 0) - np.where(b < 0, a, 0)
+
+
 def _shift_left(a: Array, amount: Array) -> Array:
     """An amount of the width or more gives 0."""
     bits = 8 * a.dtype.itemsize
@@ -103,6 +118,8 @@ def _table() -> dict[str, Operation]:
         found[f"mul.wide.{type}"] = Operation(product, wide, (dtype, dtype))
         found[f"mul.hi.{type}"] = Operation(_high(type), dtype, (dtype, dtype))
         found[f"mad.wide.{type}"] = Operation(_added(product), wide, (dtype, dtype, wide))
+    found["mul.hi.u64"] = uniform(_high_unsigned, "u64", 2)
+    found["mul.hi.s64"] = uniform(_high_signed, "s64", 2)
     for bits in ("b16", "b32", "b64"):
         dtype = TYPES[bits]
         found[f"shl.{bits}"] = Operation(_shift_left, dtype, (dtype, TYPES["u32"]))

@@ -98,6 +98,7 @@ def _conversions() -> dict[str, Operation]:
         found[f"cvt.rn.{source}.{to}"] = Operation(_cast(TYPES[source]), TYPES[source], (TYPES[to],))
     found["cvt.rna.tf32.f32"] = Operation(_to_tf32, TYPES["b32"], (TYPES["f32"],))
     found["cvt.rn.f16x2.f32"] = Operation(_pair, TYPES["f16"], (TYPES["f32"], TYPES["f32"]), packed=True)
+    found["cvt.f64.bf16"] = Operation(lambda x: _from_bf16(x).astype(np.float64), TYPES["f64"], (TYPES["b16"],))
     found["cvt.f32.bf16"] = Operation(_from_bf16, TYPES["f32"], (TYPES["b16"],))
     found["cvt.rn.bf16.f32"] = Operation(lambda x: _to_bf16(x).astype(np.uint16), TYPES["b16"], (TYPES["f32"],))
     found["cvt.rn.bf16x2.f32"] = Operation(_pair_bf16, TYPES["b32"], (TYPES["f32"], TYPES["f32"]))

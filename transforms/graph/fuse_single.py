@@ -26,18 +26,25 @@ from stepwell.transforms.graph._values import elements_of, in_fusion, is_dead, s
 Reducing = graph.ArgReduceOp | graph.NormalizeOp | graph.ReduceOp | graph.SoftmaxOp
 """Ops that fold whole dims, and what is made of it."""
 Computing = (
-    graph.BinaryOp
+    graph.BatchNormOp
+    | graph.BinaryOp
     | graph.BitcastOp
     | graph.CastOp
     | graph.CompareOp
     | graph.ConcatOp
     | graph.ConvOp
+    | graph.ConvTransposeOp
+    | graph.DequantizeOp
     | graph.GatherOp
     | graph.IotaOp
+    | graph.LrnOp
     | graph.MatmulOp
     | graph.PadOp
     | graph.PoolOp
+    | graph.QuantizeOp
+    | graph.ResizeOp
     | graph.ReverseOp
+    | graph.SampleOp
     | graph.SelectOp
     | graph.SliceOp
     | graph.TransposeOp

@@ -22,7 +22,7 @@ from stepwell.transforms.graph_to_linalg.linalg_builder import LinalgBuilder, di
 from stepwell.transforms.tensors import element_of, shape_of
 
 
-def _accumulator(element: Attribute, result: Attribute) -> Attribute:
+def accumulator(element: Attribute, result: Attribute) -> Attribute:
     """16-bit floats accumulate in f32 and narrow integers in i32; every other type in the result's."""
     if isinstance(element, IntegerType):
         return i32 if element.width.data < 32 else result
@@ -49,7 +49,7 @@ def contract(
     result: Attribute,
 ) -> SSAValue:
     """The contraction with `maps` of a, b and the result, in the accumulator's type, rounded once to `result`."""
-    total = _accumulator(element_of(a), result)
+    total = accumulator(element_of(a), result)
     value = build.generic([a, b], build.filled(shape, total, 0), maps, reductions, multiply_add)
     return value if total == result else build.elementwise([value], result, lambda s: expand_cast(s[0], result))
 

@@ -10,6 +10,7 @@ from xdsl.ir import Operation, SSAValue
 from stepwell.dialects import graph
 from stepwell.transforms.graph_to_linalg.contraction import convert_conv, convert_matmul
 from stepwell.transforms.graph_to_linalg.elementwise import convert_bitcast, convert_elementwise
+from stepwell.transforms.graph_to_linalg.interpolation import convert_resize, convert_sample
 from stepwell.transforms.graph_to_linalg.linalg_builder import LinalgBuilder
 from stepwell.transforms.graph_to_linalg.movement import (
     convert_broadcast,
@@ -23,12 +24,15 @@ from stepwell.transforms.graph_to_linalg.movement import (
     convert_slice,
     convert_transpose,
 )
+from stepwell.transforms.graph_to_linalg.normalisation import convert_batch_norm, convert_lrn
+from stepwell.transforms.graph_to_linalg.quantisation import convert_dequantize, convert_quantize
 from stepwell.transforms.graph_to_linalg.reduction import (
     convert_arg_reduce,
     convert_normalize,
     convert_reduce,
     convert_softmax,
 )
+from stepwell.transforms.graph_to_linalg.transposed import convert_conv_transpose
 from stepwell.transforms.graph_to_linalg.window import convert_pool
 
 Conversion = Callable[[Any, Sequence[SSAValue], LinalgBuilder], SSAValue | Sequence[SSAValue]]
@@ -36,6 +40,8 @@ CONVERSIONS: Mapping[type[Operation], Conversion] = {
     # contraction.py
     graph.ConvOp: convert_conv,
     graph.MatmulOp: convert_matmul,
+    # transposed.py
+    graph.ConvTransposeOp: convert_conv_transpose,
     # window.py
     graph.PoolOp: convert_pool,
     # elementwise.py
@@ -56,6 +62,15 @@ CONVERSIONS: Mapping[type[Operation], Conversion] = {
     graph.ReverseOp: convert_reverse,
     graph.SliceOp: convert_slice,
     graph.TransposeOp: convert_transpose,
+    # interpolation.py
+    graph.ResizeOp: convert_resize,
+    graph.SampleOp: convert_sample,
+    # normalisation.py
+    graph.BatchNormOp: convert_batch_norm,
+    graph.LrnOp: convert_lrn,
+    # quantisation.py
+    graph.DequantizeOp: convert_dequantize,
+    graph.QuantizeOp: convert_quantize,
     # reduction.py
     graph.ArgReduceOp: convert_arg_reduce,
     graph.NormalizeOp: convert_normalize,
