@@ -216,6 +216,14 @@ class Emitter:
         return self.emit(graph.SliceOp(value, begins=begins, extents=extents))
 
 
+def components(indices: SSAValue, rank: int) -> range:
+    """One number for each component of indices, which lie along their last dim; Unsupported where they are more than the dims that are left."""
+    shape = shape_of(indices)
+    if not shape or shape[-1] > rank:
+        raise Unsupported(f"indices of shape {list(shape)} for {rank} dims: the last dim holds a position in them")
+    return range(shape[-1])
+
+
 def tensor_type(value: SSAValue) -> TensorType[Attribute]:
     """The tensor type of a value that an importer made."""
     assert isinstance(value.type, TensorType)

@@ -9,6 +9,7 @@ from xdsl.dialects.builtin import i1, i64
 from xdsl.ir import SSAValue
 
 from stepwell.dialects import graph
+from stepwell.frontends.emitter import Unsupported
 from stepwell.frontends.onnx.builder import GraphBuilder, shape_of
 
 
@@ -22,6 +23,8 @@ def from_end(build: GraphBuilder, indices: SSAValue, extent: int) -> SSAValue:
 def spread(build: GraphBuilder, given: SSAValue, axes: SSAValue | None, rank: int, default: int) -> SSAValue:
     """Values for some axes (the first ones without `axes`) as one for each dim, `default` where none is given: tensor<[rank]xi64>."""
     count = shape_of(given)[0]
+    if axes is None and count > rank:
+        raise Unsupported(f"{count} values for {rank} dims")
     places = build.emit(graph.ConstantOp(np.arange(count))) if axes is None else from_end(build, axes, rank)
     whole = build.broadcast(build.emit(graph.ConstantOp(default, i64)), [rank])
     return build.emit(graph.ScatterOp(whole, build.reshape(places, [count, 1]), build.cast(given, i64), dims=[0]))

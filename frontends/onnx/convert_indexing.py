@@ -10,7 +10,7 @@ from xdsl.ir import SSAValue
 
 from stepwell.dialects import graph
 from stepwell.dialects.graph.extents import Extent
-from stepwell.frontends.emitter import Unsupported
+from stepwell.frontends.emitter import Unsupported, components
 from stepwell.frontends.onnx.builder import GraphBuilder, shape_of
 from stepwell.frontends.onnx.convert_movement import dim_of
 from stepwell.frontends.onnx.node import Node
@@ -173,14 +173,14 @@ def _component_extents(build: GraphBuilder, x: SSAValue, indices: SSAValue, batc
 def gather_nd(node: Node, build: GraphBuilder) -> list[SSAValue]:
     """GatherND: the last dim of the indices holds the components."""
     x, indices, batch = build.value(node, 0), build.cast(build.value(node, 1), i64), node.integer("batch_dims", 0)
-    dims = list(range(batch, batch + shape_of(indices)[-1]))
+    dims = [batch + component for component in components(indices, len(shape_of(x)) - batch)]
     return [build.emit(graph.GatherOp(x, _component_extents(build, x, indices, batch), dims=dims, batch=batch))]
 
 
 def scatter_nd(node: Node, build: GraphBuilder) -> list[SSAValue]:
     """ScatterND: slices put in, or combined by `reduction`."""
     x, indices, updates = build.value(node, 0), build.cast(build.value(node, 1), i64), build.value(node, 2)
-    dims = list(range(shape_of(indices)[-1]))
+    dims = components(indices, len(shape_of(x)))
     combine = _COMBINES[node.text("reduction", "none")]
     op = graph.ScatterOp(x, _component_extents(build, x, indices, 0), updates, dims=dims, combine=combine)
     return [build.emit(op)]

@@ -14,7 +14,7 @@ from stepwell.frontends.onnx.bodies import call, stacked
 from stepwell.frontends.onnx.builder import GraphBuilder, Item, shape_of
 from stepwell.frontends.onnx.computed import element, taken
 from stepwell.frontends.onnx.convert_movement import dim_of
-from stepwell.frontends.onnx.node import Node
+from stepwell.frontends.onnx.node import Node, held
 
 
 def empty(node: Node, build: GraphBuilder) -> list[Item]:
@@ -112,7 +112,7 @@ def _computed_parts(build: GraphBuilder, x: SSAValue, dim: int, sizes: SSAValue)
     begin = build.emit(graph.ConstantOp(0, i64))
     places = build.emit(graph.IotaOp(i64, [shape_of(x)[dim]], dim=0))
     parts = []
-    for part in range(shape_of(sizes)[0]):
+    for part in range(held(shape_of(sizes)[0], "a list of sizes")):
         size = build.cast(element(build, sizes, part), i64)
         end = build.binary("add", begin, size)
         left = build.binary("sub", build.emit(graph.ConstantOp(shape_of(x)[dim], i64)), begin)

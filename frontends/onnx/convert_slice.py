@@ -62,7 +62,7 @@ def _computed(node: Node, build: GraphBuilder, x: SSAValue) -> SSAValue:
     rank = len(shape)
     starts = spread(build, build.value(node, 1), axes, rank, 0)
     steps = spread(build, build.value(node, 4), axes, rank, 1) if node.has_input(4) else None
-    known = build.array(axes) if axes is not None else np.arange(shape_of(build.value(node, 1))[0])
+    known = build.array(axes) if axes is not None else np.arange(min(rank, shape_of(build.value(node, 1))[0]))
     for dim, extent in enumerate(extents):
         if known is not None and dim not in known % rank:
             continue

@@ -8,7 +8,7 @@ from xdsl.ir import SSAValue
 
 from stepwell.dialects import graph
 from stepwell.frontends.builder import GraphBuilder
-from stepwell.frontends.emitter import Unsupported, shape_of
+from stepwell.frontends.emitter import Unsupported, components, shape_of
 from stepwell.frontends.tensorflow.convert_linear import swapped
 from stepwell.frontends.tensorflow.node import Node, Values, dim_of, extents_of, needs
 
@@ -58,14 +58,15 @@ def gather(build: GraphBuilder, node: Node, inputs: Values) -> list[SSAValue]:
 def gather_nd(build: GraphBuilder, node: Node, inputs: Values) -> list[SSAValue]:
     """GatherNd: the last dim of the indices is a position."""
     needs(inputs, 2)
-    return [build.emit(graph.GatherOp(inputs[0], inputs[1], dims=range(shape_of(inputs[1])[-1])))]
+    dims = components(inputs[1], len(shape_of(inputs[0])))
+    return [build.emit(graph.GatherOp(inputs[0], inputs[1], dims=dims))]
 
 
 def scatter_nd(build: GraphBuilder, node: Node, inputs: Values) -> list[SSAValue]:
     """ScatterNd: updates added into zeros."""
     needs(inputs, 3)
     into = build.zeros(inputs[1], extents_of(build, inputs[2], "the shape"))
-    dims = range(shape_of(inputs[0])[-1])
+    dims = components(inputs[0], len(shape_of(into)))
     return [build.emit(graph.ScatterOp(into, inputs[0], inputs[1], dims=dims, combine="add"))]
 
 
@@ -73,7 +74,8 @@ def sparse_dense_add(build: GraphBuilder, node: Node, inputs: Values) -> list[SS
     """SparseTensorDenseAdd: values added at positions."""
     needs(inputs, 4)
     indices, values, _, dense = inputs
-    return [build.emit(graph.ScatterOp(dense, indices, values, dims=range(shape_of(indices)[-1]), combine="add"))]
+    dims = components(indices, len(shape_of(dense)))
+    return [build.emit(graph.ScatterOp(dense, indices, values, dims=dims, combine="add"))]
 
 
 def invert_permutation(build: GraphBuilder, node: Node, inputs: Values) -> list[SSAValue]:

@@ -30,7 +30,7 @@ Parts = tuple[bytes, ...]
 SECONDS = 10.0
 """Of processor time for one input of some kilobytes."""
 _PLACE = re.compile(
-    r"'[^']*'|\"|\bbyte \d|\bline \d|:\d+:\d+|\bnode\b|[%@]\w|--shape|has no \w+|\bthis is a \w|holds no \w+|candidates are|no signature|is not UTF-8|IR version|Opset import|initializer name|operator set"
+    r"'[^']*'|\"|\bbyte \d|\bline \d|:\d+:\d+|\bnode\b|[%@]\w|--shape|has no \w+|\bthis is a \w|holds no \w+|candidates are|no signature|is not UTF-8|IR version|Opset import|initializer name|value_info name|operator set"
 )
 
 _CANDIDATES = re.compile(r"candidates are ([^\n(]+)")
