@@ -16,6 +16,7 @@ from stepwell.codegen.ptx_interpreter.step import Code, Decoder, Step
 from stepwell.codegen.ptx_interpreter.syntax import Instruction, Operand, Register, Vector
 from stepwell.dialects.hopper.simulator.faults import MisalignedFault, OutOfBoundsFault
 from stepwell.dialects.hopper.simulator.memory import ANY_SWIZZLE, granules_of
+from stepwell.dialects.hopper.simulator.threads import MAX_THREADS
 from stepwell.dialects.hopper.simulator.wgmma import SHARED_BASE
 
 _VECTORS = {"v2": 2, "v4": 4}
@@ -74,7 +75,7 @@ def load(code: Code, instruction: Instruction) -> Step:
         total = size * len(slots)
         if space == "global":
             addresses = _addresses(bundle, slot, base, mask)
-            raw = bundle.threads.memory.load(addresses, total, _waited(bundle, mask), what)
+            raw = bundle.threads.memory.load(addresses, total, _waited(bundle, mask), what, _threads(bundle, mask))
         else:
             raw = _load_shared(bundle, shared_offsets(bundle, slot, base, mask), total, mask, what)
         held = raw.view(dtype)
@@ -102,13 +103,19 @@ def store(code: Code, instruction: Instruction) -> Step:
         threads = bundle.threads
         if space == "global":
             addresses = _addresses(bundle, slot, base, mask)
-            threads.memory.store(addresses, raw, threads.block.number, _waited(bundle, mask), what)
+            numbers = _threads(bundle, mask)
+            threads.memory.store(addresses, raw, threads.block.number, _waited(bundle, mask), what, numbers)
             return
         _store_shared(bundle, shared_offsets(bundle, slot, base, mask), raw, mask, what)
 
     if (space == "global" and slot >= 0) or (space in ("shared", "shared::cta") and symbol != "param"):
         return Step(instruction, act=write)
     raise instruction.refuse(f"unknown modifier in {instruction.name}")
+
+
+def _threads(bundle: Bundle, mask: Mask) -> Array:
+    """The number of each active thread in the launch."""
+    return bundle.active(mask) + bundle.threads.block.number * MAX_THREADS
 
 
 def _waited(bundle: Bundle, mask: Mask) -> bool:

@@ -54,22 +54,22 @@ class Memory:
             self._sorted.append((start, start + buffer.count * buffer.dtype.itemsize, buffer))
         self._sorted.sort(key=lambda entry: entry[:2])
 
-    def load(self, addresses: Array, size: int, waited: bool, what: str) -> Array:
-        """`size` bytes at each of `addresses` (uint64): [lanes, size]."""
+    def load(self, addresses: Array, size: int, waited: bool, what: str, threads: Array) -> Array:
+        """`size` bytes at each of `addresses` (uint64), for these threads of the launch: [lanes, size]."""
         result = np.empty((len(addresses), size), np.uint8)
         for buffer, index, lanes in self._elements(addresses, size, what):
-            held = buffer.load(index, waited, what)
+            held = buffer.load(index, waited, what, threads[lanes][:, None])
             result[lanes] = np.ascontiguousarray(held).view(np.uint8).reshape(-1, size)
         return result
 
-    def store(self, addresses: Array, values: Array, block: int, waited: bool, what: str) -> None:
-        """Put the bytes [lanes, size] at `addresses`, which must all be different."""
+    def store(self, addresses: Array, values: Array, block: int, waited: bool, what: str, threads: Array) -> None:
+        """Put the bytes [lanes, size] at `addresses`, which must all be different, for these threads of the launch."""
         size = values.shape[1]
         if len(addresses) > 1 and len(np.unique(addresses)) < len(addresses):
             raise WriteTwiceFault(f"{what}: two threads write one address")
         for buffer, index, lanes in self._elements(addresses, size, what):
             held = np.ascontiguousarray(values[lanes]).view(buffer.dtype).reshape(index.shape)
-            buffer.store(index, held, block, waited, what)
+            buffer.store(index, held, block, waited, what, threads[lanes][:, None])
 
     def _elements(self, addresses: Array, size: int, what: str) -> Iterator[tuple[GlobalBuffer, Array, Any]]:
         """The buffers that are touched, with element indices [lanes, n] and the lanes."""

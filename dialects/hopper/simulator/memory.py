@@ -178,18 +178,22 @@ def strided_elements(shape: Sequence[int], strides: Sequence[int]) -> NDArray[np
 
 @dataclass
 class GlobalMemory:
-    """One allocation of global memory: its bytes and, at the first byte of each element, whether it was written and by which block of this launch."""
+    """One allocation of global memory: its bytes and, at the first byte of each element, whether it was written and by which block and, if that is said,
+    thread of this launch."""
 
     bytes: NDArray[np.uint8]
     initialised: NDArray[np.bool_] | None = None
     writer: NDArray[np.int32] = field(init=False)
+    thread: NDArray[np.int32] = field(init=False)
 
     def __post_init__(self) -> None:
         self.writer = np.full(len(self.bytes), NOBODY, np.int32)
+        self.thread = np.full(len(self.bytes), NOBODY, np.int32)
 
     def begin_launch(self) -> None:
         """Forget who wrote: the next launch starts."""
         self.writer.fill(NOBODY)
+        self.thread.fill(NOBODY)
 
 
 @dataclass
@@ -231,20 +235,25 @@ class GlobalBuffer:
         """Which elements this launch did not write and should."""
         return ~self.written() if self.elements is None else self.elements & ~self.written()
 
-    def load(self, index: Array, waited: bool, what: str) -> Array:
-        """Elements at `index` (any shape). `waited`: whether the reader's predecessors are known to be done."""
+    def load(self, index: Array, waited: bool, what: str, threads: Array | None = None) -> Array:
+        """Elements at `index` (any shape). `waited`: whether the reader's predecessors are known to be done; `threads`: which of the launch reads each
+        (of the same rank): a thread may read what itself wrote."""
         flat = self._check(index, waited, what)
         if self.memory.initialised is not None and not self.memory.initialised[flat].all():
             raise UninitialisedFault(
                 f"{what} reads {self.name} at element {self._bad(index, ~self.memory.initialised[flat])}, which nobody wrote"
             )
         other = self.memory.writer[flat] != NOBODY
+        if threads is not None and other.any():
+            other &= self.memory.thread[flat] != threads
         if other.any():
             raise RaceFault(f"{what} reads {self.name} at element {self._bad(index, other)}, which this launch writes")
         return self.values()[index]
 
-    def store(self, index: Array, values: Array, block: int, waited: bool, what: str) -> None:
-        """Put `values` at `index`, all elements different, for block number `block`."""
+    def store(
+        self, index: Array, values: Array, block: int, waited: bool, what: str, threads: Array | None = None
+    ) -> None:
+        """Put `values` at `index`, all elements different, for block number `block` and, where it is known, thread of the launch."""
         if self.constant:
             raise WriteTwiceFault(f"{what} writes {self.name}, which is constant")
         flat = self._check(index, waited, what)
@@ -259,6 +268,7 @@ class GlobalBuffer:
                 f"{what} writes {self.name} at element {self._bad(index, again)}, which block {first} wrote before"
             )
         self.memory.writer[flat] = block
+        self.memory.thread[flat] = NOBODY if threads is None else threads
         if self.memory.initialised is not None:
             self.memory.initialised[flat] = True
         self.values()[index] = values

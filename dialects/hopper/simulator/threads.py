@@ -22,6 +22,9 @@ from stepwell.dialects.hopper.simulator.code import Blocking, Code
 from stepwell.dialects.hopper.simulator.faults import DivergenceFault, Fault
 from stepwell.dialects.hopper.simulator.memory import Array
 
+MAX_THREADS = 1024
+"""Of a block (CUDA C Programming Guide, "Compute Capabilities")."""
+
 
 class Threads:
     """Threads `first` .. `first + count - 1` of one block of a grid of `grid` blocks."""
@@ -35,6 +38,11 @@ class Threads:
         self.values: dict[int, Any] = {}
         self._code = code
         self._what = ""
+
+    @property
+    def numbers(self) -> Array:
+        """The number of each thread in the launch."""
+        return self.identity + self.block.number * MAX_THREADS
 
     # --- values
 

@@ -136,7 +136,14 @@ def _scalar(threads: Threads, index: SSAValue) -> tuple[Array, Array]:
 
 def _load_one(threads: Threads, op: warp.LoadOp) -> None:
     offsets, inside = _scalar(threads, op.index)
-    threads.bind(op.results, [_load(threads, op.pointer, offsets, inside, 1, 0)[:, 0]])
+    buffer: GlobalBuffer = threads.get(op.pointer)
+    result = np.zeros(threads.count, buffer.dtype)
+    active = inside[:, 0]
+    if active.any():
+        _check_accesses(threads, buffer, offsets, inside, 1)
+        places = offsets[active, 0]
+        result[active] = buffer.load(places, threads.has_waited(), threads.what(), threads.numbers[active])
+    threads.bind(op.results, [result])
 
 
 def _store_one(threads: Threads, op: warp.StoreOp) -> None:
@@ -144,7 +151,8 @@ def _store_one(threads: Threads, op: warp.StoreOp) -> None:
     buffer: GlobalBuffer = threads.get(op.pointer)
     values = np.broadcast_to(np.asarray(threads.get(op.value))[:, None], offsets.shape)
     _check_accesses(threads, buffer, offsets, inside, 1)
-    buffer.store(offsets[inside], values[inside], threads.block.number, threads.has_waited(), threads.what())
+    who = threads.numbers[inside[:, 0]]
+    buffer.store(offsets[inside], values[inside], threads.block.number, threads.has_waited(), threads.what(), who)
 
 
 def _divide(threads: Threads, op: warp.DivideOp) -> None:
