@@ -10,6 +10,7 @@ from xdsl.ir import Operation
 from stepwell.dialects import graph, tile
 from stepwell.transforms.graph_to_loops.order import write_cumulative, write_top_k
 from stepwell.transforms.graph_to_loops.phases import Operand, Phases
+from stepwell.transforms.graph_to_loops.recurrent import write_gru, write_lstm, write_rnn
 from stepwell.transforms.graph_to_loops.scatter import write_scatter
 from stepwell.transforms.graph_to_loops.window import write_arg_pool
 
@@ -18,6 +19,9 @@ Writer = Callable[[Any, Phases], Sequence[Operand]]
 WRITERS: Mapping[type[Operation], Writer] = {
     graph.ArgPoolOp: write_arg_pool,
     graph.CumulativeOp: write_cumulative,
+    graph.GruOp: write_gru,
+    graph.LstmOp: write_lstm,
+    graph.RnnOp: write_rnn,
     graph.ScatterOp: write_scatter,
     graph.TopKOp: write_top_k,
 }

@@ -17,7 +17,15 @@ LEVELS = ("graph", "linalg", "tile", "plan", "kernel", "llvm")
 _SCALAR = ("arith", "math")
 _KERNELS = ("tensor", "linalg", "scf", "memref", *_SCALAR)
 _PROGRAM = ("builtin", "plan", *_SCALAR)
-OF_LOOPS = ("graph.arg_pool", "graph.cumulative", "graph.scatter", "graph.top_k")
+OF_LOOPS = (
+    "graph.arg_pool",
+    "graph.cumulative",
+    "graph.gru",
+    "graph.lstm",
+    "graph.rnn",
+    "graph.scatter",
+    "graph.top_k",
+)
 """Ops without a form in linalg: each stays alone in its fusion until kernels of loops are made."""
 ALLOWED: dict[str, frozenset[str]] = {
     "graph": frozenset({"builtin", "func", "graph"}),
