@@ -13,6 +13,7 @@ GRAPH = [
     "graph-assign-layout",
     "graph-fold-weight-transforms",
     "graph-fuse-epilogue",
+    "graph-fuse-rows",
     "graph-fuse-single",
 ]
 """Whole-model decisions: layout, what becomes one kernel."""
