@@ -36,6 +36,9 @@ LINALG = {
     "bf16": ["stepwell-convert-graph-to-linalg", "linalg-choose-config"],
 }
 
+NO_TF32 = "linalg-choose-config{tf32=false}"
+"""How a precision says that f32 products are not rounded."""
+
 TILE = [
     "stepwell-convert-linalg-to-tile",
     "tile-link-plugins",

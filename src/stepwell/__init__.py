@@ -9,6 +9,7 @@ from stepwell.version import __version__
 
 if TYPE_CHECKING:
     from stepwell.api.bench import bench
+    from stepwell.api.candidates import candidates
     from stepwell.api.compare import compare
     from stepwell.api.compile import compile, compile_plan, import_model, interpret, lower
     from stepwell.api.partial import compile_partial
@@ -24,6 +25,7 @@ _LAZY = {
     "Network": "stepwell.frontends.network",
     "Pipeline": "stepwell.driver.pipeline",
     "bench": "stepwell.api.bench",
+    "candidates": "stepwell.api.candidates",
     "compare": "stepwell.api.compare",
     "compile": "stepwell.api.compile",
     "compile_partial": "stepwell.api.partial",
@@ -42,6 +44,7 @@ __all__ = [
     "Pipeline",
     "__version__",
     "bench",
+    "candidates",
     "compare",
     "compile",
     "compile_partial",

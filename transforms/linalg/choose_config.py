@@ -26,10 +26,10 @@ from stepwell.dialects.tile.kernel_rules import target_of
 from stepwell.passes import Meaning, PassFailure, StepwellPass, names_of, remarks_of
 from stepwell.passes.remarks import Remark, RemarkCollector
 from stepwell.runtime.errors import UsageError
-from stepwell.transforms.linalg._candidates import LAST, Answer, answer, given_violations
 from stepwell.transforms.linalg._stages import stages_of
-from stepwell.transforms.linalg.families.base import Setting
+from stepwell.transforms.linalg.families.base import Setting, microseconds
 from stepwell.transforms.linalg.families.rules import shapeless
+from stepwell.transforms.linalg.families.table import LAST, Answer, answer, given_violations
 from stepwell.types.targets import COMPILED
 
 NAME = "linalg-choose-config"
@@ -93,11 +93,6 @@ def told(found: Answer) -> str:
     chosen, count = found.chosen, len(found.candidates)
     among = f"the one candidate of {chosen.family}" if count == 1 else f"{chosen.id} of {count} candidates"
     return f"{chosen.config}: {chosen.why}; {among}, estimated at {microseconds(chosen.estimate_ns)}"
-
-
-def microseconds(nanoseconds: float) -> str:
-    """A time with three digits."""
-    return f"{nanoseconds / 1000:.3g} us"
 
 
 def missed(found: Answer, setting: Setting) -> list[str]:

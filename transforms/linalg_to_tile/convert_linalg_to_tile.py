@@ -35,9 +35,9 @@ from stepwell.dialects import graph, tile
 from stepwell.dialects.tile.kernel_rules import target_of
 from stepwell.passes import Meaning, StepwellPass, names_of, remarks_of
 from stepwell.passes.remarks import Remark
-from stepwell.transforms.linalg._candidates import family_of
 from stepwell.transforms.linalg._stages import stages_of
 from stepwell.transforms.linalg._structure import refuse
+from stepwell.transforms.linalg.families.table import family_of
 from stepwell.transforms.linalg_to_tile.written import Replacement
 from stepwell.transforms.symbols import new_symbol, taken_symbols
 

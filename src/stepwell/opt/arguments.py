@@ -46,6 +46,11 @@ def _add_reports(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--print-ir-tree-dir", metavar="DIR", help="write the IR after each pass there, with an index.json"
     )
+    group.add_argument(
+        "--print-candidates",
+        action="store_true",
+        help="print the schedules that each fusion may have, with --to linalg, in place of the module",
+    )
     group.add_argument("--remarks-filter", metavar="REGEX", help="print the remarks of the passes that match")
     group.add_argument(
         "--remark-format", choices=("text", "yaml", "json"), default="text", help="how remarks are printed"

@@ -16,6 +16,7 @@ from xdsl.utils.exceptions import ArgSpecParseError
 from xdsl.utils.target import Target
 from xdsl.xdsl_opt_main import xDSLOptMain
 
+from stepwell.driver.candidates import answers, listing
 from stepwell.driver.driver import Driver, Observer, is_fault, passes_of
 from stepwell.driver.files import refuse_overwriting, write_whole
 from stepwell.driver.lowering import lower_in_place
@@ -285,6 +286,8 @@ class StepwellOpt(xDSLOptMain):
             self.read_level = level_of(module)
             refuse_overwriting(self.output_files(), self.input_files())
             self.apply_passes(module)
+            if self.args.print_candidates:
+                return listing(answers(module, self.args.precision))
             self.write_weights(module)
             return self.output_resulting_program(module)
         finally:

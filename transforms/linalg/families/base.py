@@ -85,3 +85,8 @@ def _is_set(config: Config, key: str) -> bool:
 def round_up(value: int, multiple: int) -> int:
     """The next multiple."""
     return ceil(value / multiple) * multiple
+
+
+def microseconds(nanoseconds: float) -> str:
+    """A time with three digits."""
+    return f"{nanoseconds / 1000:.3g} us"

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from stepwell.dialects.tile import Config
+from stepwell.passes import names_of
 from stepwell.transforms.linalg._stages import Stages
 from stepwell.transforms.linalg.families import columns, elementwise, fma, loops, rows, wgmma
 from stepwell.transforms.linalg.families.base import Candidate, Family, Setting
@@ -36,15 +37,23 @@ class Answer:
     refused: tuple[Refused, ...]
     chosen: Candidate
 
+    @property
+    def name(self) -> str:
+        """The source names of the fusion, else its own."""
+        fusion = self.stages.fusion
+        return " + ".join(names_of(fusion)) or fusion.fusion_name.data
+
 
 def answer(stages: Stages, setting: Setting, *, thorough: bool = False) -> Answer:
-    """Ask all families and choose. Whether the kernel of a candidate can be built is tried for the one that is taken; `thorough`: for every one."""
+    """Ask all families and choose. Whether the kernel of a candidate can be built is tried for the one that is taken; `thorough`: for every one,
+    and what comes last is shown as well."""
     open_, refused = _asked(stages, setting)
     tried: set[str] = set()
     while open_:
         wanted = [c for c in open_ if c.id not in tried] if thorough else [preferred(open_)]
         if not wanted:
-            return Answer(stages, tuple(open_), tuple(refused), preferred(open_))
+            every = (*open_, *LAST.candidates(stages, setting))
+            return Answer(stages, every, tuple(refused), preferred(open_))
         candidate = wanted[0]
         tried.add(candidate.id)
         reason = _family(candidate).check(stages, candidate.config, setting)
