@@ -140,6 +140,11 @@ class Lowering:
         assert isinstance(ref, BlockArgument)
         return self.parameters[f"ld{ref.index}"]
 
+    def extent(self, ref: SSAValue, dim: int) -> SSAValue:
+        """The extent of a ref that a mask asks for."""
+        assert isinstance(ref, BlockArgument)
+        return self.parameters[f"n{ref.index}_{dim}"]
+
     def bounds(self) -> tuple[SSAValue, SSAValue]:
         """Rows and columns of the output."""
         return self.parameters["m"], self.parameters["n"]

@@ -115,6 +115,9 @@ def parameters_of(signature: Signature) -> list[Parameter]:
     listed += [number("tiles", product(tiles)), *divisor("inner", tiles[-2 if columns else -1])]
     if len(tiles) == 3:
         listed += divisor("plane", product(tiles[-2:]))
+    masks = [op for op in signature.kernel.body.walk() if isinstance(op, tile.InsideOp)]
+    asked = dict.fromkeys((position_of(op.source), dim) for op in masks for dim in op.get_dims())
+    listed += [number(f"n{position}_{dim}", Extent(position, dim)) for position, dim in asked]
     return listed + (_window_parameters(position_of(signature.window.source)) if signature.window else [])
 
 

@@ -39,8 +39,12 @@ from stepwell.transforms.tile_to_gpu.hopper_tiles import (
     lower_broadcast,
     lower_constant,
     lower_fill,
+    lower_inside,
+    lower_iota,
     lower_load,
     lower_map,
+    lower_reduce,
+    lower_relayout,
     lower_store,
 )
 from stepwell.transforms.tile_to_gpu.hopper_turns import lower_turn, take_copy
@@ -170,5 +174,9 @@ TABLE: Mapping[type[Operation], Callable[[Lowering, Any], None]] = {
     tile.LoadOp: lower_load,
     tile.BroadcastOp: lower_broadcast,
     tile.MapOp: lower_map,
+    tile.IotaOp: lower_iota,
+    tile.InsideOp: lower_inside,
+    tile.ReduceOp: lower_reduce,
+    tile.RelayoutOp: lower_relayout,
     tile.StoreOp: lower_store,
 }

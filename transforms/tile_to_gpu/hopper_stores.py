@@ -6,7 +6,6 @@ wrote is visible to the copy engine once each has fenced and they have met again
 
 from __future__ import annotations
 
-from xdsl.dialects.builtin import VectorType
 from xdsl.ir import SSAValue
 
 from stepwell.dialects import hopper, tile
@@ -15,7 +14,7 @@ from stepwell.dialects.tile import TileType
 from stepwell.transforms.tile_to_gpu.hopper_lowering import WARPGROUP_ROWS, Lowering
 from stepwell.transforms.tile_to_gpu.hopper_parameters import box_columns, swizzle_of
 from stepwell.transforms.tile_to_gpu.hopper_rings import advance
-from stepwell.transforms.tile_to_gpu.hopper_tiles import layout_of
+from stepwell.transforms.tile_to_gpu.hopper_tiles import fragment_at
 from stepwell.transforms.tile_to_gpu.hopper_turns import elected, meet
 
 
@@ -36,7 +35,8 @@ def lower_read(lowering: Lowering, op: tile.ReadOp) -> None:
         raise lowering.refuse(op, f"{given}: ldmatrix takes 16-bit elements in swizzled rows", "load it directly")
     place = _moved(lowering, lowering.values[op.source], role.places[op.source])
     source = emit.add(place, role.operand_rows[staged_rows(op)], "staged")
-    vector = VectorType(kind.element_type, [layout_of(lowering).registers])
+    assert isinstance(op.result.type, TileType)
+    vector = fragment_at(lowering, op, op.result.type).vector(kind.element_type)
     made = hopper.FragmentFromSharedOp(source, swizzle, kind.get_shape()[0] * swizzle, vector)
     lowering.values[op.result] = emit.insert(made).result
 

@@ -1,26 +1,41 @@
-"""Register tiles on Hopper: each warpgroup holds its 64 rows as one vector in the layout of wgmma's accumulator.
+"""Register tiles on Hopper: vectors in each thread, as the layout in the tile's type says.
 
-A vector along the columns is held as a fragment whose rows are equal, so that repeating it down the rows costs nothing; one along the rows, or of one
-element, is repeated in the registers.
+Each warpgroup holds its 64 rows of `#tile.wgmma`: a thread has pairs of columns in two rows. A slice of it is one element for each row, or each column,
+of the thread, and is spread over its registers where it is repeated. Lanes of four hold a row together: folds along it end in shuffles.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from xdsl.dialects import arith
 from xdsl.dialects.builtin import IntegerAttr, VectorType, i32
-from xdsl.ir import SSAValue
+from xdsl.ir import Operation, SSAValue
 
 from stepwell.dialects import tile, warp
-from stepwell.dialects.tile import RefType, TileType
-from stepwell.transforms.tile_to_gpu.hopper_lowering import Lowering
+from stepwell.dialects.numpy_types import element_bytes
+from stepwell.dialects.tile import RefType, SliceAttr, TileType, WgmmaAAttr, WgmmaAttr
+from stepwell.transforms.tile_to_gpu.folds import WARP, fold_in_thread, fold_in_warp, folded, lost_dim
+from stepwell.transforms.tile_to_gpu.fragments import along_of, counted, fragment_of, length_of, spread, vector_of
+from stepwell.transforms.tile_to_gpu.hopper_lowering import WARPGROUP_ROWS, Lowering
+
+HALF = 2
+"""Bytes of elements whose accumulator is an operand as it lies (PTX ISA, wgmma, layouts of A and D)."""
 
 
-def layout_of(lowering: Lowering) -> warp.FragmentAttr:
-    """How a warpgroup holds its part of the kernel's block."""
-    return warp.FragmentAttr.wgmma(lowering.signature.grid.get_block()[-1])
+def fragment_at(lowering: Lowering, op: Operation, kind: TileType) -> warp.FragmentAttr:
+    """How a warpgroup holds its part of a tile; refused: tiles without a layout, in another one, or of other rows than the role's."""
+    whole = kind.layout.parent if isinstance(kind.layout, SliceAttr) else kind.layout
+    fragment = fragment_of(kind)
+    if fragment is None or not isinstance(whole, WgmmaAttr):
+        held = f"lies in {whole}" if kind.has_layout else "has no layout"
+        reason = f"makes {kind}, which {held}: roles hold tiles as products do, #tile.wgmma"
+        raise lowering.refuse(op, reason, "run tile-assign-layouts")
+    rows = kind.get_shape()[0] if along_of(kind) in ("block", "rows") else None
+    expected = WARPGROUP_ROWS * lowering.current.op.warpgroups.value.data
+    if rows is not None and rows != expected:
+        raise lowering.refuse(op, f"makes {kind} in a role that holds {expected} rows", "set warpgroups accordingly")
+    return fragment
 
 
 def at_block(lowering: Lowering, op: tile.LoadOp | tile.StoreOp, shape: Sequence[int]) -> bool:
@@ -41,28 +56,39 @@ def _grid_of(op: tile.LoadOp | tile.StoreOp) -> tile.ForTilesOp:
 
 def lower_load(lowering: Lowering, op: tile.LoadOp) -> None:
     """The block, a vector along its columns or rows, or one element."""
-    kind, ref, role, emit, layout = op.result.type, op.source.type, lowering.current, lowering.emit, layout_of(lowering)
+    kind, ref, role, emit = op.result.type, op.source.type, lowering.current, lowering.emit
     assert isinstance(kind, TileType) and isinstance(ref, RefType) and role.row is not None
     if float(op.fill.value.data) != 0.0:
         raise lowering.refuse(op, "fills with something else than 0")
-    pointer, access = lowering.pointer(op.source), access_of(op)
-    loaded: Any
+    fragment, pointer, access = fragment_at(lowering, op, kind), lowering.pointer(op.source), access_of(op)
     if kind.rank == 2 and at_block(lowering, op, kind.get_shape()):
         index, bounds = _in_plane(lowering, op)
-        loaded = warp.FragmentLoadOp(pointer, index, lowering.pitch(op.source), bounds, layout, access)
+        made = warp.FragmentLoadOp(pointer, index, lowering.pitch(op.source), bounds, fragment, access)
+        lowering.values[op.result] = emit.insert(made).result
     elif runs_along(op, 1):
         column = lowering.values[op.indices[0]]
-        loaded = warp.FragmentLoadRowOp(pointer, column, lowering.bounds()[1], layout, access)
+        row = emit.insert(warp.FragmentLoadRowOp(pointer, column, lowering.bounds()[1], fragment, access)).result
+        lowering.values[op.result] = emit.shuffle(row, row, fragment.fragment().lines(1))
     elif runs_along(op, 0):
-        lowering.values[op.result] = _rows(lowering, op, pointer, layout)
-        return
+        rows, mask = _own_rows(lowering, fragment)
+        fill = emit.constant(op.fill, op.fill.type, "fill")
+        lowering.values[op.result] = emit.insert(warp.GatherOp(pointer, rows, mask, fill, 1)).result
     elif ref.rank == 1 and kind.get_shape() == (1,) and isinstance(op.indices[0].owner, arith.ConstantOp):
-        lowering.values[op.result] = _single(lowering, op, pointer, layout)
-        return
+        one, fill = VectorType(i32, [1]), emit.constant(op.fill, op.fill.type, "fill")
+        made_one = warp.GatherOp(pointer, emit.repeat(emit.i32(0), one), emit.true(one), fill, 1)
+        lowering.values[op.result] = emit.insert(made_one).result
     else:
         reads = "the block, a vector along its columns or rows, or one element"
         raise lowering.refuse(op, f"loads {kind} from {ref}: an epilogue reads {reads}")
-    lowering.values[op.result] = emit.insert(loaded).result
+
+
+def _own_rows(lowering: Lowering, fragment: warp.FragmentAttr) -> tuple[SSAValue, SSAValue]:
+    """The numbers of this thread's two rows in the output, and which of them exist."""
+    emit, row = lowering.emit, lowering.current.row
+    assert row is not None
+    numbers = emit.insert(warp.FragmentIndexOp("rows", fragment)).result
+    rows = emit.add(numbers, emit.repeat(row, numbers.type))
+    return rows, emit.within(rows, lowering.bounds()[0])
 
 
 def access_of(op: tile.LoadOp | tile.StoreOp) -> int:
@@ -78,56 +104,104 @@ def runs_along(op: tile.LoadOp, dim: int) -> bool:
     return len(op.indices) == 1 and op.indices[0] is grid.body.block.args[dim - 2] and shape == (block[dim - 2],)
 
 
-def _rows(lowering: Lowering, op: tile.LoadOp, pointer: SSAValue, layout: warp.FragmentAttr) -> SSAValue:
-    """The elements of this thread's two rows, each in the registers of its row: two of four (PTX ISA, wgmma, layout of D)."""
-    emit, row = lowering.emit, lowering.current.row
-    assert row is not None
-    numbers = emit.insert(warp.FragmentIndexOp("rows", layout)).result
-    rows = emit.add(numbers, emit.repeat(row, numbers.type))
-    mask = emit.within(rows, lowering.bounds()[0])
-    held = emit.insert(warp.GatherOp(pointer, rows, mask, emit.constant(op.fill, op.fill.type, "fill"), 1)).result
-    return emit.shuffle(held, held, (register // 2 % 2 for register in range(layout.registers)))
-
-
-def _single(lowering: Lowering, op: tile.LoadOp, pointer: SSAValue, layout: warp.FragmentAttr) -> SSAValue:
-    """One element in every register."""
-    emit, one = lowering.emit, VectorType(i32, [1])
-    fill = emit.constant(op.fill, op.fill.type, "fill")
-    held = emit.insert(warp.GatherOp(pointer, emit.repeat(emit.i32(0), one), emit.true(one), fill, 1)).result
-    return emit.repeat(emit.first(held), VectorType(op.fill.type, [layout.registers]))
-
-
 def lower_fill(lowering: Lowering, op: tile.FillOp) -> None:
     """One number in every register."""
-    assert isinstance(op.result.type, TileType)
-    vector = VectorType(op.result.type.element_type, [layout_of(lowering).registers])
-    lowering.values[op.result] = lowering.emit.splat(op.value.value.data, vector)
+    kind = op.result.type
+    assert isinstance(kind, TileType)
+    fragment_at(lowering, op, kind)
+    lowering.values[op.result] = lowering.emit.splat(op.value.value.data, vector_of(kind))
 
 
 def lower_broadcast(lowering: Lowering, op: tile.BroadcastOp) -> None:
-    """What is loaded is a whole fragment already."""
-    load = op.source.owner
-    single = isinstance(op.source.type, TileType) and op.source.type.get_shape() == (1,)
-    if not isinstance(load, tile.LoadOp) or not (single or runs_along(load, op.get_dims()[0])):
-        raise lowering.refuse(op, f"repeats along dims {list(op.get_dims())} what is no vector along them")
-    lowering.values[op.result] = lowering.values[op.source]
+    """A slice in each register of its row or column."""
+    made = spread(lowering.emit, lowering.values[op.source], op)
+    if made is None:
+        reason = f"repeats {op.source.type} along dims {list(op.get_dims())}: it is no slice of the result"
+        raise lowering.refuse(op, reason)
+    lowering.values[op.result] = made
 
 
 def lower_map(lowering: Lowering, op: tile.MapOp) -> None:
     """The body on vectors."""
+    kind = op.result.type
+    assert isinstance(kind, TileType)
+    fragment_at(lowering, op, kind)
     operands = [lowering.values[value] for value in op.inputs]
-    lowering.values[op.result] = lowering.emit.map(op, operands, layout_of(lowering).registers)
+    lowering.values[op.result] = lowering.emit.map(op, operands, length_of(kind))
+
+
+def lower_iota(lowering: Lowering, op: tile.IotaOp) -> None:
+    """Numbers of this thread's rows or columns."""
+    emit, role, kind = lowering.emit, lowering.current, op.result.type
+    assert isinstance(kind, TileType) and role.group_row is not None
+    fragment_at(lowering, op, kind)
+    start = None if op.offset is None else lowering.values[op.offset]
+    if along_of(kind) == "rows" or (along_of(kind) == "block" and op.dim.value.data == 0):
+        start = role.group_row if start is None else emit.add(start, role.group_row)
+    lowering.values[op.result] = counted(emit, op, start)
+
+
+def lower_inside(lowering: Lowering, op: tile.InsideOp) -> None:
+    """Which of this thread's elements exist."""
+    emit, role, kind = lowering.emit, lowering.current, op.result.type
+    assert isinstance(kind, TileType) and role.group_row is not None
+    fragment, along, dims = fragment_at(lowering, op, kind), along_of(kind), op.get_dims()
+    if along == "one":
+        lowering.values[op.result] = emit.true(vector_of(kind))
+        return
+    held: list[SSAValue] = []
+    for lines, dim in zip(("rows", "cols") if along == "block" else (along,), dims, strict=True):
+        numbers = emit.insert(warp.FragmentIndexOp(lines, fragment)).result
+        start = lowering.values[op.indices[dim]]
+        if lines == "rows":
+            start = emit.add(start, role.group_row)
+        found = emit.within(emit.add(numbers, emit.repeat(start, numbers.type)), lowering.extent(op.source, dim))
+        held.append(found if along != "block" else emit.insert(warp.SpreadOp(found, lines, fragment)).result)
+    lowering.values[op.result] = held[0] if len(held) == 1 else emit.bit_and(held[0], held[1])
+
+
+def lower_reduce(lowering: Lowering, op: tile.ReduceOp) -> None:
+    """In the thread, then between the four lanes that hold a row."""
+    kind = op.source.type
+    assert isinstance(kind, TileType)
+    bits = fragment_at(lowering, op, kind).fragment().exchanges(lost_dim(op))
+    value = fold_in_thread(lowering.emit, op, lowering.values[op.source])
+    if op.partial is None:
+        if any(bit >= WARP for bit in bits):
+            reason = f"folds {kind} down its columns, which lie in several warps"
+            raise lowering.refuse(op, reason, "fold along rows, dims [1], or in a kernel of its own")
+        value = fold_in_warp(lowering.emit, op.kind.data, value, bits)
+    if op.init is not None:
+        value = folded(lowering.emit, op.kind.data, value, lowering.values[op.init])
+    lowering.values[op.result] = value
+
+
+def lower_relayout(lowering: Lowering, op: tile.RelayoutOp) -> None:
+    """An accumulator of 16-bit elements is an operand as it lies."""
+    source, result = op.source.type, op.result.type
+    assert isinstance(source, TileType) and isinstance(result, TileType)
+    as_operand = isinstance(source.layout, WgmmaAttr) and isinstance(result.layout, WgmmaAAttr)
+    if source.layout != result.layout and not (as_operand and element_bytes(source.element_type) == HALF):
+        reason = f"brings {source} into {result.layout}: of 16-bit elements #tile.wgmma becomes #tile.wgmma_a"
+        raise lowering.refuse(op, reason, "convert the elements to 16 bits before, or write the tile to a ring")
+    lowering.values[op.result] = lowering.values[op.source]
 
 
 def lower_store(lowering: Lowering, op: tile.StoreOp) -> None:
-    """The fragment to its rows of the block."""
-    assert isinstance(op.tile.type, TileType)
-    if not at_block(lowering, op, op.tile.type.get_shape()):
-        raise lowering.refuse(op, f"stores {op.tile.type}: an epilogue writes the block of the output")
+    """The fragment to its rows of the block; a vector along the rows by the lanes that have the first column."""
+    kind, emit = op.tile.type, lowering.emit
+    assert isinstance(kind, TileType)
+    fragment, value, pointer = fragment_at(lowering, op, kind), lowering.values[op.tile], lowering.pointer(op.target)
+    if along_of(kind) == "rows" and len(op.indices) == 1 and op.indices[0] is _grid_of(op).body.block.args[-2]:
+        rows, mask = _own_rows(lowering, fragment)
+        column = emit.first(emit.insert(warp.FragmentIndexOp("cols", fragment)).result)
+        owned = emit.bit_and(mask, emit.repeat(emit.compare("eq", column, emit.i32(0)), mask.type))
+        emit.insert(warp.ScatterOp(value, pointer, rows, owned, 1))
+        return
+    if not at_block(lowering, op, kind.get_shape()):
+        raise lowering.refuse(op, f"stores {kind}: an epilogue writes the block of the output")
     index, bounds = _in_plane(lowering, op)
-    value, pointer, pitch = lowering.values[op.tile], lowering.pointer(op.target), lowering.pitch(op.target)
-    stored = warp.FragmentStoreOp(value, pointer, index, pitch, bounds, layout_of(lowering), access_of(op))
-    lowering.emit.insert(stored)
+    emit.insert(warp.FragmentStoreOp(value, pointer, index, lowering.pitch(op.target), bounds, fragment, access_of(op)))
 
 
 def _in_plane(
