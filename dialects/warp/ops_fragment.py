@@ -23,14 +23,16 @@ from stepwell.dialects.numpy_types import element_bytes
 from stepwell.dialects.warp.attributes import MOVABLE, SCALARS, FragmentAttr, GlobalType
 
 
-def _check_access(op: IRDLOperation, pointer: SSAValue, value: SSAValue, layout: FragmentAttr, access: int) -> None:
-    """One thread's part has the layout's size, and one access is a power of two of at most 16 bytes inside `width`."""
+def _check_access(
+    op: IRDLOperation, pointer: SSAValue, value: SSAValue, layout: FragmentAttr, access: int, held: int
+) -> None:
+    """One thread's part has `held` elements, and one access is a power of two of at most 16 bytes inside `width`."""
     element = cast(GlobalType, pointer.type).element
     if element not in MOVABLE:
         raise VerifyException(f"{op.name}: cannot move elements of type {element}; use {', '.join(map(str, MOVABLE))}")
-    if value.type != layout.vector(element):
+    if value.type != VectorType(element, [held]):
         raise VerifyException(
-            f"{op.name}: the layout gives each thread {layout.vector(element)}, but the value is {value.type}"
+            f"{op.name}: the layout gives each thread {VectorType(element, [held])}, but the value is {value.type}"
         )
     if access < 1 or layout.width.data % access or access & (access - 1) or access * element_bytes(element) > 16:
         limit = f"a power of two that divides width {layout.width.data} and is at most 16 bytes"
@@ -76,13 +78,13 @@ class FragmentLoadOp(IRDLOperation):
         )
 
     def verify_(self) -> None:
-        _check_access(self, self.pointer, self.result, self.layout, self.access.value.data)
+        _check_access(self, self.pointer, self.result, self.layout, self.access.value.data, self.layout.registers)
 
 
 @irdl_op_definition
 class FragmentLoadRowOp(IRDLOperation):
-    """Load a row vector and give it to every row of a fragment (a bias): element (r, c) is `p[col + c]` where `col + c < cols`,
-    else 0. `access` as in `warp.fragment_load`."""
+    """Load a row vector (a bias), one element for each of the thread's columns in a fragment, in the order of `warp.fragment_index`: that of column c is
+    `p[col + c]` where `col + c < cols`, else 0. `access` as in `warp.fragment_load`; `warp.spread` gives it to every row."""
 
     name = "warp.fragment_load_row"
     pointer = operand_def(base(GlobalType))
@@ -98,11 +100,12 @@ class FragmentLoadRowOp(IRDLOperation):
         super().__init__(
             operands=[pointer, col, cols],
             properties={"layout": layout, "access": IntegerAttr(access, i32)},
-            result_types=[layout.vector(cast(GlobalType, pointer.type).element)],
+            result_types=[VectorType(cast(GlobalType, pointer.type).element, [layout.columns_per_thread])],
         )
 
     def verify_(self) -> None:
-        _check_access(self, self.pointer, self.result, self.layout, self.access.value.data)
+        held = self.layout.columns_per_thread
+        _check_access(self, self.pointer, self.result, self.layout, self.access.value.data, held)
 
 
 @irdl_op_definition
@@ -141,7 +144,7 @@ class FragmentStoreOp(IRDLOperation):
         )
 
     def verify_(self) -> None:
-        _check_access(self, self.pointer, self.value, self.layout, self.access.value.data)
+        _check_access(self, self.pointer, self.value, self.layout, self.access.value.data, self.layout.registers)
 
 
 @irdl_op_definition

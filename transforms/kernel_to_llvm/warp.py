@@ -218,7 +218,7 @@ def _fragment_store(conv: LLVMConversion, op: warp.FragmentStoreOp) -> None:
 
 
 def _fragment_load_row(conv: LLVMConversion, op: warp.FragmentLoadRowOp) -> None:
-    """Only the first row's columns are loaded; a shuffle repeats them."""
+    """The columns of the thread's first row."""
     fragment = op.layout.fragment()
     element, bits = _element(op.pointer)
     text = asm.fragment_load_row(fragment, bits, op.access.value.data, floats=element == f32)
@@ -227,9 +227,7 @@ def _fragment_load_row(conv: LLVMConversion, op: warp.FragmentLoadRowOp) -> None
     operands = [element_address(conv, op.pointer, col), subtract(conv, conv.value(op.cols), col)]
     listed = asm.row_columns(fragment)
     loaded = _whole(conv, text, operands, element, len(listed))
-    columns = [fragment.place(0, register)[1] for register in listed]
-    mask = [columns.index(fragment.place(0, register)[1]) for register in range(fragment.registers)]
-    conv.bind(op.result, shuffle(conv, loaded, loaded, mask))
+    conv.bind(op.result, loaded)
 
 
 def _fragment_index(conv: LLVMConversion, op: warp.FragmentIndexOp) -> None:

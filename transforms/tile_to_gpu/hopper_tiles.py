@@ -67,8 +67,8 @@ def lower_load(lowering: Lowering, op: tile.LoadOp) -> None:
         lowering.values[op.result] = emit.insert(made).result
     elif runs_along(op, 1):
         column = lowering.values[op.indices[0]]
-        row = emit.insert(warp.FragmentLoadRowOp(pointer, column, lowering.bounds()[1], fragment, access)).result
-        lowering.values[op.result] = emit.shuffle(row, row, fragment.fragment().lines(1))
+        made_row = warp.FragmentLoadRowOp(pointer, column, lowering.bounds()[1], fragment, access)
+        lowering.values[op.result] = emit.insert(made_row).result
     elif runs_along(op, 0):
         rows, mask = _own_rows(lowering, fragment)
         fill = emit.constant(op.fill, op.fill.type, "fill")

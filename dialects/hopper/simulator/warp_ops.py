@@ -83,7 +83,8 @@ def _fragment_load(threads: Threads, op: warp.FragmentLoadOp) -> None:
 
 
 def _fragment_load_row(threads: Threads, op: warp.FragmentLoadRowOp) -> None:
-    columns = _own_places(threads, op.layout)[1] + _column(threads, op.col)
+    held = _own_places(threads, op.layout)[1][:, lines(op.layout, "cols")[0]]
+    columns = held + _column(threads, op.col)
     inside = (columns < _column(threads, op.cols)) & threads.mask[:, None]
     threads.bind(op.results, [_load(threads, op.pointer, columns, inside, op.access.value.data, 0)])
 

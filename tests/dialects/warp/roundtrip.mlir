@@ -24,8 +24,8 @@ builtin.module attributes {stepwell.level = "kernel", stepwell.target = "sm_90a"
     %q = warp.divide %t by(%m, %m) : i32
     // CHECK: warp.fragment_load %{{.*}}[%{{.*}}, %{{.*}}] stride %{{.*}} bounds[%{{.*}}, %{{.*}}] <blocked 32x64 threads 256 width 4> access 4 : !warp.global<f32> -> vector<8xf32>
     %f = warp.fragment_load %x[%t, %t] stride %m bounds[%m, %m] <blocked 32x64 threads 256 width 4> access 4 : !warp.global<f32> -> vector<8xf32>
-    // CHECK: warp.fragment_load_row %{{.*}}[%{{.*}}] bounds[%{{.*}}] <blocked 32x64 threads 256 width 4> access 1 : !warp.global<f32> -> vector<8xf32>
-    %row = warp.fragment_load_row %x[%t] bounds[%m] <blocked 32x64 threads 256 width 4> access 1 : !warp.global<f32> -> vector<8xf32>
+    // CHECK: warp.fragment_load_row %{{.*}}[%{{.*}}] bounds[%{{.*}}] <blocked 32x64 threads 256 width 4> access 1 : !warp.global<f32> -> vector<4xf32>
+    %row = warp.fragment_load_row %x[%t] bounds[%m] <blocked 32x64 threads 256 width 4> access 1 : !warp.global<f32> -> vector<4xf32>
     // CHECK: warp.fragment_store %{{.*}}, %{{.*}}[%{{.*}}, %{{.*}}] stride %{{.*}} bounds[%{{.*}}, %{{.*}}] <wgmma 64x16> access 2 : vector<8xf32>, !warp.global<f32>
     warp.fragment_store %f, %x[%t, %t] stride %m bounds[%m, %m] <wgmma 64x16> access 2 : vector<8xf32>, !warp.global<f32>
     // CHECK: warp.fragment_index "rows" <blocked 32x64 threads 256 width 4> : vector<2xi32>

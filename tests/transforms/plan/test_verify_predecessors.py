@@ -32,7 +32,7 @@ builtin.module attributes {{stepwell.level = "kernel", stepwell.target = "{targe
 """
 TYPES = "(!plan.buffer<128xf32>, !plan.buffer<64xf32>, !plan.buffer<128xf32>)"
 WAIT = "warp.wait_predecessor\n"
-LOAD = "warp.fragment_load_row %{0}[%zero] bounds [%many] <wgmma 64x8> access 1 : !warp.global<f32> -> vector<4xf32>"
+LOAD = "warp.fragment_load_row %{0}[%zero] bounds [%many] <wgmma 64x8> access 1 : !warp.global<f32> -> vector<2xf32>"
 LOAD_X, LOAD_W = f"%v = {LOAD.format('x')}\n", f"%u = {LOAD.format('w')}\n"
 
 

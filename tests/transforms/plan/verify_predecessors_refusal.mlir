@@ -6,7 +6,7 @@ builtin.module attributes {stepwell.level = "kernel", stepwell.target = "sm_90a"
   warp.kernel @first(%x: !warp.global<f32>, %y: !warp.global<f32>) threads 128 shared 0 {
     %zero = arith.constant 0 : i32
     %many = arith.constant 64 : i32
-    %u = warp.fragment_load_row %x[%zero] bounds [%many] <wgmma 64x8> access 1 : !warp.global<f32> -> vector<4xf32>
+    %u = warp.fragment_load_row %x[%zero] bounds [%many] <wgmma 64x8> access 1 : !warp.global<f32> -> vector<2xf32>
     warp.wait_predecessor
     warp.return
   } loc("conv")

@@ -14,11 +14,12 @@
 // CHECK:          hopper.expect_bytes %{{.*}}, 16384
 // CHECK:          hopper.tma_load %map_a[%k{{.*}}, %t{{.*}}, %i{{.*}}]
 // CHECK:        hopper.role "multiply" warpgroups 2 from 1 {
-// CHECK:          %[[BIAS:.*]] = warp.fragment_load_row %p2[%j{{.*}}] bounds[%n] <wgmma 64x64> access 2
+// CHECK:          %[[COLUMNS:.*]] = warp.fragment_load_row %p2[%j{{.*}}] bounds[%n] <wgmma 64x64> access 2
 // CHECK:          hopper.wgmma %{{.*}} "f16" instructions 4 : !hopper.pending<vector<32xf32>>
 // CHECK-NEXT:     hopper.wgmma_wait %{{.*}} pending 1
 // CHECK:          hopper.arrive %{{.*}} if
 // CHECK:          %product = hopper.wgmma_wait %{{.*}} pending 0
+// CHECK:          %[[BIAS:.*]] = warp.spread %[[COLUMNS]] "cols" <wgmma 64x64> : vector<16xf32> -> vector<32xf32>
 // CHECK:          arith.addf %product, %[[BIAS]]
 // CHECK-NEXT:     arith.maximumf
 // CHECK-NEXT:     arith.truncf

@@ -86,7 +86,8 @@ builtin.module {
         scf.yield %waited : !hopper.pending<vector<32xf32>>
       }
       %sum = hopper.wgmma_wait %last pending 0 : !hopper.pending<vector<32xf32>> -> vector<32xf32>
-      %biases = warp.fragment_load_row %bias[%col] bounds [%n] <wgmma 64x64> access 2 : !warp.global<f32> -> vector<32xf32>
+      %columns = warp.fragment_load_row %bias[%col] bounds [%n] <wgmma 64x64> access 2 : !warp.global<f32> -> vector<16xf32>
+      %biases = warp.spread %columns "cols" <wgmma 64x64> : vector<16xf32> -> vector<32xf32>
       %out = arith.addf %sum, %biases : vector<32xf32>
       %c64g = arith.muli %group, %c64 : i32
       %r = arith.addi %row, %c64g : i32
