@@ -64,9 +64,7 @@ def comes_before(body: LoopWriter, a: SSAValue, b: SSAValue, *, largest: bool) -
 
 def write_top_k(op: graph.TopKOp, phases: Phases) -> list[Operand]:
     """A run for each element, which counts those that stand before it: its place. Quadratic along the dim."""
-    operand = phases.operands[0].type
-    assert isinstance(operand, TensorType)
-    shape, dim = operand.get_shape(), op.dim
+    shape, dim = phases.operands[0].type.get_shape(), op.dim
     types = [result.type for result in op.results if isinstance(result.type, TensorType)]
 
     def write(body: LoopWriter, ins: Sequence[SSAValue], outs: Sequence[SSAValue], number: SSAValue) -> None:

@@ -24,8 +24,16 @@ class Temporary:
     type: TensorType
 
 
-Operand = SSAValue | Temporary
-"""What a phase reads: a value beside the fusion, or a result of an earlier phase."""
+@dataclass(frozen=True)
+class Given:
+    """An operand of the fusion, by its position: what stands there when the kernels are applied."""
+
+    position: int
+    type: TensorType
+
+
+Operand = Given | Temporary
+"""What a phase reads."""
 Write = Callable[[LoopWriter, Sequence[SSAValue], Sequence[SSAValue], SSAValue], None]
 """Writes the body of a kernel: with what, inputs, outputs, the number of the run."""
 
@@ -58,15 +66,15 @@ class Phases:
 
     @property
     def operands(self) -> list[Operand]:
-        """The values beside the fusion that the op's operands stand for."""
-        outer = dict(zip(self.fusion.body.block.args, self.fusion.inputs, strict=True))
-        return [outer[value] for value in self.op.operands]  # type: ignore[index]
+        """The operands of the fusion that the op's operands stand for."""
+        positions = {value: position for position, value in enumerate(self.fusion.body.block.args)}
+        return [Given(positions[value], _tensor(value)) for value in self.op.operands]  # type: ignore[index]
 
     def kernel(
         self, inputs: Sequence[Operand], outputs: Sequence[TensorType], count: int, write: Write
     ) -> list[Operand]:
         """A kernel that runs `count` times; its results."""
-        types = [_tensor(operand) for operand in inputs]
+        types = [operand.type for operand in inputs]
         kernel = tile.ParallelOp(self.name, types, outputs, count, self.config)
         write(LoopWriter(kernel), kernel.inputs, kernel.outputs, kernel.index)
         for inner in kernel.walk():
@@ -81,7 +89,9 @@ class Phases:
         made: list[tile.ApplyOp] = []
 
         def value(operand: Operand) -> SSAValue:
-            return made[operand.phase].outputs[operand.position] if isinstance(operand, Temporary) else operand
+            if isinstance(operand, Given):
+                return self.fusion.inputs[operand.position]
+            return made[operand.phase].outputs[operand.position]
 
         for phase in self.phases:
             inputs = [value(operand) for operand in phase.inputs]
@@ -94,6 +104,6 @@ class Phases:
             output.replace_all_uses_with(value(results[yielded]))  # type: ignore[index]
 
 
-def _tensor(operand: Operand) -> TensorType:
-    assert isinstance(operand.type, TensorType)
-    return operand.type
+def _tensor(value: SSAValue) -> TensorType:
+    assert isinstance(value.type, TensorType)
+    return value.type
