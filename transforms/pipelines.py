@@ -59,6 +59,7 @@ RINGS = [
     "tile-stage-stores",
     "tile-pipeline-loops",
     "tile-split-roles",
+    "tile-place-loads",
     "tile-hoist-constants",
     "tile-allocate-shared",
 ]

@@ -33,7 +33,7 @@ class Config:
     """How a kernel is scheduled. `block`: extents of the output tile, one per output dim, `*` (0) for a dim that no block cuts. `k`: elements of the
     reduction per stage. `stages`: depth of the shared-memory ring. `warps`: per block, the producer's included.
     `order`: how tiles follow each other. `copy`: how operands are fetched. `mma`: the matrix instruction. `swizzle`:
-    bytes of the shared-memory swizzle, 0 without. `epilogue`: results go to memory from registers, or staged in shared memory. `form`: loops computes element by element, in blocks of so many (`tile.loops`; on sm_90a a thread for each). `resident`: blocks on one multiprocessor at a time. `rows`: where a block takes a dim whole, it streams by in chunks of `k`, or a tile of `k` holds it. `split_k`: parts in which the
+    bytes of the shared-memory swizzle, 0 without. `epilogue`: results go to memory from registers, or staged in shared memory. `form`: loops computes element by element, in blocks of so many (`tile.loops`; on sm_90a a thread for each). `blocks_per_multiprocessor`: those that run on one at a time. `copies`: how often the multiplying role is played, its copies in turn. `rows`: where a block takes a dim whole, it streams by in chunks of `k`, or a tile of `k` holds it. `split_k`: parts in which the
     reduction is added up, side by side (`tile-split-reduction`)."""
 
     block: tuple[int, ...]
@@ -48,7 +48,8 @@ class Config:
     epilogue: str = "direct"
     swizzle: int = 0
     form: str = "tiles"
-    resident: int = 1
+    blocks_per_multiprocessor: int = 1
+    copies: int = 1
     rows: str = "stream"
 
     def __str__(self) -> str:
@@ -182,7 +183,7 @@ def _general(config: Config) -> Iterator[str]:
         yield f"rows = {config.rows}: its block takes no dim whole"
     if config.takes_whole and (config.mma != "none" or config.form != "tiles"):
         yield f"block = {extents_text(config.block)}: blocks with whole dims are of tiles without a matrix product"
-    for key in ("k", "stages", "warps", "resident", "split_k"):
+    for key in ("k", "stages", "warps", "blocks_per_multiprocessor", "copies", "split_k"):
         if getattr(config, key) < 1:
             yield f"{key} = {getattr(config, key)} must be at least 1"
     if config.swizzle not in (0, 32, 64, 128):

@@ -243,7 +243,7 @@ def _rings(kernel: Kernel) -> Iterator[str]:
             yield "tile.for over a range, backwards or over first iterations stands in kernels with rings: others run over whole dims"
     if target_of(kernel.grid) == SM_90A.name:
         config = kernel.config.data
-        yield from machine_reasons(kernel.body, 32 * config.warps, config.resident)
+        yield from machine_reasons(kernel.body, 32 * config.warps, config.blocks_per_multiprocessor)
 
 
 def _schedule(kernel: Kernel) -> Iterator[str]:

@@ -26,12 +26,12 @@ RESERVED_SHARED = 1024
 """Threads and shared memory of a multiprocessor, and what the system takes of each block's (CUDA C++ Programming Guide, compute capability 9.0)."""
 
 
-def machine_reasons(body: Region, threads: int, resident: int) -> Iterator[str]:
+def machine_reasons(body: Region, threads: int, blocks: int) -> Iterator[str]:
     """One sentence per thing that sm_90a does not do; nothing for kernels without rings."""
     rings = [op for op in body.block.ops if isinstance(op, RingOp)]
     if not rings:
         return
-    yield from _fits(rings, threads, resident)
+    yield from _fits(rings, threads, blocks)
     for op in body.walk():
         if isinstance(op, FetchOp):
             yield from _fetched(op)
@@ -41,11 +41,11 @@ def machine_reasons(body: Region, threads: int, resident: int) -> Iterator[str]:
             yield from _accessed(op)
 
 
-def _fits(rings: list[RingOp], threads: int, resident: int) -> Iterator[str]:
+def _fits(rings: list[RingOp], threads: int, blocks: int) -> Iterator[str]:
     shared = sum(ring.slot_count * ring.slot_bytes for ring in rings) + RESERVED_SHARED
     most = max(1, min(MAX_THREADS // threads, SHARED_PER_MULTIPROCESSOR // shared))
-    if resident > most:
-        yield f"resident = {resident}: blocks of {threads} threads and {shared} bytes of shared memory: a multiprocessor holds {most}"
+    if blocks > most:
+        yield f"blocks_per_multiprocessor = {blocks}: blocks of {threads} threads and {shared} bytes of shared memory: a multiprocessor holds {most}"
 
 
 def _fetched(op: FetchOp) -> Iterator[str]:

@@ -134,7 +134,7 @@ def _through_ring(kernel: tile.KernelOp, product: tile.MmaOp, slots: int) -> str
     ):  # B may be a constant: it comes first, so that it can go ahead of the predecessor's end
         assert isinstance(load, tile.LoadOp) and isinstance(load.source.type, RefType)
         windowed = load.source.type.access.kind == "window"
-        via = "tma_im2col" if windowed else "tma"
+        via = kernel.config.data.copy if windowed else "tma"
         fetch = tile.FetchOp(load.source, load.indices, ring.ring, number, via, dims=load.get_dims(), as_type=as_type)
         inherit_location(fetch, load)
         block.insert_op_before(fetch, product)

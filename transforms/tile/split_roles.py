@@ -33,7 +33,7 @@ tile.role "multiply" warpgroups 2 {
   tile.for_tiles (%i, %j) of %y block [128, 64] { the rest }
 }
 ```
-With `copies=2` the role that multiplies is played twice, and its copies take turns: one multiplies while the other writes its results (pingpong):
+With `copies = 2` in the config the role that multiplies is played twice, and its copies take turns: one multiplies while the other writes its results (pingpong):
 ```mlir
 %ab = tile.ring slots 4 (128x64xf16 #tile.shared<128>, 64x64xf16 #tile.shared<128>) alternate
 tile.role "multiply" warpgroups 2 copies 2 order @turn {
@@ -73,10 +73,10 @@ TURN = "turn"
 @dataclass(frozen=True)
 class SplitRolesPass(StepwellPass):
     """Split every kernel with fetches into a loading role (`load_registers` for each of its threads, where budgets are given at all: from
-    `wide` columns of accumulators on) and a multiplying one. Kernels without rings and those that have roles stay. Refused: a budget that
+    `wide` columns of accumulators on) and a multiplying one, played `copies` times (0: as the config says). Kernels without rings and those that have roles stay. Refused: a budget that
     setmaxnreg does not take, accumulators that are larger than the budget that is left, more warpgroups than a block has."""
 
-    copies: int = 1
+    copies: int = 0
     load_registers: int = 40
     wide: int = 96
 
@@ -93,30 +93,26 @@ class SplitRolesPass(StepwellPass):
             limits = f"load_registers={self.load_registers}: setmaxnreg takes multiples of 8 from {MIN_BUDGET} to {MAX_BUDGET}"
             raise PassFailure(limits, where=NAME, hint=f"load_registers={nearest}")
         for kernel in kernels:
-            self._check_copies(kernel)
+            _check_copies(kernel, self._copies(kernel))
         found = [(kernel, self._budgets(kernel)) for kernel in kernels]
         for kernel, given in found:
             rows, columns = kernel.grid.get_block()[-2:]
-            _split(kernel, rows // WARPGROUP_ROWS, self.copies, given)
-            played = f" ({self.copies} times, in turn)" if self.copies > 1 else ""
+            copies = self._copies(kernel)
+            _split(kernel, rows // WARPGROUP_ROWS, copies, given)
+            played = f" ({copies} times, in turn)" if copies > 1 else ""
             shown = f"load: 1 warpgroup, multiply: {rows // WARPGROUP_ROWS}{played}, 64 of {rows} rows each"
             why = f"{columns // 2} registers of each thread hold {columns} columns of accumulators"
             said = f"budgets of {given[0]} and {given[1]} registers: {why}" if given else f"no budgets: {why}"
             remarks_of(ctx).add(Remark("passed", NAME, names_of(kernel), f"{shown}; {said}"))
 
-    def _check_copies(self, kernel: tile.KernelOp) -> None:
-        """The copies fit into a block beside the loading role."""
-        warpgroups = kernel.grid.get_block()[-2] // WARPGROUP_ROWS
-        most = MAX_WARPGROUPS // warpgroups
-        if not 1 <= self.copies <= most:
-            given = f"copies={self.copies}: a block has {MAX_WARPGROUPS} warpgroups beside the one that loads"
-            hint = f"copies={max(1, min(self.copies, most))} of {warpgroups} each"
-            raise PassFailure(given, where=f"@{kernel.sym_name.data} ({' + '.join(names_of(kernel))})", hint=hint)
+    def _copies(self, kernel: tile.KernelOp) -> int:
+        return self.copies or kernel.config.data.copies
 
     def _budgets(self, kernel: tile.KernelOp) -> tuple[int, int] | None:
         """Registers per thread of the loading and the multiplying role; None when an even split does."""
         rows, columns = kernel.grid.get_block()[-2:]
-        given = budgets(rows * self.copies, columns, self.load_registers, self.wide)
+        copies = self._copies(kernel)
+        given = budgets(rows * copies, columns, self.load_registers, self.wide)
         if given is None:
             return None
         left = given[1]
@@ -129,11 +125,21 @@ class SplitRolesPass(StepwellPass):
             raise PassFailure(held, where=f"@{kernel.sym_name.data} ({' + '.join(names_of(kernel))})", hint=hint)
         loads = [op for op in kernel.grid.body.block.ops if isinstance(op, tile.LoadOp | tile.ReadOp)]
         wanted = columns // 2 + operand_registers(loads, columns)
-        if self.copies > 1 and wanted > left:
-            given_to = f"copies={self.copies}: accumulators and what the epilogue reads take {wanted} registers of each thread, its budget is {left}"
+        if copies > 1 and wanted > left:
+            given_to = f"copies={copies}: accumulators and what the epilogue reads take {wanted} registers of each thread, its budget is {left}"
             where = f"@{kernel.sym_name.data} ({' + '.join(names_of(kernel))})"
             raise PassFailure(given_to, where=where, hint="copies=1, or fewer rows or columns")
         return given
+
+
+def _check_copies(kernel: tile.KernelOp, copies: int) -> None:
+    """The copies fit into a block beside the loading role."""
+    warpgroups = kernel.grid.get_block()[-2] // WARPGROUP_ROWS
+    most = MAX_WARPGROUPS // warpgroups
+    if not 1 <= copies <= most:
+        given = f"copies={copies}: a block has {MAX_WARPGROUPS} warpgroups beside the one that loads"
+        hint = f"copies={max(1, min(copies, most))} of {warpgroups} each"
+        raise PassFailure(given, where=f"@{kernel.sym_name.data} ({' + '.join(names_of(kernel))})", hint=hint)
 
 
 def _slice(fetches: list[tile.FetchOp]) -> set[Operation]:
@@ -174,21 +180,10 @@ def _split(kernel: tile.KernelOp, warpgroups: int, copies: int, budgets: tuple[i
         op.detach()
         multiply.body.block.add_op(op)
     if copies > 1:
-        _take_turns(kernel, multiply)
+        _take_turns(kernel, multiply, copies)
 
 
-def _load_late(loop: tile.ForOp) -> None:
-    """While one copy waits for what its epilogue reads, the other multiplies: nothing is held in registers during the products."""
-    block = loop.parent
-    assert block is not None
-    ops = list(block.ops)
-    for load in [op for op in ops[: ops.index(loop)] if isinstance(op, tile.LoadOp)]:
-        users = [use.operation for use in load.result.uses if use.operation.parent is block]
-        load.detach()
-        block.insert_op_before(load, min(users, key=ops.index))
-
-
-def _take_turns(kernel: tile.KernelOp, role: tile.RoleOp) -> None:
+def _take_turns(kernel: tile.KernelOp, role: tile.RoleOp, copies: int) -> None:
     """Copies multiply one after the other: the loop around the products is a turn, and its rings' slots alternate. They hide each other's epilogues, as
     two blocks on a multiprocessor would."""
     rings = {op.ring for op in role.walk() if isinstance(op, tile.AwaitOp | tile.AcquireOp)}
@@ -201,11 +196,10 @@ def _take_turns(kernel: tile.KernelOp, role: tile.RoleOp) -> None:
         begin, end = tile.TurnOp("begin", TURN), tile.TurnOp("end", TURN)
         for turn in (begin, end):
             inherit_location(turn, loop)
-        _load_late(loop)
         loop.parent.insert_op_before(begin, loop)
         loop.parent.insert_op_after(end, loop)
     warps = WARPS * (1 + role.groups)
-    kernel.config = tile.ConfigAttr(replace(kernel.config.data, warps=warps, resident=1))
+    kernel.config = tile.ConfigAttr(replace(kernel.config.data, warps=warps, copies=copies))
 
 
 def _loading(grid: tile.ForTilesOp) -> Operation:

@@ -75,7 +75,7 @@ def _check_roles(kernel: tile.KernelOp) -> None:
     if kernel.config.data.uses_wgmma and not kernel.roles:
         names = " + ".join(names_of(kernel))
         reason = "its product has no roles: who loads and who multiplies is decided by passes on tiles"
-        hint = "run tile-assign-copies, tile-assign-layouts, tile-pipeline-loops, tile-split-roles and tile-allocate-shared before"
+        hint = "run tile-assign-copies, tile-assign-layouts, tile-pipeline-loops, tile-split-roles, tile-place-loads and tile-allocate-shared before"
         raise PassFailure(reason, where=f"@{kernel.sym_name.data}" + (f" ({names})" if names else ""), hint=hint)
 
 

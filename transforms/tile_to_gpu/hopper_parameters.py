@@ -161,7 +161,9 @@ def steps_of(loop: tile.ForOp) -> Expression:
 
 def grid_of(signature: Signature) -> Expression:
     """Blocks of the persistent grid: no more than run at once."""
-    return product(tiles_of(signature)).at_most(MULTIPROCESSORS * signature.kernel.config.data.resident)
+    return product(tiles_of(signature)).at_most(
+        MULTIPROCESSORS * signature.kernel.config.data.blocks_per_multiprocessor
+    )
 
 
 def check_launch(signature: Signature, site: LaunchSite) -> None:

@@ -69,8 +69,8 @@ def lower_kernel(kernel: tile.KernelOp) -> GpuKernel:
     lowering.block(kernel.body.block)
     lowering.emit.insert(warp.ReturnOp())
     shared = max((ring.empty + BARRIER_BYTES * ring.slots for ring in rings.values()), default=0)
-    resident = kernel.config.data.resident
-    sized = warp.KernelOp(made.sym_name.data, made.detach_region(made.body), threads, shared, resident)
+    blocks = kernel.config.data.blocks_per_multiprocessor
+    sized = warp.KernelOp(made.sym_name.data, made.detach_region(made.body), threads, shared, blocks)
     return GpuKernel(sized, parameters, grid_of(signature), partial(check_launch, signature))
 
 

@@ -63,7 +63,7 @@ CASES = {
     "first iterations": ("step [1, 64] first 4", "step [1, 64] first 0", "the first iterations are one at least"),
     "no ring": ("to %ab#0 via tma", "to %none#0 via tma", "%none is no ring that is defined above this op"),
     "work beside roles": ('    tile.role "load"', '    tile.wait_predecessor\n    tile.role "load"', "tile.wait_predecessor stands beside roles"),
-    "resident": ("resident = 2", "resident = 0", "resident = 0 must be at least 1"),
+    "blocks": ("blocks_per_multiprocessor = 2", "blocks_per_multiprocessor = 0", "blocks_per_multiprocessor = 0 must be at least 1"),
 }  # fmt: skip
 
 
@@ -128,7 +128,7 @@ MACHINE = {
     "operands as they are": (" as tf32", "", "wgmma takes f32 operands as tf32: fetch element #0 `as tf32`"),
     "another fragment": ("#tile.wgmma", "#tile.mma_sync", "wgmma holds its result as #tile.wgmma, not as #tile.mma_sync"),
     "wide accesses": ("tile.store %o, %y[%i, %j] access 2", "tile.store %o, %y[%i, %j] access 4", "a thread holds 2 columns side by side, access 2 is the most"),
-    "too many blocks": ("swizzle = 128>", "swizzle = 128, resident = 2>", "shared memory: a multiprocessor holds 1"),
+    "too many blocks": ("swizzle = 128>", "swizzle = 128, blocks_per_multiprocessor = 2>", "shared memory: a multiprocessor holds 1"),
     "layouts that meet": ("regs, #tile.slice<0, #tile.wgmma>>", "regs, #tile.slice<1, #tile.wgmma>>", "it lies in #tile.slice<0, #tile.wgmma>"),
 }  # fmt: skip
 

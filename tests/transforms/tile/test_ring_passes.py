@@ -32,6 +32,7 @@ PASSES = (
     "tile-assign-layouts",
     "tile-pipeline-loops",
     "tile-split-roles",
+    "tile-place-loads",
     "tile-hoist-constants",
     "tile-allocate-shared",
 )

@@ -1,4 +1,4 @@
-// RUN: stepwell-opt %s -p 'plan-annotate-refs,tile-assign-copies,tile-assign-layouts,tile-pipeline-loops,tile-split-roles,tile-hoist-constants,tile-allocate-shared,stepwell-convert-tile-to-hopper' | filecheck %s
+// RUN: stepwell-opt %s -p 'plan-annotate-refs,tile-assign-copies,tile-assign-layouts,tile-pipeline-loops,tile-split-roles,tile-place-loads,tile-hoist-constants,tile-allocate-shared,stepwell-convert-tile-to-hopper' | filecheck %s
 
 // CHECK: stepwell.level = "kernel"
 // CHECK:      warp.kernel @fc(%map_a: !hopper.tensor_map<tiled f16 [64, 1, 128] swizzle 128>, %map_b: !hopper.tensor_map<tiled f16 [64, 1, 64] swizzle 128>, %p2: !warp.global<f32>, %p3: !warp.global<f16>, %ld3: i32, %m: i32, %n: i32,

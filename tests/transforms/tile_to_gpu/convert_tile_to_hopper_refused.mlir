@@ -1,4 +1,4 @@
-// RUN: not stepwell-opt %s -p 'tile-assign-copies,tile-assign-layouts,tile-pipeline-loops,tile-split-roles,tile-hoist-constants,tile-allocate-shared,stepwell-convert-tile-to-hopper' 2>&1 | filecheck %s
+// RUN: not stepwell-opt %s -p 'tile-assign-copies,tile-assign-layouts,tile-pipeline-loops,tile-split-roles,tile-place-loads,tile-hoist-constants,tile-allocate-shared,stepwell-convert-tile-to-hopper' 2>&1 | filecheck %s
 
 // CHECK: operand 0 has rows of 504 bytes: TMA takes multiples of 16
 // CHECK: pad the channels

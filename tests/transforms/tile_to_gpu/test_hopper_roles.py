@@ -28,7 +28,7 @@ from stepwell.testing.ptx import ptx_plan
 from stepwell.types.targets import SM_90A
 
 RINGS = "tile-assign-copies,tile-assign-layouts,"
-PASSES = "tile-pipeline-loops,tile-split-roles,tile-hoist-constants,tile-allocate-shared"
+PASSES = "tile-pipeline-loops,tile-split-roles,tile-place-loads,tile-hoist-constants,tile-allocate-shared"
 
 
 @cache

@@ -15,7 +15,16 @@ from stepwell.transforms.linalg._stages import Stages
 from stepwell.transforms.linalg_to_tile.written import Replacement
 from stepwell.types.targets import MACHINES, Target
 
-_ID_KEYS = {"stages": "s", "warps": "w", "split_k": "p", "resident": "r", "epilogue": "", "order": "", "rows": ""}
+_ID_KEYS = {
+    "stages": "s",
+    "warps": "w",
+    "split_k": "p",
+    "blocks_per_multiprocessor": "b",
+    "copies": "c",
+    "epilogue": "",
+    "order": "",
+    "rows": "",
+}
 """Keys of a config that stand in the id of its candidate, behind the block and k; the others follow from the family and the fusion."""
 
 

@@ -1,0 +1,60 @@
+// RUN: stepwell-opt %s -p 'tile-assign-copies,tile-assign-layouts,tile-pipeline-loops,tile-split-roles,tile-place-loads' | filecheck %s --check-prefix=TWO
+// RUN: stepwell-opt %s -p 'tile-assign-copies,tile-assign-layouts,tile-pipeline-loops,tile-split-roles,tile-place-loads,tile-place-loads' | filecheck %s --check-prefix=TWO
+// RUN: stepwell-opt %s -p 'stepwell-convert-tile-to-plan,plan-annotate-refs,plan-assign-offsets,tile-assign-copies,tile-assign-layouts,tile-pipeline-loops,tile-split-roles,tile-place-loads' | filecheck %s --check-prefix=EARLY
+// RUN: stepwell-opt %s -p 'stepwell-convert-tile-to-plan,plan-annotate-refs,plan-assign-offsets,tile-assign-copies,tile-assign-layouts,tile-pipeline-loops,tile-split-roles,tile-place-loads,tile-place-loads' | filecheck %s --check-prefix=EARLY
+// RUN: stepwell-opt %s -p 'stepwell-convert-tile-to-plan,plan-annotate-refs,plan-assign-offsets,tile-assign-copies,tile-assign-layouts,tile-pipeline-loops,tile-split-roles{copies=2},tile-place-loads' | filecheck %s --check-prefix=TURNS
+// RUN: stepwell-opt %s -p 'tile-assign-copies,tile-assign-layouts,tile-pipeline-loops,tile-place-loads' | filecheck %s --check-prefix=NONE
+// RUN: stepwell-opt %s -p 'tile-assign-copies,tile-assign-layouts,tile-pipeline-loops,tile-split-roles,tile-place-loads' --remarks-filter 'tile-place-loads' 2>&1 | filecheck %s --check-prefix=REMARK
+// RUN: stepwell-opt %s -p 'stepwell-convert-tile-to-plan,plan-annotate-refs,plan-assign-offsets,tile-assign-copies,tile-assign-layouts,tile-pipeline-loops,tile-split-roles,tile-place-loads' --remarks-filter 'tile-place-loads' 2>&1 | filecheck %s --check-prefix=ALONE
+
+// Not launched, or with many tiles, two blocks share a multiprocessor; with two tiles one block has it alone and loads its epilogue's operands first. Copies that
+// take turns hide each other's loads; without roles nothing is placed.
+// REMARK: remark: [passed] tile-place-loads: {{.*}}2 blocks on a multiprocessor: one's epilogue overlaps with the other's products
+// ALONE: remark: [passed] tile-place-loads: {{.*}}the epilogue's operands are loaded before the products: accumulators 32, operands 48 and 56 beside them, of 255 registers; one block, for no launch has tiles for more
+// TWO: blocks_per_multiprocessor = 2
+// TWO: tile.finish
+// TWO: %bias = tile.load
+// TWO: %rr = tile.load
+// EARLY-NOT: blocks_per_multiprocessor
+// EARLY: tile.role "multiply"
+// EARLY: %bias = tile.load
+// EARLY-NEXT: %rr = tile.load
+// EARLY: tile.fill
+// EARLY: tile.finish
+// EARLY-NOT: tile.load
+// TURNS: copies = 2
+// TURNS: tile.finish
+// TURNS: tile.load
+// NONE-NOT: blocks_per_multiprocessor
+// NONE: tile.finish
+// NONE: tile.load
+builtin.module attributes {stepwell.level = "tile", stepwell.target = "sm_90a"} {
+  tile.kernel @fc(%x: !tile.ref<3xf32, window>, %w: !tile.ref<3xf32, packed, constant>, %b: !tile.ref<1xf32, plain, constant>, %r: !tile.ref<2xf32, plain>) -> (%y: !tile.ref<2xf32, plain>) config #tile.config<block = [64, 64], k = 32, stages = 4, warps = 8, copy = tma_im2col, mma = wgmma, swizzle = 128> {
+    tile.wait_predecessor
+    tile.for_tiles (%i, %j) of %y block [64, 64] {
+      %z = tile.fill 0.0 : f32 -> !tile.tile<64x64xf32, regs>
+      %acc = tile.for (%t, %k) of %x dims [1, 2] step [1, 32] iter (%c = %z) -> !tile.tile<64x64xf32, regs> {
+        %a = tile.load %x[%i, %t, %k] dims = [0, 2] : !tile.tile<64x32xf32, ring>
+        %bw = tile.load %w[%j, %t, %k] dims = [0, 2] : !tile.tile<64x32xf32, ring>
+        %d = tile.mma %a, %bw, %c
+        tile.yield %d
+      }
+      %bias = tile.load %b[%j] : !tile.tile<64xf32, regs>
+      %bb = tile.broadcast %bias dims [1] : !tile.tile<64x64xf32, regs>
+      %rr = tile.load %r[%i, %j] : !tile.tile<64x64xf32, regs>
+      %o = tile.map (%p = %acc, %q = %bb, %s = %rr) {
+        %1 = arith.addf %p, %q : f32
+        %2 = arith.addf %1, %s : f32
+        tile.yield %2
+      } : !tile.tile<64x64xf32, regs>
+      tile.store %o, %y[%i, %j]
+    }
+  }
+  func.func @main(%x: tensor<2x8x8x64xf32> {stepwell.name = "x"}, %r: tensor<128x64xf32> {stepwell.name = "r"}) -> (tensor<128x64xf32> {stepwell.name = "y"}) {
+    %w = graph.weight #graph.weight<"w", "0000000000000000000000000000000000000000000000000000000000000000", tensor<64x9x64xf32>, []> : tensor<64x9x64xf32>
+    %b = graph.weight #graph.weight<"b", "0000000000000000000000000000000000000000000000000000000000000000", tensor<64xf32>, []> : tensor<64xf32>
+    %v = tile.window %x kernel [3, 3] pads [1, 1, 1, 1] : tensor<2x8x8x64xf32> -> !tile.view<128x9x64xf32>
+    %y = tile.apply @fc(%v, %w, %b, %r) : (!tile.view<128x9x64xf32>, tensor<64x9x64xf32>, tensor<64xf32>, tensor<128x64xf32>) -> tensor<128x64xf32>
+    func.return %y : tensor<128x64xf32>
+  }
+}
