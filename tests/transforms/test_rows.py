@@ -7,10 +7,14 @@ from xdsl.dialects.builtin import ModuleOp
 
 import stepwell
 from stepwell.dialects import tile
+from stepwell.dialects.hopper.simulator import simulate_program
+from stepwell.dialects.weights import WeightStore
 from stepwell.driver.execute import interpret
 from stepwell.driver.modules import keep_weights
+from stepwell.driver.run_ptx import run_plan
 from stepwell.ir.source import SourceMap, parse_text
 from stepwell.plugins.universe import make_context
+from stepwell.testing.ptx import ptx_plan
 from stepwell.testing.strategies import GeneratedGraph, op_modules
 from stepwell.transforms.legality import refusals
 
@@ -99,3 +103,28 @@ def test_one_kernel_of_rows(form: str, width: int) -> None:
     for level in ("linalg", "tile"):
         assert_same(interpret(stepwell.lower(module.clone(), to=level, target="x86-64-v4"), inputs), wanted)
     assert_same(stepwell.compile(module, target="cpu").run(inputs), wanted)
+
+
+GPU_FORMS = ["rows", "logarithm", "a middle dim", "two dims apart in f32", "all dims", "the first dim", "normalisation", "root mean square"]  # fmt: skip
+FORMS_32 = {**FORMS, "two dims apart in f32": ("graph.softmax %x dims [0, 2]", "2x{w}x5xf32", ["2x{w}x5xf32"])}
+
+
+def gpu_case(form: str, width: int) -> tuple[ModuleOp, dict[str, np.ndarray]]:
+    op, operand, results = FORMS_32[form]
+    shape, kind = operand.format(w=width).rsplit("x", 1)
+    module = network(op, operand.format(w=width), [result.format(w=width) for result in results])
+    x = np.random.default_rng(width).standard_normal([int(n) for n in shape.split("x")])
+    return module, {"x": x.astype({"f16": np.float16, "f32": np.float32}[kind])}
+
+
+@pytest.mark.parametrize("form", GPU_FORMS)
+@pytest.mark.parametrize("width", [33, *(pytest.param(width, marks=pytest.mark.slow) for width in (2, 31, 1000, 5000))])
+def test_one_kernel_on_sm_90a(form: str, width: int) -> None:
+    """One kernel of tiles, right in the simulator and as PTX; long rows pass by in chunks."""
+    module, inputs = gpu_case(form, width)
+    wanted = interpret(module, inputs)
+    made = stepwell.lower(module.clone(), to="kernel", target="sm_90a")
+    (kernel,) = kernels_of(module, "sm_90a")
+    assert isinstance(kernel, tile.KernelOp)
+    for found in (simulate_program(made, inputs, WeightStore()).outputs, run_plan(ptx_plan(made), inputs).outputs):
+        assert_same({name: array.reshape(wanted[name].shape) for name, array in found.items()}, wanted)

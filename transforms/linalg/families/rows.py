@@ -4,7 +4,7 @@ normalisation, sums over any dims, positions of extremes. A block has the reduce
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import prod
+from math import ceil, prod
 
 from xdsl.dialects.linalg.ops import GenericOp
 
@@ -12,17 +12,28 @@ from stepwell.dialects.numpy_types import element_bytes
 from stepwell.dialects.tile.config import Config
 from stepwell.dialects.tile.config import violations as rules
 from stepwell.passes import PassFailure
+from stepwell.transforms.linalg._roles import reduction_loops
 from stepwell.transforms.linalg._rows import Rows, rows_of
 from stepwell.transforms.linalg._stages import Stages
 from stepwell.transforms.linalg.families.base import Candidate, Family, Setting, round_up
 from stepwell.transforms.linalg.families.rates import RATES
+from stepwell.transforms.linalg.families.vectors import LAUNCH_NS, MEMORY_BYTES_PER_NS
 from stepwell.transforms.linalg_to_tile.rows import grid_groups
 from stepwell.transforms.linalg_to_tile.write_rows import write_rows
 from stepwell.transforms.linalg_to_tile.written import Written
 from stepwell.transforms.tensors import element_of, shape_of
+from stepwell.types.targets import SM_90A
 
 CPU_VECTORS = 4
 """Of 4-byte elements in a chunk: so many sums side by side hide an addition's latency."""
+GPU_WARPS = (4, 8, 16)
+"""Of a block: a warp for each row, or several for a long one."""
+GPU_HELD = 32
+"""Elements of a row that a thread holds: a kernel has two or three tiles of them at a time."""
+GPU_LEAST = 4
+"""Elements of a thread that are worth it: one access of 16 bytes."""
+GPU_CHUNK, GPU_ACROSS = 1024, 32
+"""Columns of a chunk of a row, and of a tile whose columns are not reduced."""
 
 
 def refusals(stages: Stages, setting: Setting) -> Iterator[str]:
@@ -34,20 +45,23 @@ def refusals(stages: Stages, setting: Setting) -> Iterator[str]:
         return
     if not all(structure.extents):
         yield "an extent is 0"
-    if not setting.machine.vector_bytes:
-        yield "rows are folded by kernels of a CPU only"
 
 
 def candidates(stages: Stages, setting: Setting) -> Iterator[Candidate]:
-    """One row at a time, in chunks of several vectors."""
+    """On a CPU one row at a time in chunks of several vectors; on sm_90a rows that registers hold, and rows in chunks."""
     structure = rows_of(stages.fusion)
     groups, _, column = grid_groups(structure)
-    config = _cpu_config(structure, setting)
-    kept, folded = (structure.extent([loop for group in groups if structure.is_reduced(group) is one for loop in group]) for one in (False, True))  # fmt: skip
+    kept = structure.extent([loop for group in groups if not structure.is_reduced(group) for loop in group])
+    folded = structure.extent([loop for group in groups if structure.is_reduced(group) for loop in group])
     across = "along" if structure.is_reduced(column) else "across"
-    yield Candidate(
-        FAMILY.name, _cpu_nanoseconds(structure, config, setting), config, f"{kept} rows of {folded} elements, vectors {across} them"
-    )  # fmt: skip
+    what = f"{kept} rows of {folded} elements, vectors {across} them"
+    if setting.machine.vector_bytes:
+        config = _cpu_config(structure, setting)
+        yield Candidate(FAMILY.name, _cpu_nanoseconds(structure, config, setting), config, what)
+        return
+    for config in _gpu_configs(structure):
+        held = "held in registers" if config.rows == "hold" else "in chunks"
+        yield Candidate(FAMILY.name, _gpu_nanoseconds(structure, config), config, f"{what}, {held}")
 
 
 def _cpu_config(structure: Rows, setting: Setting) -> Config:
@@ -59,6 +73,66 @@ def _cpu_config(structure: Rows, setting: Setting) -> Config:
     if structure.is_reduced(column):
         return Config(block=tuple(block), k=width)
     return Config(block=(*block[:-1], width))
+
+
+def _gpu_configs(structure: Rows) -> Iterator[Config]:
+    """Blocks of whole warps, with as many elements for each thread as registers and the number of rows allow."""
+    groups, row, column = grid_groups(structure)
+    width, rows = _power(structure.extent(column)), _power(structure.extent(row))
+    blocks = structure.extent([loop for group in groups if not structure.is_reduced(group) for loop in group])
+    least = max(1, blocks // (SM_90A.multiprocessors * 2))
+    if not structure.is_reduced(column):
+        across = min(width, GPU_ACROSS)
+        down = min(rows, max(1, 32 * GPU_WARPS[0] // across), _power(least))
+        yield Config(block=_gpu_block(structure, down, across), warps=max(1, min(GPU_WARPS[0], down * across // 32)))
+        return
+    alone = [group for group in groups if structure.is_reduced(group)] == [column]
+    for warps in GPU_WARPS:
+        threads = 32 * warps
+        down = _rows_down(rows, width, least, GPU_HELD * threads // 4)
+        if alone and down * width <= GPU_HELD * threads and (warps == GPU_WARPS[0] or width > 32 * 32):
+            yield Config(block=_gpu_block(structure, down, 0), k=width, warps=_warps(down * width, warps), rows="hold")
+    chunk = min(width, GPU_CHUNK)
+    down = _rows_down(rows, chunk, least, 8 * 32 * GPU_WARPS[0])
+    yield Config(block=_gpu_block(structure, down, 0), k=chunk, warps=_warps(down * chunk, GPU_WARPS[0]))
+
+
+def _rows_down(rows: int, width: int, least: int, elements: int) -> int:
+    """Rows of a block: as many as fill one warp, and more while there are blocks for all multiprocessors, up to so many elements."""
+    return min(rows, max(_power(least), 32 * GPU_LEAST // width, 1), max(1, elements // width))
+
+
+def _warps(elements: int, most: int) -> int:
+    """Warps that have `GPU_LEAST` elements for each thread."""
+    return min(most, max(1, elements // (32 * GPU_LEAST)))
+
+
+def _gpu_block(structure: Rows, down: int, across: int) -> tuple[int, ...]:
+    """The block with so many rows, and of columns that are not reduced so many."""
+    groups, row, column = grid_groups(structure)
+    extents = {row: down, column: across} if across else {row: down}
+    return tuple(0 if structure.is_reduced(group) else extents.get(group, 1) for group in groups)
+
+
+def _power(extent: int) -> int:
+    """The next power of two."""
+    return 1 << max(0, extent - 1).bit_length()
+
+
+def _gpu_nanoseconds(structure: Rows, config: Config) -> float:
+    """Bound by memory, or by the part of it that few blocks or few threads ask for; a row in chunks is read again for each reduction from a cache."""
+    groups, _, _ = grid_groups(structure)
+    blocks = prod(
+        ceil(structure.extent(group) / (step or structure.extent(group)))
+        for group, step in zip(groups, config.block, strict=True)
+    )
+    values = [*structure.leaves, *structure.results]
+    traffic = sum(prod(shape_of(value)) * element_bytes(element_of(value)) for value in values)
+    again = 0 if config.rows == "hold" else sum(bool(reduction_loops(op)) for op in structure.generics)
+    busy = min(1.0, blocks / SM_90A.multiprocessors) * min(
+        1.0, 32 * config.warps * blocks / (SM_90A.multiprocessors * 512)
+    )
+    return LAUNCH_NS + traffic * (1 + again / 4) / (MEMORY_BYTES_PER_NS * max(busy, 1e-3))
 
 
 def _cpu_nanoseconds(structure: Rows, config: Config, setting: Setting) -> float:
