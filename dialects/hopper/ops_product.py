@@ -277,8 +277,8 @@ class WgmmaRegistersOp(_Product):
 
 @irdl_op_definition
 class WgmmaWaitOp(IRDLOperation):
-    """`wgmma.wait_group`: returns when at most `pending` of this warpgroup's committed groups are still running. With pending = 0 the
-    result is the accumulator's value (a vector); otherwise it stays in flight."""
+    """`wgmma.wait_group`: returns when at most `pending` of this warpgroup's committed groups are still running. The result is the accumulator's
+    value (a vector) where at least `pending` groups began after its own; with pending over 0 it may also stay in flight."""
 
     name = "hopper.wgmma_wait"
     accumulator = operand_def(base(PendingType))
@@ -286,12 +286,12 @@ class WgmmaWaitOp(IRDLOperation):
     result = result_def(base(PendingType) | base(VectorType))
     assembly_format = "$accumulator `pending` $pending attr-dict `:` type($accumulator) `->` type($result)"
 
-    def __init__(self, accumulator: SSAValue, pending: int) -> None:
+    def __init__(self, accumulator: SSAValue, pending: int, *, ends: bool = False) -> None:
         kind = cast(PendingType, accumulator.type)
         super().__init__(
             operands=[accumulator],
             properties={"pending": IntegerAttr(pending, i32)},
-            result_types=[kind.vector if pending == 0 else kind],
+            result_types=[kind.vector if ends or pending == 0 else kind],
         )
 
     def verify_(self) -> None:
@@ -299,8 +299,22 @@ class WgmmaWaitOp(IRDLOperation):
         kind, pending = cast(PendingType, self.accumulator.type), self.pending.value.data
         if not 0 <= pending <= 7:
             raise VerifyException(f"{self.name}: pending {pending}; give 0 to 7 groups")
-        if self.result.type != (kind.vector if pending == 0 else kind):
+        later = self._later()
+        if self.result.type != kind.vector and (pending == 0 or self.result.type != kind):
             raise VerifyException(
                 f"{self.name}: pending {pending} gives {kind.vector if pending == 0 else kind}, not {self.result.type}"
             )
+        if self.result.type == kind.vector and pending > later:
+            raise VerifyException(
+                f"{self.name}: pending {pending} hands out an accumulator that may still be written: {later} products begin after its own"
+            )
         check_warpgroup(self)
+
+    def _later(self) -> int:
+        """Products of this block that begin after the accumulator's, before the wait."""
+        count = 0
+        op = self.prev_op
+        while op is not None and op is not self.accumulator.owner:
+            count += isinstance(op, WgmmaOp | WgmmaRegistersOp)
+            op = op.prev_op
+        return count

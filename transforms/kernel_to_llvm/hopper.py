@@ -151,12 +151,12 @@ def _wgmma_registers(conv: LLVMConversion, op: hopper.WgmmaRegistersOp) -> None:
 def _wgmma_wait(conv: LLVMConversion, op: hopper.WgmmaWaitOp) -> None:
     """In flight: the registers are not touched. At the end they pass through, so that no use moves before the wait."""
     held, pending = conv.value(op.accumulator), op.pending.value.data
-    if pending:
+    if isinstance(op.result.type, hopper.PendingType):
         block = asm.wgmma_wait(0, pending)
         conv.asm(block.text, block.constraints, [])
         conv.bind(op.result, held)
         return
-    block = asm.wgmma_wait(_registers(op.accumulator.type), 0, _total(op.accumulator.type))
+    block = asm.wgmma_wait(_registers(op.accumulator.type), pending, _total(op.accumulator.type))
     conv.bind(op.result, _asm(conv, block, [held], conv.type(op.result.type)))
 
 

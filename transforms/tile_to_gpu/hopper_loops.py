@@ -157,9 +157,9 @@ def lower_for(lowering: Lowering, op: tile.ForOp) -> None:
             role.cursors |= {ring: Cursor(loop.index, zero) for ring in rings}
         lowering.values.update(zip(op.iter_args, list(loop.carried.values())[: len(state)], strict=True))
         offsets.bind(loop)
-        role.hoisted, role.iteration = op.first is not None, loop.index
+        role.hoisted, role.iteration, role.issued = op.first is not None, loop.index, []
         yielded = lowering.block(op.body.block)
-        role.hoisted, role.iteration = False, None
+        role.hoisted, role.iteration, role.issued = False, None, []
         for ring, cursor in cursors.items():
             advance(lowering, lowering.rings[ring], cursor)
         loop.next.update(zip(state, (lowering.values[value] for value in yielded), strict=True))

@@ -17,6 +17,8 @@ from stepwell.transforms.tile_to_gpu.hopper_parameters import Signature
 BARRIER_BYTES = 8
 WARPGROUP_ROWS = 64
 """Rows of one warpgroup's accumulator: M of wgmma."""
+MOST_PENDING = 7
+"""Groups of products that may be left running (PTX ISA, wgmma.wait_group takes a small constant)."""
 WARPGROUP_WARPS = 4
 """Each warp of a reading role arrives once on "slot is empty"."""
 
@@ -92,6 +94,8 @@ class Role:
     """Tile in a ring -> where it lies in slot 0."""
     in_flight: SSAValue | None = None
     """The product that was issued last and not waited for."""
+    issued: list[SSAValue] = field(default_factory=list)
+    """The products of the block in hand, in order."""
     corners: dict[SSAValue, tuple[SSAValue, SSAValue, SSAValue]] = field(default_factory=dict)
     """First output pixel -> its input pixel (w, h, n)."""
     taps: dict[SSAValue, tuple[SSAValue, SSAValue]] = field(default_factory=dict)

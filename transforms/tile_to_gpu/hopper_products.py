@@ -7,7 +7,7 @@ from xdsl.ir import SSAValue
 from stepwell.dialects import hopper, tile
 from stepwell.dialects.numpy_types import element_bytes
 from stepwell.dialects.tile import TileType
-from stepwell.transforms.tile_to_gpu.hopper_lowering import WARPGROUP_ROWS, Lowering, fragment_of
+from stepwell.transforms.tile_to_gpu.hopper_lowering import MOST_PENDING, WARPGROUP_ROWS, Lowering, fragment_of
 from stepwell.transforms.tile_to_gpu.hopper_parameters import swizzle_of
 from stepwell.types.elements import K_BYTES, element, operands_of
 
@@ -54,6 +54,7 @@ def lower_mma(lowering: Lowering, op: tile.MmaOp) -> None:
         made = hopper.WgmmaOp(accumulator, a, b, way.operand, count, transpose_b=turned, steps_a=along, steps_b=steps)
     lowering.values[op.result] = emit.insert(made).result
     role.in_flight = op.result
+    role.issued.append(op.result)
 
 
 def _panel_bytes(kind: TileType) -> int:
@@ -88,8 +89,12 @@ def _descriptor(lowering: Lowering, value: SSAValue, rows: SSAValue | None, lead
 
 
 def lower_finish(lowering: Lowering, op: tile.FinishOp) -> None:
-    """Wait for a product in flight; then its accumulator is a value."""
-    product = lowering.emit.insert(hopper.WgmmaWaitOp(lowering.values[op.accumulator], 0)).result
+    """Wait for a product in flight, and not for those that began after it; then its accumulator is a value."""
+    role, held = lowering.current, op.accumulator
+    later = len(role.issued) - role.issued.index(held) - 1 if held in role.issued else 0
+    waiting = hopper.WgmmaWaitOp(lowering.values[held], min(later, MOST_PENDING), ends=True)
+    product = lowering.emit.insert(waiting).result
     product.name_hint = "product"
     lowering.values[op.result] = product
-    lowering.current.in_flight = None
+    if not later:
+        role.in_flight = None

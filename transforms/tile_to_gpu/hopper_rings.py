@@ -9,7 +9,7 @@ from __future__ import annotations
 from xdsl.ir import Block, SSAValue
 
 from stepwell.dialects import hopper, tile
-from stepwell.transforms.tile_to_gpu.hopper_lowering import BARRIER_BYTES, Cursor, Lowering, Ring
+from stepwell.transforms.tile_to_gpu.hopper_lowering import BARRIER_BYTES, MOST_PENDING, Cursor, Lowering, Ring
 from stepwell.transforms.tile_to_gpu.hopper_parameters import box_columns, swizzle_of
 
 
@@ -114,30 +114,71 @@ def lower_await(lowering: Lowering, op: tile.AwaitOp) -> None:
 
 
 def lower_release(lowering: Lowering, op: tile.ReleaseOp) -> None:
-    """Wait for the products that read the slot, then one thread of each warp arrives on its "empty"."""
+    """Wait for the products that read the slots, then one thread of each warp arrives on the "empty" of each slot."""
     emit, role = lowering.emit, lowering.current
-    ring, cursor, behind = lowering.rings[op.ring], role.cursors[op.ring], op.kept
-    if behind > 1:
-        raise lowering.refuse(op, f"behind {behind}: a slot is released at once or one later", "behind 1")
-    _wait_for_products(lowering, behind)
+    ring, cursor = lowering.rings[op.ring], role.cursors[op.ring]
+    awaited, carried = _held(lowering, op)
+    if op.kept and role.in_flight is not None:
+        held = lowering.values[role.in_flight]
+        running = _issued_since(op, awaited)
+        lowering.values[role.in_flight] = emit.insert(hopper.WgmmaWaitOp(held, running)).result
     assert role.leader is not None
-    who = role.leader
-    if behind and role.iteration is not None:
-        later = emit.compare("sgt", role.iteration, emit.i32(behind - 1))
-        who = emit.bit_and(later, who)
-    slot = cursor.slot
-    for _ in range(behind + (not cursor.taken)):
-        slot = _before(lowering, ring, slot)
-    emit.insert(hopper.ArriveOp(barrier_of(lowering, ring.empty, slot, "empty"), who))
+    for place in range(op.kept, awaited + carried):
+        who = role.leader
+        if place >= awaited and (role.iteration is not None or place > awaited):
+            made = role.iteration if role.iteration is not None else lowering.parameters["steps"]
+            later = emit.compare("sgt", made, emit.i32(place - awaited))
+            who = emit.bit_and(later, who)
+        slot = cursor.slot
+        for _ in range(place + (not cursor.taken)):
+            slot = _before(lowering, ring, slot)
+        emit.insert(hopper.ArriveOp(barrier_of(lowering, ring.empty, slot, "empty"), who))
 
 
-def _wait_for_products(lowering: Lowering, behind: int) -> None:
-    """All products but those of the last `behind` slots have read their operands."""
-    role = lowering.current
-    if role.in_flight is None or not behind:
-        return
-    held = lowering.values[role.in_flight]
-    lowering.values[role.in_flight] = lowering.emit.insert(hopper.WgmmaWaitOp(held, behind)).result
+def _held(lowering: Lowering, op: tile.ReleaseOp) -> tuple[int, int]:
+    """Slots of the ring that are held before a release: those that the block has awaited, and up to how many iterations have left: the ones before
+    this one, or those of a loop before, one slot each."""
+    block = op.parent
+    assert block is not None
+    awaited, carried = 0, _left_by(block, op.ring) if isinstance(block.parent_op(), tile.ForOp) else 0
+    for other in block.ops:
+        if other is op:
+            break
+        if isinstance(other, tile.AwaitOp) and other.ring is op.ring:
+            awaited += 1
+        if isinstance(other, tile.ReleaseOp) and other.ring is op.ring:
+            awaited, carried = min(awaited, other.kept), max(0, min(carried, other.kept - awaited))
+        if isinstance(other, tile.ForOp) and any(
+            isinstance(inner, tile.AwaitOp) and inner.ring is op.ring for inner in other.body.block.ops
+        ):
+            if awaited or carried:
+                raise lowering.refuse(op, "follows a loop that began with slots of its ring", "release them before")
+            carried = _left_by(other.body.block, op.ring)
+    return awaited, carried
+
+
+def _left_by(block: Block, ring: SSAValue) -> int:
+    """Slots that an iteration leaves to those after it: what its last release keeps."""
+    kept = [op.kept for op in block.ops if isinstance(op, tile.ReleaseOp) and op.ring is ring]
+    return kept[-1] if kept else 0
+
+
+def _issued_since(op: tile.ReleaseOp, awaited: int) -> int:
+    """Products that began after the last one that reads a slot which is released here: of this iteration, and of those since; none may be running
+    where the release stands in no loop."""
+    block = op.parent
+    assert block is not None
+    ops = list(block.ops)
+    products = [other for other in ops if isinstance(other, tile.MmaOp) and other.is_async is not None]
+    mine = {
+        value for other in ops if isinstance(other, tile.AwaitOp) and other.ring is op.ring for value in other.tiles
+    }
+    readers = [number for number, product in enumerate(products) if mine & {product.a, product.b}]
+    if not readers or not isinstance(block.parent_op(), tile.ForOp):
+        return 0
+    before = sum(ops.index(product) < ops.index(op) for product in products)
+    since = before - 1 - readers[-1] + (op.kept - awaited + 1) * len(products)
+    return min(max(0, since), MOST_PENDING)
 
 
 def _before(lowering: Lowering, ring: Ring, slot: SSAValue) -> SSAValue:

@@ -94,7 +94,7 @@ warp.kernel @k() threads 256 shared 100000 {
   %z = arith.constant 0 : i32
   %d = hopper.descriptor %z swizzle 128
   %p = hopper.wgmma_begin %c : vector<32xf32> -> !hopper.pending<vector<32xf32>>
-  // expected-error@+1 {{hopper.wgmma_wait: pending 1 gives !hopper.pending<vector<32xf32>>, not vector<32xf32>}}
+  // expected-error@+1 {{hopper.wgmma_wait: pending 1 hands out an accumulator that may still be written: 0 products begin after its own}}
   %1 = hopper.wgmma_wait %p pending 1 : !hopper.pending<vector<32xf32>> -> vector<32xf32>
   warp.return
 }
