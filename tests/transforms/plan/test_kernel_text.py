@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from xdsl.dialects.builtin import ModuleOp, StringAttr
 from xdsl.ir import Operation
 
@@ -13,9 +14,11 @@ from stepwell.driver.pipeline import pipeline
 from stepwell.passes import StepwellContext
 from stepwell.passes.target import resolve, write_target
 from stepwell.testing.check_pass import check_pass
-from stepwell.testing.strategies import GeneratedGraph, graphs
+from stepwell.testing.strategies import GeneratedGraph, graphs, op_modules
+from stepwell.transforms.legality import refusals
 
 STEPS = ("conv", "matmul", "unary", "pool", "binary", "transpose")
+LOOPS = ("graph.cumulative", "graph.gather", "graph.resize")
 Kernels = dict[str, Operation]
 
 
@@ -67,6 +70,21 @@ def test_a_kernel_alone_becomes_what_it_becomes_in_its_network(target: str) -> N
 
     check()
     assert max(counts) > 1
+
+
+@pytest.mark.parametrize("target", ["sm_90a", "x86-64-v4"])
+def test_loops_alone_become_what_they_become_in_their_network(target: str) -> None:
+    """Kernels of loops over elements and of loops over whole operands: gathers, ways to resize, scans."""
+    forms: set[str] = set()
+
+    @given(st.sampled_from(LOOPS).flatmap(op_modules).filter(lambda case: not list(refusals(case.module, target))))
+    @settings(max_examples=10, deadline=None, suppress_health_check=[*HealthCheck])
+    def check(case: GeneratedGraph) -> None:
+        assert_text_decides(case, target)
+        forms.update(op.name for op in planned(case, target).ops)
+
+    check()
+    assert {"tile.loops", "tile.parallel"} <= forms
 
 
 @given(graphs(3, integers=True, steps=STEPS))
