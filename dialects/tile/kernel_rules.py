@@ -43,7 +43,7 @@ class Kernel(KernelBody, Protocol):
     def grid(self) -> ForTilesOp: ...
 
 
-def target_of(op: Operation) -> str | None:
+def target_name_of(op: Operation) -> str | None:
     """The kernel target that the enclosing module states: `sm_90a`, or for `cpu` what `stepwell.cpu` says; None when it
     states none."""
     module: Operation | None = op
@@ -190,7 +190,7 @@ _OPERANDS = {"fma": (Residence.IN_PLACE, Residence.PACKED), "wgmma": (Residence.
 def _rows(kernel: Kernel) -> Iterator[str]:
     """Rows of a block of rows and columns, on a CPU: threads of a GPU hold parts of many rows."""
     rows = [op for op in kernel.body.walk() if isinstance(op, ForRowsOp)]
-    target = target_of(kernel.grid)
+    target = target_name_of(kernel.grid)
     if rows and len(kernel.config.data.block) < 2:
         yield f"tile.for_rows in a block of {list(kernel.config.data.block)}: it has columns alone"
     elif rows and target is not None and not target.startswith("x86"):
@@ -241,11 +241,11 @@ def _rings(kernel: Kernel) -> Iterator[str]:
         loops = [op for op in kernel.body.walk() if isinstance(op, ForOp)]
         if any(loop.is_limited or loop.first is not None for loop in loops):
             yield "tile.for over a range, backwards or over first iterations stands in kernels with rings: others run over whole dims"
-    if target_of(kernel.grid) == SM_90A.name:
+    if target_name_of(kernel.grid) == SM_90A.name:
         config = kernel.config.data
         yield from machine_reasons(kernel.body, 32 * config.warps, config.blocks_per_multiprocessor)
 
 
 def _schedule(kernel: Kernel) -> Iterator[str]:
-    target = target_of(kernel.grid)
+    target = target_name_of(kernel.grid)
     yield from violations(kernel.config.data, target, facts_of(kernel, target))

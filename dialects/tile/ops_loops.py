@@ -14,7 +14,7 @@ from xdsl.traits import IsolatedFromAbove, NoTerminator, SymbolOpInterface
 from xdsl.utils.exceptions import VerifyException
 
 from stepwell.dialects.tile.config import ConfigAttr, violations
-from stepwell.dialects.tile.kernel_rules import target_of
+from stepwell.dialects.tile.kernel_rules import target_name_of
 from stepwell.dialects.tile.ops_loop import YieldOp
 
 BODY_DIALECTS = ("linalg", "tensor", "arith", "math")
@@ -39,7 +39,7 @@ class LoopsKernel(IRDLOperation, ABC):
             raise VerifyException(f"{title}: it has no output")
         if self.config.data.form != "loops":
             raise VerifyException(f"{title}: its config has form = {self.config.data.form}, loops is wanted")
-        for reason in violations(self.config.data, target_of(self)):
+        for reason in violations(self.config.data, target_name_of(self)):
             raise VerifyException(f"{title}: {reason}")
 
 

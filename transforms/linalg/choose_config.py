@@ -22,7 +22,7 @@ from xdsl.dialects.builtin import ModuleOp
 
 from stepwell.dialects import graph
 from stepwell.dialects.tile import Config, ConfigAttr
-from stepwell.dialects.tile.kernel_rules import target_of
+from stepwell.dialects.tile.kernel_rules import target_name_of
 from stepwell.passes import Meaning, PassFailure, StepwellPass, names_of, remarks_of
 from stepwell.passes.remarks import Remark, RemarkCollector
 from stepwell.runtime.errors import UsageError
@@ -50,7 +50,7 @@ class ChooseConfigPass(StepwellPass):
     tf32: bool = True
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        target = self.target or target_of(op)
+        target = self.target or target_name_of(op)
         if target not in COMPILED:
             raise UsageError(
                 f"the target is {target or 'not given'}: it is one of {', '.join(COMPILED)}",

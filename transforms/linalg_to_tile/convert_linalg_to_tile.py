@@ -32,7 +32,7 @@ from xdsl.dialects.builtin import ModuleOp, StringAttr
 from xdsl.rewriter import InsertPoint
 
 from stepwell.dialects import graph, tile
-from stepwell.dialects.tile.kernel_rules import target_of
+from stepwell.dialects.tile.kernel_rules import target_name_of
 from stepwell.passes import Meaning, StepwellPass, names_of, remarks_of
 from stepwell.passes.remarks import Remark
 from stepwell.transforms.linalg._stages import stages_of
@@ -55,7 +55,7 @@ class ConvertLinalgToTilePass(StepwellPass):
     meaning: ClassVar[Meaning] = "reassociates"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        target = target_of(op)
+        target = target_name_of(op)
         fusions = [inner for inner in op.walk() if isinstance(inner, graph.FusionOp)]
         taken = taken_symbols(op)
         written = [_written(fusion, taken, target) for fusion in fusions]

@@ -39,7 +39,7 @@ NAME = "plan-annotate-refs"
 
 
 @dataclass(frozen=True)
-class Facts:
+class LaunchFacts:
     """What one launch knows: bytes of alignment of each operand's rows (0 for none, and where no access asks), and whether its tiles run at once."""
 
     aligned: tuple[int, ...]
@@ -68,9 +68,9 @@ class AnnotateRefsPass(StepwellPass):
         taken = taken_symbols(op)
         for kernel in [inner for inner in op.ops if isinstance(inner, tile.KernelOp)]:
             mine = [launch for launch in launches if launch.kernel_name == kernel.sym_name.data]
-            groups: dict[Facts, list[plan.LaunchOp]] = {}
+            groups: dict[LaunchFacts, list[plan.LaunchOp]] = {}
             for launch in mine:
-                groups.setdefault(facts_of(kernel, launch, target.multiprocessors), []).append(launch)
+                groups.setdefault(launch_facts_of(kernel, launch, target.multiprocessors), []).append(launch)
             made = kernel
             for number, (facts, group) in enumerate(groups.items()):
                 made = _clone(made, kernel.sym_name.data, taken) if number else kernel
@@ -79,7 +79,7 @@ class AnnotateRefsPass(StepwellPass):
                     launch.kernel = SymbolRefAttr(made.sym_name.data)
                 self._remark(ctx, made, facts)
 
-    def _remark(self, ctx: Context, kernel: tile.KernelOp, facts: Facts) -> None:
+    def _remark(self, ctx: Context, kernel: tile.KernelOp, facts: LaunchFacts) -> None:
         remarks, title = remarks_of(ctx), f"@{kernel.sym_name.data}"
         remarks.add(Remark("passed", NAME, names_of(kernel), f"{title}: {facts}"))
         refs = (*kernel.inputs, *kernel.outputs)
@@ -93,7 +93,7 @@ class AnnotateRefsPass(StepwellPass):
             remarks.add(Remark("missed", NAME, names_of(kernel), message, "pad the channels to a multiple of 16 bytes"))
 
 
-def facts_of(kernel: tile.KernelOp, launch: plan.LaunchOp, multiprocessors: int) -> Facts:
+def launch_facts_of(kernel: tile.KernelOp, launch: plan.LaunchOp, multiprocessors: int) -> LaunchFacts:
     """What a launch knows of the kernel's operands."""
     operands = [*launch.args, *launch.outs]
     grid = kernel.grid.output
@@ -106,7 +106,7 @@ def facts_of(kernel: tile.KernelOp, launch: plan.LaunchOp, multiprocessors: int)
     widths = [
         plan.row_alignment(value) if _in_rows(kernel, ref) else 0 for ref, value in zip(refs, operands, strict=True)
     ]
-    return Facts(tuple(widths), kernel.config.data.uses_wgmma and tiles <= multiprocessors)
+    return LaunchFacts(tuple(widths), kernel.config.data.uses_wgmma and tiles <= multiprocessors)
 
 
 def _in_rows(kernel: tile.KernelOp, ref: BlockArgument) -> bool:
@@ -135,7 +135,7 @@ def _clone(kernel: tile.KernelOp, stem: str, taken: set[str]) -> tile.KernelOp:
     return made
 
 
-def _annotate(kernel: tile.KernelOp, facts: Facts) -> None:
+def _annotate(kernel: tile.KernelOp, facts: LaunchFacts) -> None:
     for ref, width in zip((*kernel.inputs, *kernel.outputs), facts.aligned, strict=True):
         assert isinstance(ref.type, tile.RefType)
         kind = tile.RefType(ref.type.rank, ref.type.element_type, replace(ref.type.access, align=width))

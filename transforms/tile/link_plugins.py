@@ -25,7 +25,7 @@ from xdsl.utils.exceptions import VerifyException
 
 from stepwell.dialects import graph, tile
 from stepwell.dialects.graph.plugin_record import record_plugin
-from stepwell.dialects.tile.kernel_rules import target_of
+from stepwell.dialects.tile.kernel_rules import target_name_of
 from stepwell.passes import Meaning, PassFailure, StepwellPass, inherit_location, names_of, remarks_of
 from stepwell.passes.remarks import Remark
 from stepwell.transforms.symbols import new_symbol, taken_symbols
@@ -45,7 +45,7 @@ class LinkPluginsPass(StepwellPass):
     rtol: ClassVar[float] = 1e-3
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        target = target_of(op) or ""
+        target = target_name_of(op) or ""
         found = [inner for inner in op.walk() if isinstance(inner, graph.CustomOp) and inner.linking is not None]
         programs = [(inner, _program(inner, target)) for inner in found]
         taken = taken_symbols(op)
