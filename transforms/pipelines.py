@@ -8,6 +8,8 @@ from __future__ import annotations
 GRAPH = [
     "graph-expand-plugins",
     "graph-remove-dead",
+    "graph-fold-batch-norm",
+    "graph-fold-constants",
     "graph-fuse-attention",
     "graph-expand-attention",
     "graph-assign-layout",

@@ -10,7 +10,7 @@ becomes
 %3 = graph.unary relu %0 : tensor<8x4x4x64xf32> -> tensor<8x4x4x64xf32>
 ```
 
-Rules: two transposes compose; one that only moves extents of 1 is a reshape; elementwise ops commute with transposes (a broadcast operand
+Rules: two transposes compose; one that only moves extents of 1 is a reshape; elementwise ops, concatenations, slices, pads, reductions and what works along given dims commute with transposes (a broadcast operand
 is broadcast along other dims, a weight is transposed instead); a transpose that is flattened into a product's K moves to the weight
 (its sums then run in another order, hence `reassociates`).
 """
@@ -24,21 +24,20 @@ from typing import ClassVar
 from xdsl.context import Context
 from xdsl.dialects import func
 from xdsl.dialects.builtin import ModuleOp
-from xdsl.ir import Operation, SSAValue
+from xdsl.ir import Operation
 
 from stepwell.dialects import graph
 from stepwell.dialects.graph.shapes import compose_permutations, inverse_permutation
 from stepwell.passes import Meaning, Rewriter, StepwellPass, inherit_location, names_of, remarks_of, rewrite
 from stepwell.passes.remarks import Remark
+from stepwell.transforms.graph._sink_transposes import Permutation, Sinking, sink
 from stepwell.transforms.graph._values import elements_of, is_constant, is_dead, producer, shape_of, users
 from stepwell.transforms.tensors import element_of
-
-Permutation = tuple[int, ...]
 
 
 @rewrite("graph-cancel-transposes", level="graph", meaning="reassociates")
 def move_transposes(
-    op: graph.TransposeOp | graph.UnaryOp | graph.CastOp | graph.BinaryOp | graph.MatmulOp | graph.ReshapeOp,
+    op: graph.TransposeOp | graph.MatmulOp | graph.ReshapeOp | Sinking,
     rewriter: Rewriter,
 ) -> None:
     """Apply the first rule that fits."""
@@ -98,77 +97,6 @@ def _merge_reshapes(op: Operation, rewriter: Rewriter) -> bool:
     return True
 
 
-def _sink_unary(op: Operation, rewriter: Rewriter) -> bool:
-    """unary(transpose(x)) -> transpose(unary(x)), the same for casts."""
-    if not isinstance(op, graph.UnaryOp | graph.CastOp):
-        return False
-    moved = producer(op.operand, graph.TransposeOp)
-    if moved is None:
-        return False
-    if isinstance(op, graph.UnaryOp):
-        sunk: Operation = graph.UnaryOp(moved.operand, kind=op.kind)
-    else:
-        sunk = graph.CastOp(moved.operand, element_of(op.result))
-    return _sink(op, sunk, moved, rewriter, [])
-
-
-def _sink_binary(op: Operation, rewriter: Rewriter) -> bool:
-    """binary(transpose(a), b) -> transpose(binary(a, b')), when b' costs no transpose of data."""
-    if not isinstance(op, graph.BinaryOp):
-        return False
-    moved = producer(op.lhs, graph.TransposeOp) or producer(op.rhs, graph.TransposeOp)
-    if moved is None:
-        return False
-    made: list[Operation] = []
-    operands: list[SSAValue] = []
-    for operand in op.operands:
-        value = _untransposed(operand, moved.permutation, made)
-        if value is None:
-            return False
-        operands.append(value)
-    return _sink(op, graph.BinaryOp(*operands, kind=op.kind), moved, rewriter, made)
-
-
-def _sink(op: Operation, sunk: Operation, moved: graph.TransposeOp, rewriter: Rewriter, made: list[Operation]) -> bool:
-    """Replace `op` by a transpose of `sunk`, both called after it: the transpose stands behind another node now."""
-    again = graph.TransposeOp(sunk.results[0], moved.permutation)
-    for new, hinted in ((sunk, op), (again, moved), *((new, op) for new in made)):
-        inherit_location(new, op)
-        new.results[0].name_hint = hinted.results[0].name_hint
-    sources = dict.fromkeys(operand.owner for operand in op.operands)
-    rewriter.replace(op, [*made, sunk, again])
-    for feeder in sources:
-        if isinstance(feeder, graph.TransposeOp | graph.BroadcastOp) and is_dead(feeder):
-            rewriter.erase(feeder)
-    return True
-
-
-def _untransposed(value: SSAValue, permutation: Permutation, made: list[Operation]) -> SSAValue | None:
-    """A value whose transpose by `permutation` is `value`, made without moving data that is computed; None when there is none."""
-    moved = producer(value, graph.TransposeOp)
-    if moved is not None and moved.permutation == permutation:
-        return moved.operand
-    inverse = inverse_permutation(permutation)
-    broadcast = producer(value, graph.BroadcastOp)
-    if broadcast is not None:
-        dims = [permutation[dim] for dim in broadcast.dims]
-        order = sorted(range(len(dims)), key=lambda position: dims[position])
-        source = broadcast.operand
-        if order != list(range(len(dims))):
-            if not is_constant(source):
-                return None
-            made.append(graph.TransposeOp(source, order))
-            source = made[-1].results[0]
-        shape = shape_of(value)
-        made.append(graph.BroadcastOp(source, dims=sorted(dims), shape=[shape[dim] for dim in inverse]))
-        made[-1].location = broadcast.location
-        return made[-1].results[0]
-    if is_constant(value):
-        made.append(graph.TransposeOp(value, inverse))
-        return made[-1].results[0]
-    return None
-
-
 def _fold_into_matmul(op: Operation, rewriter: Rewriter) -> bool:
     """matmul(flatten(transpose(x)), W) -> matmul(flatten(x), W'), the rows of W reordered as x has them."""
     if not isinstance(op, graph.MatmulOp) or not is_constant(op.b) or len(shape_of(op.b)) != 2:
@@ -226,8 +154,7 @@ RULES: tuple[Callable[[Operation, Rewriter], bool], ...] = (
     _compose,
     _as_reshape,
     _merge_reshapes,
-    _sink_unary,
-    _sink_binary,
+    sink,
     _fold_into_matmul,
 )
 """Tried in this order on every op."""
