@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
-from xdsl.dialects.builtin import UnitAttr
+from xdsl.dialects.builtin import I64, IntegerAttr, UnitAttr, i64
 from xdsl.ir import Attribute, Block, Region, SSAValue
 from xdsl.irdl import (
     IRDLOperation,
@@ -22,7 +23,13 @@ from xdsl.traits import Pure, SingleBlockImplicitTerminator
 from xdsl.utils.exceptions import VerifyException
 
 from stepwell.dialects.numpy_types import row_of
-from stepwell.dialects.tile._syntax import parse_named_operands, parse_operands, print_named_operands
+from stepwell.dialects.tile._syntax import (
+    parse_count,
+    parse_named_operands,
+    parse_operands,
+    print_count,
+    print_named_operands,
+)
 from stepwell.dialects.tile.attributes import Residence, TileType
 from stepwell.dialects.tile.layouts import WgmmaAAttr
 from stepwell.dialects.tile.ops_loop import ForOp, YieldOp
@@ -184,22 +191,33 @@ def _check_flight(product: MmaOp) -> None:
 @irdl_op_definition
 class MapOp(IRDLOperation):
     """A register tile computed element by element: the body gets one element of each operand (register tiles of the
-    result's shape) and yields one; it holds arith and math ops on scalars."""
+    result's shape) and yields one; it holds arith and math ops on scalars. With `parts N` a thread takes its elements in N parts, one after
+    the other, which keeps the temporaries of a long body out of each other's way: `tile.map (%a = %v) parts 4 { .. }`."""
 
     name = "tile.map"
 
     inputs = var_operand_def(TileType)
+    parts = opt_prop_def(IntegerAttr[I64])
     body = region_def("single_block")
     result = result_def(TileType)
 
     traits = traits_def(Pure(), SingleBlockImplicitTerminator(YieldOp))
 
-    def __init__(self, inputs: Sequence[SSAValue], tile: TileType, body: Region | None = None) -> None:
+    def __init__(self, inputs: Sequence[SSAValue], tile: TileType, body: Region | None = None, parts: int = 1) -> None:
         region = body or Region(Block(arg_types=[_element(value) for value in inputs]))
-        super().__init__(operands=[inputs], result_types=[tile], regions=[region])
+        properties = {"parts": IntegerAttr(parts, i64) if parts > 1 else None}
+        super().__init__(operands=[inputs], result_types=[tile], properties=properties, regions=[region])
+
+    @property
+    def part_count(self) -> int:
+        """In how many parts a thread takes its elements."""
+        return 1 if self.parts is None else self.parts.value.data
 
     def verify_(self) -> None:
         assert isinstance(self.result.type, TileType)
+        count, elements = self.part_count, prod(self.result.type.get_shape())
+        if count < 1 or elements % count:
+            raise VerifyException(f"tile.map: {elements} elements do not go in {count} equal parts")
         for value in (*self.inputs, self.result):
             assert isinstance(value.type, TileType)
             if value.type.home is not Residence.REGS or value.type.get_shape() != self.result.type.get_shape():
@@ -224,13 +242,14 @@ class MapOp(IRDLOperation):
     @classmethod
     def parse(cls, parser: Parser) -> MapOp:
         arguments, inputs = parse_named_operands(parser, _element)
+        parts = parse_count(parser, "parts") or 1
         attributes = parser.parse_optional_attr_dict_with_keyword()
         region = parser.parse_region(arguments)
         parser.parse_punctuation(":")
         tile = parser.parse_type()
         if not isinstance(tile, TileType):
             parser.raise_error("tile.map gives a !tile.tile")
-        op = cls(inputs, tile, region)
+        op = cls(inputs, tile, region, parts)
         if attributes is not None:
             op.attributes |= attributes.data
         return op
@@ -238,6 +257,7 @@ class MapOp(IRDLOperation):
     def print(self, printer: Printer) -> None:
         printer.print_string(" ")
         print_named_operands(printer, self.body.block.args, self.inputs)
+        print_count(printer, "parts", self.parts)
         printer.print_op_attributes(self.attributes, print_keyword=True)
         printer.print_string(" ")
         printer.print_region(self.body, print_entry_block_args=False)

@@ -19,7 +19,7 @@ tile.store %o, %y[%i, %j] access 2
 ```
 Layouts spread from the products: a map holds its operands as it holds its result, what is repeated along a dim is a slice of what repeats it. A row of a shared tile is one
 swizzle, so that eight rows of a product's operand lie in different banks. An accumulator's thread holds two columns side by side, which may be
-accessed at once where the refs promise rows of whole pairs (`align`).
+accessed at once where the refs promise rows of whole pairs (`align`). Maps with long bodies go in parts (`tile.map (..) parts 4 {`).
 
 A kernel without products is held by rows of threads: `!tile.tile<64x32xf32, regs, #tile.threads<16x8, width 4>>`, with as many columns side by side as
 every operand that runs along them may be accessed at. Layouts that are there already are kept, and spread to the others."""
@@ -41,6 +41,7 @@ from stepwell.dialects.numpy_types import element_bytes
 from stepwell.dialects.tile import TileType
 from stepwell.passes import Meaning, PassFailure, StepwellPass, names_of, remarks_of
 from stepwell.passes.remarks import Remark
+from stepwell.transforms.tile._map_parts import PART, parts_of
 from stepwell.transforms.tile._thread_layouts import in_rows, ref_of, threads_over, tile_of, widest_access
 
 NAME = "tile-assign-layouts"
@@ -76,7 +77,7 @@ class AssignLayoutsPass(StepwellPass):
             for value, layout in (*registers.items(), *_ring_values(shared)):
                 _retype(value, layout)
             remarks_of(ctx).add(Remark("passed", NAME, names_of(kernel), _summary(registers, shared)))
-            for remark in self._widen(kernel):
+            for remark in (*self._widen(kernel), *_part_maps(kernel)):
                 remarks_of(ctx).add(remark)
 
     def _widen(self, kernel: tile.KernelOp) -> Iterator[Remark]:
@@ -92,6 +93,16 @@ class AssignLayoutsPass(StepwellPass):
                 op.access = IntegerAttr(width, i64)
             elif self.access > 1:
                 yield Remark("missed", NAME, names_of(op), f"{op.name} of parameter {ref.index} {_narrow(kernel)}")
+
+
+def _part_maps(kernel: tile.KernelOp) -> Iterator[Remark]:
+    """Say in how many parts long maps go."""
+    for op in [op for op in kernel.walk() if isinstance(op, tile.MapOp) and op.parts is None]:
+        count, ops = parts_of(op), len(op.body.block.ops)
+        if count > 1:
+            op.parts = IntegerAttr(count, i64)
+            message = f"a body of {ops} ops goes in {count} parts: {PART} elements of a thread at once"
+            yield Remark("passed", NAME, names_of(op), message)
 
 
 def _narrow(kernel: tile.KernelOp) -> str:

@@ -36,8 +36,8 @@ from xdsl.ir import Block, Operation, SSAValue
 from stepwell.dialects import tile, warp
 from stepwell.passes import Meaning, StepwellPass, names_of, remarks_of
 from stepwell.passes.remarks import Kind, Remark
+from stepwell.transforms.tile._map_parts import is_long
 from stepwell.transforms.tile._registers import MAX_REGISTERS, operand_registers
-from stepwell.transforms.tile_to_gpu.emitter import is_long
 
 NAME = "tile-place-loads"
 FEW_REGISTERS = 5

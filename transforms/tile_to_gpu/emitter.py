@@ -29,12 +29,6 @@ from stepwell.transforms.emit.vectorise import vectorised
 OpT = TypeVar("OpT", bound=Operation)
 
 
-LONG_BODY = 8
-"""Ops of a map's body up to which all elements go through it side by side."""
-PART = 16
-"""Elements that go through a long body together."""
-
-
 class Emitter:
     """Appends ops to a kernel's body; constants go to the kernel's start, once each; ops get the location that is current."""
 
@@ -205,11 +199,9 @@ class Emitter:
     # --- tile bodies
 
     def map(self, op: tile.MapOp, operands: Sequence[SSAValue], length: int) -> SSAValue:
-        """The body of a `tile.map` on vectors of `length` elements: the same arith and math ops, constants repeated. Long bodies run on
-        one part of the vectors after the other, which keeps their temporaries out of each other's way."""
-        count = 1
-        while is_long(op) and length % (2 * count) == 0 and length // count >= 2 * PART:
-            count *= 2
+        """The body of a `tile.map` on vectors of `length` elements: the same arith and math ops, constants repeated; on one part of the vectors
+        after the other, as the op says."""
+        count = op.part_count
         if count == 1:
             return self._map_part(op, operands, length)
         size = length // count
@@ -251,11 +243,6 @@ class Loop:
         self.carried: dict[str, SSAValue] = dict(zip(names, body.args[1:], strict=True))
         self.next: dict[str, SSAValue] = {}
         self.results: dict[str, SSAValue] = {}
-
-
-def is_long(op: tile.MapOp) -> bool:
-    """Whether a map's body has many temporaries."""
-    return len(op.body.block.ops) > LONG_BODY
 
 
 def zero_of(element: Attribute) -> FloatAttr | IntegerAttr:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import gcd
 from typing import cast
 
 from xdsl.dialects import llvm
@@ -51,6 +52,15 @@ def length_of(kind: TileType) -> int:
 def vector_of(kind: TileType) -> VectorType:
     """The type of one thread's vector."""
     return VectorType(kind.element_type, [length_of(kind)])
+
+
+def uneven_parts(op: tile.MapOp) -> tuple[str, str] | None:
+    """Why a thread's elements of a map do not go in the parts that it says, and what does; None where they do."""
+    assert isinstance(op.result.type, TileType)
+    held, count = length_of(op.result.type), op.part_count
+    if held % count == 0:
+        return None
+    return f"goes in {count} parts, a thread has {held} elements", f"parts {gcd(held, count)}"
 
 
 def spread(emit: Emitter, value: SSAValue, op: tile.BroadcastOp) -> SSAValue | None:

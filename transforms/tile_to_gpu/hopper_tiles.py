@@ -16,7 +16,15 @@ from stepwell.dialects import tile, warp
 from stepwell.dialects.numpy_types import element_bytes
 from stepwell.dialects.tile import RefType, SliceAttr, TileType, WgmmaAAttr, WgmmaAttr
 from stepwell.transforms.tile_to_gpu.folds import WARP, fold_in_thread, fold_in_warp, folded, lost_dim
-from stepwell.transforms.tile_to_gpu.fragments import along_of, counted, fragment_of, length_of, spread, vector_of
+from stepwell.transforms.tile_to_gpu.fragments import (
+    along_of,
+    counted,
+    fragment_of,
+    length_of,
+    spread,
+    uneven_parts,
+    vector_of,
+)
 from stepwell.transforms.tile_to_gpu.hopper_lowering import WARPGROUP_ROWS, Lowering
 
 HALF = 2
@@ -126,6 +134,8 @@ def lower_map(lowering: Lowering, op: tile.MapOp) -> None:
     kind = op.result.type
     assert isinstance(kind, TileType)
     fragment_at(lowering, op, kind)
+    if uneven := uneven_parts(op):
+        raise lowering.refuse(op, *uneven)
     operands = [lowering.values[value] for value in op.inputs]
     lowering.values[op.result] = lowering.emit.map(op, operands, length_of(kind))
 

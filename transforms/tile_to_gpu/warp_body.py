@@ -26,7 +26,7 @@ from stepwell.transforms.tile_to_gpu.folds import (
     lost_dim,
     shared_bytes,
 )
-from stepwell.transforms.tile_to_gpu.fragments import counted, fragment_of, length_of, spread, vector_of
+from stepwell.transforms.tile_to_gpu.fragments import counted, fragment_of, length_of, spread, uneven_parts, vector_of
 from stepwell.transforms.tile_to_gpu.warp_access import Accesses, is_window
 from stepwell.transforms.tile_to_gpu.warp_refs import Parameters, Place, block_place
 from stepwell.types.layouts import LayoutError
@@ -178,6 +178,8 @@ def _reduce(body: WarpBody, op: tile.ReduceOp) -> None:
 
 def _map(body: WarpBody, op: tile.MapOp) -> None:
     assert isinstance(op.result.type, TileType)
+    if uneven := uneven_parts(op):
+        raise body.refuse(op, *uneven)
     vectors = [body.values[value] for value in op.inputs]
     body.values[op.result] = body.emit.map(op, vectors, length_of(op.result.type))
 
