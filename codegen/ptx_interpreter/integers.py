@@ -55,21 +55,25 @@ def _shift_right(a: Array, amount: Array) -> Array:
 
 
 def _bit_field(a: Array, position: Array, length: Array) -> Array:
-    """bfe.u32: `length` bits from `position` on; both count modulo 256."""
+    """bfe of an unsigned type: `length` bits from `position` on; both count modulo 256."""
+    bits = 8 * a.dtype.itemsize
     start, count = (position & 0xFF).astype(np.uint64), (length & 0xFF).astype(np.uint64)
-    kept = np.minimum(count, 32)
-    moved = np.where(start < 32, a.astype(np.uint64) >> np.minimum(start, 31), 0)
-    return (moved & ((np.uint64(1) << kept) - np.uint64(1))).astype(np.uint32)
+    moved = np.where(start < bits, a.astype(np.uint64) >> np.minimum(start, bits - 1), np.uint64(0))
+    below = (np.uint64(1) << np.minimum(count, np.uint64(63))) - np.uint64(1)
+    return np.where(count < bits, moved & below, moved).astype(a.dtype)
 
 
 def _signed_bit_field(a: Array, position: Array, length: Array) -> Array:
-    """bfe.s32: the field's highest bit, or that of `a` where the field reaches beyond it, is its sign."""
-    field = _bit_field(a.view(np.uint32), position.view(np.uint32), length.view(np.uint32)).astype(np.int64)
+    """bfe of a signed type: the field's highest bit, or that of `a` where the field reaches beyond it, is its sign."""
+    bits = 8 * a.dtype.itemsize
+    raw = a.view(f"u{a.dtype.itemsize}")
+    field = _bit_field(raw, position, length).astype(np.uint64)
     start, count = (position & 0xFF).astype(np.int64), (length & 0xFF).astype(np.int64)
-    inside = np.minimum(start + count - 1, 31)
-    sign = np.where(count == 0, 0, (a.view(np.uint32).astype(np.int64) >> inside) & 1)
-    kept = np.clip(np.minimum(count, 32 - start), 0, 32)
-    return (field - (sign << kept)).astype(np.int32)
+    last = np.minimum(start + count - 1, bits - 1).clip(0).astype(np.uint64)
+    sign = np.where(count == 0, np.uint64(0), (raw.astype(np.uint64) >> last) & np.uint64(1))
+    kept = np.minimum(count, bits - start).clip(0, bits).astype(np.uint64)
+    above = np.where(kept < bits, sign << np.minimum(kept, np.uint64(63)), np.uint64(0))
+    return (field - above).astype(raw.dtype).view(a.dtype)
 
 
 def _permute(a: Array, b: Array, selector: Array) -> Array:
@@ -132,8 +136,10 @@ def _table() -> dict[str, Operation]:
             f"not.{bits}": uniform(np.invert, bits, 1),
         }
     found["prmt.b32"] = uniform(_permute, "b32", 3)
-    found["bfe.u32"] = uniform(_bit_field, "u32", 3)
-    found["bfe.s32"] = uniform(_signed_bit_field, "s32", 3)
+    for type, function in {"u": _bit_field, "s": _signed_bit_field}.items():
+        for width in (32, 64):
+            dtype, amount = TYPES[f"{type}{width}"], TYPES["u32"]
+            found[f"bfe.{type}{width}"] = Operation(function, dtype, (dtype, amount, amount))
     return found
 
 

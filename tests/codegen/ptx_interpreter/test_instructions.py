@@ -156,16 +156,16 @@ def test_shifts_by_any_amount(name: str) -> None:
     assert run(f"{name} %d, %a0, %a1;", type, (type, a), ("u32", amount)).tolist() == expected
 
 
-@pytest.mark.parametrize("type", ["u32", "s32"])
+@pytest.mark.parametrize("type", ["u32", "s32", "u64", "s64"])
 def test_bit_fields(type: str) -> None:
-    a = integers(type, 0)
-    start, count = np.arange(THREADS, dtype=np.uint32) % 36, np.arange(THREADS, dtype=np.uint32) * 5 % 37
+    a, bits = integers(type, 0), int(type[1:])
+    start, count = (np.arange(THREADS, dtype=np.uint32) * n % (bits + 5) for n in (1, 5))
     expected = []
-    for value, first, length in zip(a.view(np.uint32), start, count, strict=True):
+    for value, first, length in zip(a.view(f"u{bits // 8}"), start, count, strict=True):
         field = (int(value) >> int(first)) & ((1 << int(length)) - 1)
-        sign = int(value) >> min(int(first) + int(length) - 1, 31) & 1 if length else 0
-        above = max(0, min(int(length), 32 - int(first)))
-        expected.append(wrapped(field - (sign << above) if type == "s32" else field, type))
+        sign = int(value) >> min(int(first) + int(length) - 1, bits - 1) & 1 if length else 0
+        above = max(0, min(int(length), bits - int(first)))
+        expected.append(wrapped(field - (sign << above) if type[0] == "s" else field, type))
     found = run(f"bfe.{type} %d, %a0, %a1, %a2;", type, (type, a), ("u32", start), ("u32", count))
     assert found.tolist() == expected
 
