@@ -43,6 +43,8 @@ NAMES = [
     "graph.select",
     "graph.slice",
 ]
+LOOPS = ["determinant", "dft", "gru", "linear_attention", "lstm", "random", "rnn", "roi_pool", "scatter", "top_k"]
+"""Written as loops; tests/transforms/graph_to_loops has a few of each."""
 TOLERANCE = {"bfloat16": 2e-2, "float16": 4e-3, "float32": 2e-5, "float64": 1e-10}
 """Of functions of floats; what only moves elements has none."""
 CPU = "x86-64-v3"
@@ -83,7 +85,7 @@ def is_lowered(case: GeneratedGraph) -> bool:
 
 
 @pytest.mark.parametrize("road", ROADS)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, *(pytest.param(f"graph.{name}", marks=pytest.mark.slow) for name in LOOPS)])
 def test_an_op_computes_what_the_interpreter_does(name: str, road: str) -> None:
     @settings(max_examples=max(3, settings().max_examples // 10), suppress_health_check=[HealthCheck.filter_too_much])
     @given(op_modules(name).filter(is_lowered))

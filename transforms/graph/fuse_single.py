@@ -52,7 +52,20 @@ Computing = (
     | Reducing
 )
 """Ops that are work of their own."""
-Alone = graph.ArgPoolOp | graph.CumulativeOp | graph.GruOp | graph.LstmOp | graph.RnnOp | graph.ScatterOp | graph.TopKOp
+Alone = (
+    graph.ArgPoolOp
+    | graph.CumulativeOp
+    | graph.DeterminantOp
+    | graph.DftOp
+    | graph.GruOp
+    | graph.LinearAttentionOp
+    | graph.LstmOp
+    | graph.RandomOp
+    | graph.RnnOp
+    | graph.RoiPoolOp
+    | graph.ScatterOp
+    | graph.TopKOp
+)
 """Ops without a form in linalg: each is alone in its fusion."""
 
 

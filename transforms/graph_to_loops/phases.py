@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any, cast
 
 from xdsl.builder import Builder
-from xdsl.dialects.builtin import TensorType, UnknownLoc
+from xdsl.dialects import arith
+from xdsl.dialects.builtin import DenseIntOrFPElementsAttr, TensorType, UnknownLoc
 from xdsl.ir import Operation, SSAValue
 from xdsl.rewriter import InsertPoint
 
@@ -32,7 +34,15 @@ class Given:
     type: TensorType
 
 
-Operand = Given | Temporary
+@dataclass(frozen=True)
+class Table:
+    """Numbers that are known: a constant beside the kernels."""
+
+    values: tuple[float, ...]
+    type: TensorType
+
+
+Operand = Given | Temporary | Table
 """What a phase reads."""
 Write = Callable[[LoopWriter, Sequence[SSAValue], Sequence[SSAValue], SSAValue], None]
 """Writes the body of a kernel: with what, inputs, outputs, the number of the run."""
@@ -91,6 +101,8 @@ class Phases:
         def value(operand: Operand) -> SSAValue:
             if isinstance(operand, Given):
                 return self.fusion.inputs[operand.position]
+            if isinstance(operand, Table):
+                return build.insert(_constant(operand, self.fusion)).result
             return made[operand.phase].outputs[operand.position]
 
         for phase in self.phases:
@@ -102,6 +114,13 @@ class Phases:
         results = dict(zip(self.op.results, self.results, strict=True))
         for output, yielded in zip(self.fusion.outputs, self.fusion.terminator.values, strict=True):
             output.replace_all_uses_with(value(results[yielded]))  # type: ignore[index]
+
+
+def _constant(table: Table, fusion: graph.FusionOp) -> arith.ConstantOp:
+    dense: Any = DenseIntOrFPElementsAttr.from_list(cast(Any, table.type), table.values)
+    constant = arith.ConstantOp(dense)
+    inherit_location(constant, fusion)
+    return constant
 
 
 def _tensor(value: SSAValue) -> TensorType:

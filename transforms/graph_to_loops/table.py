@@ -8,10 +8,13 @@ from typing import Any
 from xdsl.ir import Operation
 
 from stepwell.dialects import graph, tile
+from stepwell.transforms.graph_to_loops.linear_attention import write_linear_attention
 from stepwell.transforms.graph_to_loops.order import write_cumulative, write_top_k
 from stepwell.transforms.graph_to_loops.phases import Operand, Phases
 from stepwell.transforms.graph_to_loops.recurrent import write_gru, write_lstm, write_rnn
+from stepwell.transforms.graph_to_loops.region import write_roi_pool
 from stepwell.transforms.graph_to_loops.scatter import write_scatter
+from stepwell.transforms.graph_to_loops.transform import write_determinant, write_dft, write_random
 from stepwell.transforms.graph_to_loops.window import write_arg_pool
 
 Writer = Callable[[Any, Phases], Sequence[Operand]]
@@ -19,9 +22,14 @@ Writer = Callable[[Any, Phases], Sequence[Operand]]
 WRITERS: Mapping[type[Operation], Writer] = {
     graph.ArgPoolOp: write_arg_pool,
     graph.CumulativeOp: write_cumulative,
+    graph.DeterminantOp: write_determinant,
+    graph.DftOp: write_dft,
     graph.GruOp: write_gru,
+    graph.LinearAttentionOp: write_linear_attention,
     graph.LstmOp: write_lstm,
+    graph.RandomOp: write_random,
     graph.RnnOp: write_rnn,
+    graph.RoiPoolOp: write_roi_pool,
     graph.ScatterOp: write_scatter,
     graph.TopKOp: write_top_k,
 }

@@ -16,6 +16,8 @@ from stepwell.dialects.graph.elementwise import Expansion, expand_binary, expand
 OpT = TypeVar("OpT", bound=Operation)
 Index = SSAValue | int
 """An index: a value, or a number that is known."""
+Scalar = SSAValue | float
+"""A value, or a number of another value's type."""
 
 
 class Loop:
@@ -56,7 +58,9 @@ class LoopWriter:
         return self._constants[attr]
 
     def constant(self, value: Any, element: Attribute) -> SSAValue:
-        """A number of an element type."""
+        """A number of an element type, or an index."""
+        if isinstance(element, IndexType):
+            return self.index(int(value))
         if isinstance(element, AnyFloat):
             return self._constant(FloatAttr(float(value), element))
         assert isinstance(element, IntegerType)
@@ -126,21 +130,29 @@ class LoopWriter:
         """A unary kind of the graph level."""
         return self._expanded(expand_unary(kind, x))
 
-    def binary(self, kind: str, a: SSAValue, b: SSAValue) -> SSAValue:
-        """A binary kind of the graph level on two values of one type."""
-        return self._expanded(expand_binary(kind, a, b))
+    def _pair(self, a: Scalar, b: Scalar) -> tuple[SSAValue, SSAValue]:
+        """Two values of one type, a number as that of the other."""
+        if isinstance(a, SSAValue):
+            return a, b if isinstance(b, SSAValue) else self.constant(b, a.type)
+        if isinstance(b, SSAValue):
+            return self.constant(a, b.type), b
+        return self.index(int(a)), self.index(int(b))
 
-    def compare(self, kind: str, a: SSAValue, b: SSAValue) -> SSAValue:
+    def binary(self, kind: str, a: Scalar, b: Scalar) -> SSAValue:
+        """A binary kind of the graph level on two values of one type."""
+        return self._expanded(expand_binary(kind, *self._pair(a, b)))
+
+    def compare(self, kind: str, a: Scalar, b: Scalar) -> SSAValue:
         """A comparison of the graph level."""
-        return self._expanded(expand_compare(kind, a, b))
+        return self._expanded(expand_compare(kind, *self._pair(a, b)))
 
     def cast(self, x: SSAValue, element: Attribute) -> SSAValue:
         """`x` as graph.cast converts it."""
         return self._expanded(expand_cast(x, element))
 
-    def select(self, condition: SSAValue, a: Index, b: Index) -> SSAValue:
+    def select(self, condition: SSAValue, a: Scalar, b: Scalar) -> SSAValue:
         """condition ? a : b"""
-        return self.insert(arith.SelectOp(condition, self.index(a), self.index(b))).result
+        return self.insert(arith.SelectOp(condition, *self._pair(a, b))).result
 
     def both(self, a: SSAValue, b: SSAValue) -> SSAValue:
         """a and b"""

@@ -20,9 +20,14 @@ _PROGRAM = ("builtin", "plan", *_SCALAR)
 OF_LOOPS = (
     "graph.arg_pool",
     "graph.cumulative",
+    "graph.determinant",
+    "graph.dft",
     "graph.gru",
+    "graph.linear_attention",
     "graph.lstm",
+    "graph.random",
     "graph.rnn",
+    "graph.roi_pool",
     "graph.scatter",
     "graph.top_k",
 )
