@@ -5,13 +5,14 @@ The stage `graph` stays on its level. Read from top to bottom, a family is the w
 
 from __future__ import annotations
 
+ATTENTION = "graph-expand-attention"
 GRAPH = [
     "graph-expand-plugins",
     "graph-remove-dead",
     "graph-fold-batch-norm",
     "graph-fold-constants",
     "graph-fuse-attention",
-    "graph-expand-attention",
+    ATTENTION,
     "graph-assign-layout",
     "graph-fold-weight-transforms",
     "graph-fuse-epilogue",
@@ -87,10 +88,17 @@ PRECISIONS_OF = {"cpu": ("model", "fp32", "fp16", "bf16"), "sm_90a": PRECISIONS}
 """Those that a family of targets knows: a CPU never rounds the operands of a product to tf32."""
 
 
+def graph_passes(family: str, precision: str) -> list[str]:
+    """`GRAPH`, with the attention kept whole that a kernel of the target takes, and what the precision adds."""
+    whole = {"cpu": "none"}.get(family, "half" if precision == "fp16" else "f16")
+    attention = ATTENTION if whole == "none" else f'{ATTENTION}{{kernels="{whole}"}}'
+    return [*(attention if spec == ATTENTION else spec for spec in GRAPH), *PRECISION[precision]]
+
+
 def stages(family: str, precision: str = "model") -> list[tuple[str, list[str]]]:
     """`(level, pass specs)` from graph to llvm for one family of targets and one precision."""
     return [
-        ("graph", [*GRAPH, *PRECISION[precision]]),
+        ("graph", graph_passes(family, precision)),
         ("linalg", LINALG[precision]),
         ("tile", TILE),
         ("plan", PLAN[family]),

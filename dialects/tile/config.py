@@ -17,7 +17,8 @@ from stepwell.types.elements import operands_of
 from stepwell.types.targets import COMPILED, SM_90A, Target, machine_of
 
 MMA_KINDS = ("none", "fma", "wgmma")
-COPY_KINDS = ("direct", "pointer_table", "tma", "tma_im2col")
+COPY_KINDS = ("direct", "pointer_table", "tma", "tma_im2col", "pack")
+RING_COPIES = ("tma", "tma_im2col", "pack")
 FORMS = ("tiles", "loops")
 ROWS = ("stream", "hold")
 
@@ -214,8 +215,8 @@ def _wgmma(config: Config, facts: Facts, machine: Target) -> Iterator[str]:
         yield f"{rows} rows are not 64 for each of {consumers} consumer warpgroups: wgmma has M = 64"
     if columns % 8 or not 8 <= columns <= 256:
         yield f"{columns} columns: the N of wgmma is a multiple of 8 from 8 to 256"
-    if config.copy not in ("tma", "tma_im2col"):
-        yield f"copy = {config.copy}: the ring of a wgmma kernel is filled by tma or tma_im2col"
+    if config.copy not in RING_COPIES:
+        yield f"copy = {config.copy}: the ring of a wgmma kernel is filled by {', '.join(RING_COPIES)}"
     if config.stages < 2:
         yield f"stages = {config.stages}: a ring needs at least 2"
     if facts.operand and not machine.multiplies(facts.operand, config.mma):

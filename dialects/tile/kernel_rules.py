@@ -207,8 +207,13 @@ def _residences(kernel: Kernel) -> Iterator[str]:
     for product in products:
         for name, operand, home in zip("ab", (product.a, product.b), wanted, strict=True):
             assert isinstance(operand.type, TileType)
-            in_fragment = name == "a" and isinstance(operand.type.layout, WgmmaAAttr) and config.uses_wgmma
-            if operand.type.home is not home and not in_fragment:
+            in_fragment = name == "a" and isinstance(operand.type.layout, WgmmaAAttr)
+            computed = (
+                operand.type.home is Residence.REGS
+                and not operand.type.has_layout
+                and not isinstance(operand.owner, LoadOp)
+            )
+            if operand.type.home is not home and not (config.uses_wgmma and (in_fragment or computed)):
                 yield f"mma = {config.mma} reads operand {name} from a {home.value} tile, here it is {operand.type.home.value}"
     if config.uses_wgmma:
         yield from _copies(config.copy, products)
@@ -239,7 +244,8 @@ def _rings(kernel: Kernel) -> Iterator[str]:
     yield from ring_reasons(kernel.body)
     if not any(isinstance(op, RingOp) for op in kernel.body.block.ops):
         loops = [op for op in kernel.body.walk() if isinstance(op, ForOp)]
-        if any(loop.is_limited or loop.first is not None for loop in loops):
+        ranges = any(loop.is_limited for loop in loops) and not kernel.config.data.uses_wgmma
+        if ranges or any(loop.first is not None for loop in loops):
             yield "tile.for over a range, backwards or over first iterations stands in kernels with rings: others run over whole dims"
     if target_name_of(kernel.grid) == SM_90A.name:
         config = kernel.config.data

@@ -47,7 +47,7 @@ def accumulator_of(operand: Attribute) -> str:
 class MmaOp(IRDLOperation):
     """c + a * b^T with a [M, K], b [N, K] and c [M, N]: products of the operands' elements, exact in the accumulator's
     type for 16-bit floats, are added in the accumulator's type in an order that the target chooses. The operands are
-    not register tiles, but for a in `#tile.wgmma_a`. With `transpose_b` b is [K, N]. With `async` the product may still run afterwards: its result is
+    not register tiles, but for a in `#tile.wgmma_a`; before layouts are assigned they may be computed in registers. With `transpose_b` b is [K, N]. With `async` the product may still run afterwards: its result is
     in flight until `tile.finish`, and its operands must stay as they are until then (`in_flight`)."""
 
     name = "tile.mma"
@@ -78,9 +78,9 @@ class MmaOp(IRDLOperation):
             raise VerifyException(f"tile.mma takes a [M, K], {wanted} and c [M, N], here are {a}, {b} and {c}")
         for operand in (a, b):
             in_fragment = operand is a and isinstance(a.layout, WgmmaAAttr)
-            if operand.home is Residence.REGS and not in_fragment:
+            if operand.home is Residence.REGS and operand.has_layout and not in_fragment:
                 raise VerifyException(
-                    "tile.mma: operands are read from ring, in_place or packed tiles, never from regs: load them with that residence"
+                    f"tile.mma: operands are read from ring, in_place or packed tiles, a from #tile.wgmma_a too, never from {operand.layout}: load them with that residence"
                 )
         if c.home is not Residence.REGS or self.result.type != c:
             raise VerifyException("tile.mma: the accumulator and the result are the same kind of register tile")

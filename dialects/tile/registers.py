@@ -3,7 +3,7 @@ program order."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from math import ceil, prod
 from typing import Protocol
 
@@ -14,6 +14,7 @@ from stepwell.dialects.tile.attributes import RefType, Residence, TileType
 from stepwell.dialects.tile.config import Config, ConfigAttr, Facts
 from stepwell.dialects.tile.ops_compute import FinishOp, MmaOp
 from stepwell.dialects.tile.ops_loop import ForOp, YieldOp
+from stepwell.dialects.tile.ops_ring import AcquireOp, PublishOp, WriteOp
 from stepwell.dialects.tile.ops_role import role_of
 from stepwell.dialects.tile.ops_tiles import BroadcastOp, LoadOp
 from stepwell.types.targets import machine_of
@@ -76,10 +77,29 @@ def thread_registers(kernel: Kernel, config: Config) -> int:
         words = tile.size_in_bytes / 4
         return ceil(words / 4) if tile.rank == 1 else ceil(words / config.threads)
 
-    return _peak(kernel, cost)
+    return _peak(kernel, cost, _packed(kernel) if config.uses_wgmma else set())
 
 
-def _peak(kernel: Kernel, cost: Callable[[TileType], int]) -> int:
+def _packed(kernel: Kernel) -> set[SSAValue]:
+    """What right factors are computed from: another role holds it, and packs it into shared memory."""
+    found: set[SSAValue] = set()
+    waiting = [op.b for op in kernel.body.walk() if isinstance(op, MmaOp)]
+    waiting += [op.tile for op in kernel.body.walk() if isinstance(op, WriteOp) and _is_published(op)]
+    while waiting:
+        value = waiting.pop()
+        if value not in found and isinstance(value.owner, Operation) and len(list(value.uses)) == 1:
+            found.add(value)
+            waiting += [operand for operand in value.owner.operands if isinstance(operand.type, TileType)]
+    return found
+
+
+def _is_published(op: WriteOp) -> bool:
+    """Whether a slot is written for readers in the kernel, and not to be stored."""
+    acquire = op.target.owner
+    return isinstance(acquire, AcquireOp) and any(isinstance(use.operation, PublishOp) for use in acquire.ring.uses)
+
+
+def _peak(kernel: Kernel, cost: Callable[[TileType], int], elsewhere: Collection[SSAValue] = ()) -> int:
     position = {op: at for at, op in enumerate(kernel.body.walk())}
     groups: dict[SSAValue, SSAValue] = {}
 
@@ -95,6 +115,8 @@ def _peak(kernel: Kernel, cost: Callable[[TileType], int]) -> int:
     for op, at in position.items():
         for value in (*op.results, *(op.iter_args if isinstance(op, ForOp) else ())):
             if not isinstance(value.type, TileType) or value.type.home is not Residence.REGS:
+                continue
+            if value in elsewhere:
                 continue
             last = max((_end(use.operation, value, position) for use in value.uses), default=at)
             size = 0 if isinstance(op, BroadcastOp) else cost(value.type)

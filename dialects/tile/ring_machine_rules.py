@@ -20,6 +20,8 @@ COPIES = ("tma", "tma_im2col")
 """How rings are filled: the copy engine signals the slot's barrier itself."""
 PAIR = 2
 """Columns that one thread holds side by side in an accumulator of wgmma (PTX ISA, wgmma, layout of D)."""
+WIDEST = 128
+"""Bytes of the widest swizzle: wider rows lie in panels of it."""
 MAX_THREADS = 2048
 SHARED_PER_MULTIPROCESSOR = 228 * 1024
 RESERVED_SHARED = 1024
@@ -62,8 +64,8 @@ def _multiplied(op: MmaOp) -> Iterator[str]:
         kind = operand.type
         assert isinstance(kind, TileType)
         row = _row_bytes(kind)
-        if isinstance(kind.layout, SharedAttr) and kind.layout.swizzle.data not in (0, row):
-            yield f"{kind} has rows of {row} bytes: the swizzle is as long as a row, #tile.shared<{row}>"
+        if isinstance(kind.layout, SharedAttr) and kind.layout.swizzle.data not in (0, min(row, WIDEST)):
+            yield f"{kind} has rows of {row} bytes: the swizzle is as long as a row, #tile.shared<{min(row, WIDEST)}>"
         if isinstance(kind.layout, SharedAttr) and not kind.layout.swizzle.data:
             yield f"wgmma reads operand {name} from {kind}: its rows are swizzled, #tile.shared<{row}>"
         if isinstance(operand.owner, AwaitOp) and isinstance(kind.element_type, Float32Type):

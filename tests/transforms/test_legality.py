@@ -22,7 +22,7 @@ from stepwell.runtime.errors import MemoryLimitError, ModelError
 from stepwell.testing.run_line import call
 from stepwell.testing.strategies import GeneratedGraph
 from stepwell.transforms.legality import LOWERED, RULES, supported
-from stepwell.transforms.pipelines import GRAPH
+from stepwell.transforms.pipelines import graph_passes
 
 i4 = IntegerType(4)
 MakeNetwork = Callable[..., GeneratedGraph]
@@ -114,7 +114,8 @@ def test_an_inserted_pass_may_rewrite_what_no_lowering_takes(network: MakeNetwor
     """The check comes after the last pass of the graph stage that is not of the default pipeline."""
     case = network(lambda x: [graph.UnaryOp(x, kind="relu")], TensorType(f16, (2, 3)))
     steps = stepwell.pipeline("sm_90a").insert("canonicalize", after="graph-assign-layout")
-    before = GRAPH[: GRAPH.index("graph-assign-layout") + 1]
+    usual = graph_passes("sm_90a", "model")
+    before = usual[: usual.index("graph-assign-layout") + 1]
     assert steps.before_lowering == (*before, "canonicalize")
     assert steps.drop("canonicalize").before_lowering == ()
     recorder = Recorder()

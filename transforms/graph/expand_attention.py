@@ -19,12 +19,13 @@ causal masks and windows are weights; lengths are compared with the keys' number
 from __future__ import annotations
 
 import numpy as np
-from xdsl.dialects.builtin import f16, f32, f64, i1
+from xdsl.dialects.builtin import f32, f64, i1
 from xdsl.ir import Attribute, Operation, SSAValue
 
 from stepwell.dialects import graph
 from stepwell.dialects.numpy_types import Array, numpy_dtype
 from stepwell.passes import Rewriter, rewrite
+from stepwell.transforms.attention import HALF, kernel_refusals
 from stepwell.transforms.graph._values import in_fusion, shape_of
 from stepwell.transforms.tensors import element_of
 
@@ -57,9 +58,9 @@ def why_no_kernel(op: graph.AttentionOp, kernels: str) -> str:
     if kernels == "none":
         return "the target has no kernel for it"
     element = element_of(op.q)
-    if element not in ((f16, f32) if kernels == "half" else (f16,)):
-        return f"its kernel multiplies f16, this is {element} (precision=fp16 makes f16 of f32)"
-    return "its kernel is not there yet"
+    if element not in ((HALF, f32) if kernels == "half" else (HALF,)):
+        return f"its kernel multiplies {HALF}, this is {element} (precision=fp16 makes {HALF} of f32)"
+    return "; ".join(kernel_refusals(op))
 
 
 class _Pieces:

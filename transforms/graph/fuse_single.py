@@ -26,7 +26,8 @@ from stepwell.transforms.graph._values import elements_of, in_fusion, is_dead, s
 Reducing = graph.ArgReduceOp | graph.NormalizeOp | graph.ReduceOp | graph.SoftmaxOp
 """Ops that fold whole dims, and what is made of it."""
 Computing = (
-    graph.BatchNormOp
+    graph.AttentionOp
+    | graph.BatchNormOp
     | graph.BinaryOp
     | graph.BitcastOp
     | graph.CastOp

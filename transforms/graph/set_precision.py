@@ -205,7 +205,7 @@ def _rebuild_op(
     moved = _moved_operands(op)
     held = {element_of(body.values[operand]) for operand in moved}
     follows = len(held) == 1
-    narrow = half if half is not None and isinstance(op, Contraction) and is_half(op, types, half) else None
+    narrow = half if half is not None and _multiplies(op, types, half) else None
     operands = []
     for operand in op.operands:
         if narrow is not None and element_of(operand) == f32:
@@ -215,6 +215,8 @@ def _rebuild_op(
         else:
             operands.append(body.cast(operand, element_of(operand), op))
     results = [tensor_of(element_of(old), shape_of(old)) for old in op.results]
+    if narrow is not None and isinstance(op, graph.AttentionOp):
+        results = [tensor_of(narrow, shape_of(op.result))]
     if follows:
         results[0] = tensor_of(held.pop(), shape_of(op.results[0]))
     new = type(op).create(
@@ -223,6 +225,13 @@ def _rebuild_op(
     for made, old in zip(new.results, op.results, strict=True):
         made.name_hint = old.name_hint
     return body.add(new, op)
+
+
+def _multiplies(op: Operation, types: dict[SSAValue, Attribute], half: Attribute) -> bool:
+    """Whether an op multiplies in half precision: contractions of what is half already, attention always, since its kernel converts what it reads."""
+    if isinstance(op, graph.AttentionOp):
+        return element_of(op.q) == f32
+    return isinstance(op, Contraction) and is_half(op, types, half)
 
 
 def _moved_operands(op: Operation) -> Sequence[SSAValue]:

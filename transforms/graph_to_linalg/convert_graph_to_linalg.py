@@ -78,6 +78,8 @@ def _refuse(module: ModuleOp) -> None:
             raise PassFailure(
                 f"{op.name} stands outside of a graph.fusion", where=_where(op), hint="run graph-fuse-single before"
             )
+        if isinstance(op, graph.AttentionOp):
+            continue
         fusion = op.parent_op()
         if type(op) not in CONVERSIONS and not (isinstance(fusion, graph.FusionOp) and op is op_of_loops(fusion)):
             raise PassFailure(f"{op.name} has no structured form in a fusion", where=_where(op))

@@ -39,7 +39,7 @@ from xdsl.rewriter import Rewriter
 from stepwell.dialects import tile
 from stepwell.dialects.numpy_types import element_bytes
 from stepwell.dialects.tile import TileType
-from stepwell.passes import Meaning, PassFailure, StepwellPass, names_of, remarks_of
+from stepwell.passes import Meaning, PassFailure, StepwellPass, inherit_location, names_of, remarks_of
 from stepwell.passes.remarks import Remark
 from stepwell.transforms.tile._map_parts import PART, parts_of
 from stepwell.transforms.tile._thread_layouts import in_rows, ref_of, threads_over, tile_of, widest_access
@@ -76,6 +76,7 @@ class AssignLayoutsPass(StepwellPass):
         for kernel, registers, shared in found:
             for value, layout in (*registers.items(), *_ring_values(shared)):
                 _retype(value, layout)
+            _turn_left_factors(kernel)
             remarks_of(ctx).add(Remark("passed", NAME, names_of(kernel), _summary(registers, shared)))
             for remark in (*self._widen(kernel), *_part_maps(kernel)):
                 remarks_of(ctx).add(remark)
@@ -135,7 +136,10 @@ def _register_layouts(kernel: tile.KernelOp) -> Layouts:
     """The layout of every register tile, spread from the products, or from rows of threads."""
     if _has_rings(kernel):
         ops = [op for op in kernel.body.walk() if isinstance(op, tile.MmaOp)]
-        products = dict.fromkeys((value for op in ops for value in (op.result, op.c)), tile.WgmmaAttr())
+        held = [op.a for op in ops if _is_register_tile(op.a) and not isinstance(op.a.owner, tile.RelayoutOp)]
+        written = [op.tile for op in kernel.body.walk() if isinstance(op, tile.WriteOp)]
+        accumulators = [value for op in ops for value in (op.result, op.c)]
+        products = dict.fromkeys([*accumulators, *held, *written], tile.WgmmaAttr())
         return _spread_all(kernel, {**_given(kernel), **products}, "it meets no product")
     blocks = [value for value in _register_tiles(kernel) if _rank(value) == 2]
     whole: Layouts = dict.fromkeys(blocks, tile.ThreadsAttr(1, 1, 1))
@@ -260,11 +264,11 @@ def _shared_layouts(kernel: tile.KernelOp) -> dict[tile.RingOp, list[Attribute]]
 def _shared_layout(kernel: tile.KernelOp, kind: TileType) -> Attribute:
     assert isinstance(kind.element_type, FixedBitwidthType)
     row = kind.get_shape()[-1] * kind.element_type.size
-    if row not in (32, 64, 128):
+    if row not in (32, 64) and row % 128:
         nearest = min((32, 64, 128), key=lambda width: abs(width - row)) // kind.element_type.size
         reason = f"rows of {row} bytes of {kind} in shared memory are no swizzle of the hardware: 32, 64 or 128 bytes"
         raise PassFailure(reason, where=f"@{kernel.sym_name.data}", hint=f"k = {nearest}")
-    return kind.layout if kind.has_layout else tile.SharedAttr(row)
+    return kind.layout if kind.has_layout else tile.SharedAttr(min(row, 128))
 
 
 def _ring_values(shared: dict[tile.RingOp, list[Attribute]]) -> list[tuple[SSAValue, Attribute]]:
@@ -281,6 +285,21 @@ def _ring_values(shared: dict[tile.RingOp, list[Attribute]]) -> list[tuple[SSAVa
 def _retype(value: SSAValue, layout: Attribute) -> None:
     assert isinstance(value.type, TileType)
     Rewriter.replace_value_with_new_type(value, value.type.with_layout(layout))
+
+
+def _turn_left_factors(kernel: tile.KernelOp) -> None:
+    """A left factor in registers is held as the product reads it: for 16 bits a thread has what it needs already."""
+    for op in [op for op in kernel.body.walk() if isinstance(op, tile.MmaOp)]:
+        assert isinstance(op.a.type, TileType)
+        if op.a.type.layout != tile.WgmmaAttr():
+            continue
+        turned = tile.RelayoutOp(op.a, tile.WgmmaAAttr())
+        turned.result.name_hint = op.a.name_hint
+        inherit_location(turned, op)
+        block = op.parent_block()
+        assert block is not None
+        block.insert_op_before(turned, op)
+        op.operands[0] = turned.result
 
 
 def _summary(registers: Layouts, shared: dict[tile.RingOp, list[Attribute]]) -> str:

@@ -70,6 +70,10 @@ class PipelineLoopsPass(StepwellPass):
                 f"{self.in_flight} product{'s' * (self.in_flight > 1)} in flight: a slot is released that much later"
             )
             remarks_of(ctx).add(Remark("passed", NAME, names_of(loop), flight))
+        for kernel in kernels:
+            if _finish_at_once(kernel):
+                told = "products whose results are looked at in their iteration are waited for at once: nothing overlaps with them"
+                remarks_of(ctx).add(Remark("missed", NAME, names_of(kernel), told))
 
     def _check(self, kernel: tile.KernelOp, loop: tile.ForOp) -> None:
         slots = min(ring.slot_count for ring in _rings(loop))
@@ -78,6 +82,23 @@ class PipelineLoopsPass(StepwellPass):
             given = f"in_flight={self.in_flight}: a ring of {slots} slots allows 1 to {most}, one slot must be free to be filled"
             hint = f"in_flight={max(1, min(self.in_flight, most))}" if most else "slots=2 for tile-assign-copies"
             raise PassFailure(given, where=f"@{kernel.sym_name.data} ({' + '.join(names_of(loop))})", hint=hint)
+
+
+def _finish_at_once(kernel: tile.KernelOp) -> bool:
+    """Wait for every product that is not in flight yet, where it stands; whether there was one."""
+    rings = any(isinstance(op, tile.RingOp) for op in kernel.body.block.ops)
+    found = [op for op in kernel.walk() if isinstance(op, tile.MmaOp) and op.is_async is None] if rings else []
+    for product in found:
+        product.is_async = UnitAttr()
+        finish = tile.FinishOp(product.result)
+        inherit_location(finish, product)
+        finish.result.name_hint = product.result.name_hint
+        for use in [use for use in product.result.uses if use.operation is not finish]:
+            use.operation.operands[use.index] = finish.result
+        block = product.parent_block()
+        assert block is not None
+        block.insert_op_after(finish, product)
+    return bool(found)
 
 
 def _products(loop: tile.ForOp) -> list[tile.MmaOp]:

@@ -45,7 +45,7 @@ tile.role "multiply" warpgroups 2 copies 2 order @turn {
     tile.turn end @turn
     ..
 ```
-The loading role is the backward slice of every fetch: the loops around it and what its offsets come from. Each multiplying warpgroup takes 64 rows, the M
+The loading role is the backward slice of every fetch, a packing role that of every write that is published: the loops around it and what its offsets come from. Each multiplying warpgroup takes 64 rows, the M
 of wgmma. Wide accumulators need more registers than an even split gives: then the loading role gives up what it does not need (setmaxnreg)."""
 
 from __future__ import annotations
@@ -54,10 +54,12 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from xdsl.context import Context
+from xdsl.dialects import arith
 from xdsl.dialects.builtin import ModuleOp, UnitAttr
 from xdsl.ir import Operation, SSAValue
 
 from stepwell.dialects import tile
+from stepwell.dialects.tile import TileType
 from stepwell.passes import Meaning, PassFailure, StepwellPass, inherit_location, names_of, remarks_of
 from stepwell.passes.remarks import Remark
 from stepwell.transforms.tile._registers import MAX_BUDGET, MIN_BUDGET, WARPGROUP_ROWS, budgets, operand_registers
@@ -87,7 +89,7 @@ class SplitRolesPass(StepwellPass):
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         kernels = [kernel for kernel in op.ops if isinstance(kernel, tile.KernelOp) and not kernel.roles]
-        kernels = [kernel for kernel in kernels if any(isinstance(inner, tile.FetchOp) for inner in kernel.walk())]
+        kernels = [kernel for kernel in kernels if _filling(kernel.grid, tile.FetchOp) or _packing(kernel.grid)]
         if self.load_registers % 8 or not MIN_BUDGET <= self.load_registers <= MAX_BUDGET:
             nearest = max(MIN_BUDGET, min(MAX_BUDGET, (self.load_registers + 4) // 8 * 8))
             limits = f"load_registers={self.load_registers}: setmaxnreg takes multiples of 8 from {MIN_BUDGET} to {MAX_BUDGET}"
@@ -98,9 +100,9 @@ class SplitRolesPass(StepwellPass):
         for kernel, given in found:
             rows, columns = kernel.grid.get_block()[-2:]
             copies = self._copies(kernel)
-            _split(kernel, rows // WARPGROUP_ROWS, copies, given)
+            filling = _split(kernel, rows // WARPGROUP_ROWS, copies, given)
             played = f" ({copies} times, in turn)" if copies > 1 else ""
-            shown = f"load: 1 warpgroup, multiply: {rows // WARPGROUP_ROWS}{played}, 64 of {rows} rows each"
+            shown = f"{filling}, multiply: {rows // WARPGROUP_ROWS}{played}, 64 of {rows} rows each"
             why = f"{columns // 2} registers of each thread hold {columns} columns of accumulators"
             said = f"budgets of {given[0]} and {given[1]} registers: {why}" if given else f"no budgets: {why}"
             remarks_of(ctx).add(Remark("passed", NAME, names_of(kernel), f"{shown}; {said}"))
@@ -142,10 +144,23 @@ def _check_copies(kernel: tile.KernelOp, copies: int) -> None:
         raise PassFailure(given, where=f"@{kernel.sym_name.data} ({' + '.join(names_of(kernel))})", hint=hint)
 
 
-def _slice(fetches: list[tile.FetchOp]) -> set[Operation]:
-    """The fetches, the loops around them and what their offsets come from."""
+def _filling(grid: tile.ForTilesOp, *kinds: type[Operation]) -> list[Operation]:
+    return [op for op in grid.walk() if isinstance(op, kinds)]
+
+
+def _packing(grid: tile.ForTilesOp) -> list[Operation]:
+    """The ops that fill slots which others await."""
+    published = {op.ring for op in grid.walk() if isinstance(op, tile.PublishOp)}
+    acquires = [op for op in grid.walk() if isinstance(op, tile.AcquireOp) and op.ring in published]
+    tiles = {value for op in acquires for value in op.tiles}
+    writes = [op for op in grid.walk() if isinstance(op, tile.WriteOp) and op.target in tiles]
+    return [*acquires, *writes, *_filling(grid, tile.PublishOp)]
+
+
+def _slice(seeds: list[Operation]) -> set[Operation]:
+    """The ops that fill slots, the loops around them and what they come from."""
     found: set[Operation] = set()
-    waiting: list[Operation] = list(fetches)
+    waiting: list[Operation] = list(seeds)
     while waiting:
         op = waiting.pop()
         if op in found or isinstance(op, tile.KernelOp):
@@ -159,28 +174,58 @@ def _slice(fetches: list[tile.FetchOp]) -> set[Operation]:
 
 def _addresses(op: Operation) -> list[SSAValue]:
     """The operands that say where an op reads; a loop without what it carries."""
-    return [op.over] if isinstance(op, tile.ForOp) else list(op.operands)
+    if isinstance(op, tile.ForOp):
+        return [op.over, *([] if op.bound is None else [op.bound])]
+    return list(op.operands)
 
 
-def _split(kernel: tile.KernelOp, warpgroups: int, copies: int, budgets: tuple[int, int] | None) -> None:
+def _split(kernel: tile.KernelOp, warpgroups: int, copies: int, budgets: tuple[int, int] | None) -> str:
+    """Make the roles; how many warpgroups those have that fill rings."""
     block, grid = kernel.body.block, kernel.grid
     load_registers, multiply_registers = budgets or (None, None)
     wait = next(op for op in block.ops if isinstance(op, tile.WaitPredecessorOp))
-    load = tile.RoleOp("load", 1, registers=load_registers)
+    roles: list[tile.RoleOp] = []
+    packed = _packing(grid)
+    for label, seeds in (("load", _filling(grid, tile.FetchOp)), ("pack", packed)):
+        if not seeds:
+            continue
+        groups = _rows_packed(seeds) // WARPGROUP_ROWS if label == "pack" else 1
+        role = tile.RoleOp(label, groups, registers=load_registers)
+        role.body.block.add_ops([wait.clone(), _loading(grid, seeds)])
+        roles.append(role)
     turns = {"copies": copies, "order": TURN} if copies > 1 else {}
     multiply = tile.RoleOp("multiply", warpgroups, registers=multiply_registers, **turns)  # type: ignore[arg-type]
-    load.body.block.add_ops([wait.clone(), _loading(grid)])
-    for role in (load, multiply):
+    for role in (*roles, multiply):
         inherit_location(role, grid)
         block.insert_op_before(role, wait)
-    for fetch in [op for op in grid.walk() if isinstance(op, tile.FetchOp)]:
-        fetch.detach()
-        fetch.erase()
+    _erase([*_filling(grid, tile.FetchOp), *packed], grid)
     for op in (wait, grid):
         op.detach()
         multiply.body.block.add_op(op)
     if copies > 1:
         _take_turns(kernel, multiply, copies)
+    elif len(roles) > 1 or packed:
+        warps = WARPS * sum(role.groups for role in (*roles, multiply))
+        kernel.config = tile.ConfigAttr(replace(kernel.config.data, warps=warps))
+    return ", ".join(f"{role.label.data}: {role.groups} warpgroup{'s' * (role.groups > 1)}" for role in roles)
+
+
+def _rows_packed(seeds: list[Operation]) -> int:
+    """Rows of the tiles that a role packs: each of its warpgroups writes 64 of them."""
+    kinds = [op.tile.type for op in seeds if isinstance(op, tile.WriteOp)]
+    return max(kind.get_shape()[0] for kind in kinds if isinstance(kind, TileType))
+
+
+def _erase(seeds: list[Operation], grid: tile.ForTilesOp) -> None:
+    """Take the ops that fill rings out of the rest, and what only they needed."""
+    for op in sorted(seeds, key=lambda op: isinstance(op, tile.AcquireOp)):
+        op.detach()
+        op.erase()
+    unused = (tile.LoadOp, tile.MapOp, arith.ConstantOp, arith.DivUIOp)
+    for op in reversed([inner for inner in grid.walk() if isinstance(inner, unused)]):
+        if not any(result.uses for result in op.results):
+            op.detach()
+            op.erase()
 
 
 def _take_turns(kernel: tile.KernelOp, role: tile.RoleOp, copies: int) -> None:
@@ -202,10 +247,9 @@ def _take_turns(kernel: tile.KernelOp, role: tile.RoleOp, copies: int) -> None:
     kernel.config = tile.ConfigAttr(replace(kernel.config.data, warps=warps, copies=copies))
 
 
-def _loading(grid: tile.ForTilesOp) -> Operation:
-    """A copy of the grid with the slice of its fetches only; loops carry nothing."""
-    kept = _slice([op for op in grid.walk() if isinstance(op, tile.FetchOp)])
-    return _copy(grid, kept, {})
+def _loading(grid: tile.ForTilesOp, seeds: list[Operation]) -> Operation:
+    """A copy of the grid with the slice of what fills rings only; loops carry nothing."""
+    return _copy(grid, _slice(seeds), {})
 
 
 def _copy(op: Operation, kept: set[Operation], values: dict[SSAValue, SSAValue]) -> Operation:
@@ -213,7 +257,9 @@ def _copy(op: Operation, kept: set[Operation], values: dict[SSAValue, SSAValue])
     if isinstance(op, tile.ForTilesOp):
         made: tile.ForTilesOp | tile.ForOp = tile.ForTilesOp(op.output, op.get_block())
     elif isinstance(op, tile.ForOp):
-        made = tile.ForOp(op.over, op.get_dims(), op.get_steps())
+        low = 0 if op.low is None else op.low.value.data
+        bound = None if op.bound is None or op.beyond is None else (values[op.bound], op.beyond.value.data)
+        made = tile.ForOp(op.over, op.get_dims(), op.get_steps(), low=low, bound=bound, reverse=op.reverse is not None)
     else:
         return op.clone(values)
     inherit_location(made, op)

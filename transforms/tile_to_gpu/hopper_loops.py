@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from xdsl.dialects import arith
 from xdsl.ir import BlockArgument, Operation, SSAValue
 
 from stepwell.dialects import tile, warp
@@ -83,7 +84,7 @@ def _count_ahead(lowering: Lowering, op: tile.ForTilesOp) -> None:
 def _start(lowering: Lowering, op: tile.ForTilesOp, ring: SSAValue) -> None:
     """Before the first slot: who fills the ring may go on at once, who reads waits for the first phase."""
     emit, role = lowering.emit, lowering.current
-    fills = any(isinstance(inner, tile.FetchOp) and inner.ring is ring for inner in op.walk())
+    fills = any(isinstance(inner, tile.FetchOp | tile.PublishOp) and inner.ring is ring for inner in op.walk())
     issued = emit.i32(0) if ring in role.ahead else None
     role.cursors[ring] = Cursor(emit.i32(0), emit.i32(1 if fills else 0), issued)
 
@@ -137,12 +138,10 @@ def _corner(lowering: Lowering, pixel: SSAValue) -> tuple[SSAValue, SSAValue, SS
 
 def lower_for(lowering: Lowering, op: tile.ForOp) -> None:
     """All offsets in one loop over the number of the iteration; with `first n` at most n iterations, whose fetches fill slots 0 .. n - 1."""
-    if op.is_limited:
-        raise lowering.refuse(
-            op, "runs over a range or backwards: loops of sm_90a run over whole dims of a ref, forwards"
-        )
+    if op.reverse is not None:
+        raise lowering.refuse(op, "runs backwards: loops of sm_90a run forwards")
     emit, role, zero = lowering.emit, lowering.current, lowering.emit.i32(0)
-    steps = lowering.parameters["steps"]
+    steps = _steps(lowering, op) if op.is_limited else lowering.parameters["steps"]
     rings = rings_of(op)
     cursors: dict[SSAValue, Cursor] = {}
     if op.first is None:
@@ -169,6 +168,17 @@ def lower_for(lowering: Lowering, op: tile.ForOp) -> None:
     _take(cursors.values(), loop.results)
 
 
+def _steps(lowering: Lowering, op: tile.ForOp) -> SSAValue:
+    """How many iterations a range has, none where it ends before it begins."""
+    emit, end = lowering.emit, lowering.parameters["channels"]
+    if op.bound is not None and op.beyond is not None:
+        end = emit.minimum(end, emit.add(lowering.values[op.bound], emit.i32(op.beyond.value.data)), "end")
+    step, low = op.get_steps()[0], 0 if op.low is None else op.low.value.data
+    rounded = emit.add(end, emit.i32(step - 1 - low))
+    whole = emit.insert(arith.MaxSIOp(rounded, emit.i32(0))).result
+    return emit.insert(arith.DivUIOp(whole, emit.i32(step))).result
+
+
 def _inits(lowering: Lowering, op: tile.ForOp) -> list[SSAValue]:
     """Initial values; accumulators of products in flight begin here."""
     pairs = zip(op.inits, op.iter_args, strict=True)
@@ -193,9 +203,9 @@ class _Offsets:
         self.names = [argument.name_hint or f"offset{argument.index}" for argument in self.arguments]
 
     def start(self) -> dict[str, SSAValue]:
-        """All zero."""
+        """All zero, but for a range that begins later."""
         names = [*reversed(self.names), *(["tap_w", "tap_h"] if self.windowed else [])]
-        return dict.fromkeys(names, self.lowering.emit.i32(0))
+        return dict.fromkeys(names, self.lowering.emit.i32(0 if self.op.low is None else self.op.low.value.data))
 
     def bind(self, loop: Loop) -> None:
         """What the body sees."""

@@ -34,6 +34,8 @@ class Ring:
     offset: int
     full: int
     readers: int
+    writers: int = 0
+    """Threads that publish a slot, each of which arrives on "slot is full"; 0 where the copy engine fills it."""
 
     @property
     def stage(self) -> int:

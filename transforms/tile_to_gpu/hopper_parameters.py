@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
-from xdsl.ir import BlockArgument, SSAValue
+from xdsl.ir import BlockArgument, Operation, SSAValue
 
 from stepwell.dialects import hopper, plan, tile
 from stepwell.dialects.numpy_types import element_bytes
@@ -115,10 +116,22 @@ def parameters_of(signature: Signature) -> list[Parameter]:
     listed += [number("tiles", product(tiles)), *divisor("inner", tiles[-2 if columns else -1])]
     if len(tiles) == 3:
         listed += divisor("plane", product(tiles[-2:]))
-    masks = [op for op in signature.kernel.body.walk() if isinstance(op, tile.InsideOp)]
-    asked = dict.fromkeys((position_of(op.source), dim) for op in masks for dim in op.get_dims())
+    placed = [op for op in signature.kernel.body.walk() if isinstance(op, tile.InsideOp) or is_somewhere(op)]
+    asked = dict.fromkeys((position_of(op.source), dim) for op in placed for dim in op.get_dims())
     listed += [number(f"n{position}_{dim}", Extent(position, dim)) for position, dim in asked]
     return listed + (_window_parameters(position_of(signature.window.source)) if signature.window else [])
+
+
+def is_somewhere(op: Operation) -> TypeGuard[tile.LoadOp]:
+    """Whether an op loads rows and columns of a ref at other places than those of the output's block."""
+    if not isinstance(op, tile.LoadOp) or not isinstance(op.result.type, TileType):
+        return False
+    grid: Operation | None = op.parent_op()
+    while grid is not None and not isinstance(grid, tile.ForTilesOp):
+        grid = grid.parent_op()
+    at_grid = grid is not None and list(op.indices) == list(grid.body.block.args)
+    rank = rank_of(op.source)
+    return not at_grid and op.result.type.rank == 2 and rank in (2, 3) and op.get_dims() == (rank - 2, rank - 1)
 
 
 def _extent(name: str, ref: SSAValue, dim: int) -> Parameter:

@@ -14,11 +14,12 @@ from stepwell.transforms.tile_to_gpu.hopper_parameters import box_columns, swizz
 
 
 def make_barriers(lowering: Lowering) -> None:
-    """One thread makes the barriers of every slot: one arrival fills it (the bytes are counted beside), one of each reading warp empties it."""
+    """One thread makes the barriers of every slot: one arrival fills it (the bytes are counted beside), or one of each thread that packs it; one of each
+    reading warp empties it."""
     emit = lowering.emit
     for ring in [ring for ring in lowering.rings.values() if ring.readers]:
         for slot in range(ring.slots):
-            emit.insert(hopper.MbarrierInitOp(emit.i32(ring.full + BARRIER_BYTES * slot), 1))
+            emit.insert(hopper.MbarrierInitOp(emit.i32(ring.full + BARRIER_BYTES * slot), ring.writers or 1))
             emit.insert(hopper.MbarrierInitOp(emit.i32(ring.empty + BARRIER_BYTES * slot), ring.readers))
 
 
@@ -98,6 +99,27 @@ def _issue(lowering: Lowering, op: tile.FetchOp, ring: Ring, slot: SSAValue, *, 
 
 def _moved(lowering: Lowering, value: SSAValue, by: int) -> SSAValue:
     return lowering.emit.add(value, lowering.emit.i32(by)) if by else value
+
+
+def acquire_to_publish(lowering: Lowering, op: tile.AcquireOp) -> None:
+    """Wait until the readers have released the next slot; its tiles become their addresses."""
+    emit, ring, cursor = lowering.emit, lowering.rings[op.ring], lowering.current.cursors[op.ring]
+    if cursor.taken:
+        advance(lowering, ring, cursor)
+    cursor.taken = True
+    _wait_until_empty(lowering, ring, cursor)
+    base = emit.mul(cursor.slot, emit.i32(ring.stage))
+    for element, result in enumerate(op.tiles):
+        lowering.values[result] = _moved(lowering, base, ring.place(element))
+
+
+def lower_publish(lowering: Lowering, op: tile.PublishOp) -> None:
+    """What a thread has written is visible to products once it has fenced; then it arrives, and the slot is full when all have."""
+    ring, cursor = lowering.rings[op.ring], lowering.current.cursors[op.ring]
+    if not ring.writers:
+        raise lowering.refuse(op, "is in no role that packs", "run tile-split-roles")
+    lowering.emit.insert(hopper.ProxyFenceOp())
+    lowering.emit.insert(hopper.ArriveOp(barrier_of(lowering, ring.full, cursor.slot, "full")))
 
 
 def lower_await(lowering: Lowering, op: tile.AwaitOp) -> None:

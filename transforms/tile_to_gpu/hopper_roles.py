@@ -27,7 +27,13 @@ from stepwell.transforms.tile_to_gpu.hopper_lowering import (
 )
 from stepwell.transforms.tile_to_gpu.hopper_parameters import check_launch, grid_of, parameters_of, signature_of
 from stepwell.transforms.tile_to_gpu.hopper_products import group_bytes, lower_finish, lower_mma
-from stepwell.transforms.tile_to_gpu.hopper_rings import lower_await, lower_fetch, lower_release, make_barriers
+from stepwell.transforms.tile_to_gpu.hopper_rings import (
+    lower_await,
+    lower_fetch,
+    lower_publish,
+    lower_release,
+    make_barriers,
+)
 from stepwell.transforms.tile_to_gpu.hopper_stores import (
     lower_acquire,
     lower_drain,
@@ -84,7 +90,13 @@ def _ring(kernel: tile.KernelOp, op: tile.RingOp) -> Ring:
     groups = [role.warpgroups.value.data if op.alternate is not None else role.groups for role in reading]
     readers = WARPGROUP_WARPS * sum(groups)
     sizes = tuple(kind.size_in_bytes for kind in op.element_types)
-    return Ring(op, op.slot_count, sizes, op.at.value.data, op.barriers.value.data, readers)
+    packing = [role for role in kernel.roles if any(_publishes(inner, op.ring) for inner in role.walk())]
+    writers = hopper.WARPGROUP * sum(role.groups for role in packing)
+    return Ring(op, op.slot_count, sizes, op.at.value.data, op.barriers.value.data, readers, writers)
+
+
+def _publishes(op: Operation, ring: SSAValue) -> bool:
+    return isinstance(op, tile.PublishOp) and op.ring is ring
 
 
 def _awaits(op: Operation, ring: SSAValue) -> bool:
@@ -149,12 +161,19 @@ def _lower_wait_predecessor(lowering: Lowering, op: tile.WaitPredecessorOp) -> N
     lowering.emit.insert(warp.WaitPredecessorOp())
 
 
+def _lower_divide(lowering: Lowering, op: arith.DivUIOp) -> None:
+    """An index over an index."""
+    emit = lowering.emit
+    lowering.values[op.result] = emit.insert(arith.DivUIOp(lowering.values[op.lhs], lowering.values[op.rhs])).result
+
+
 def _lower_ring(lowering: Lowering, op: tile.RingOp) -> None:
     """Its barriers are made in the prologue."""
 
 
 TABLE: Mapping[type[Operation], Callable[[Lowering, Any], None]] = {
     arith.ConstantOp: lower_constant,
+    arith.DivUIOp: _lower_divide,
     tile.RingOp: _lower_ring,
     tile.RoleOp: lower_role,
     tile.WaitPredecessorOp: _lower_wait_predecessor,
@@ -164,6 +183,7 @@ TABLE: Mapping[type[Operation], Callable[[Lowering, Any], None]] = {
     tile.AwaitOp: lower_await,
     tile.ReleaseOp: lower_release,
     tile.AcquireOp: lower_acquire,
+    tile.PublishOp: lower_publish,
     tile.WriteOp: lower_write,
     tile.DrainOp: lower_drain,
     tile.ReadOp: lower_read,

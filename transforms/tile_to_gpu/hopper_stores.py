@@ -13,7 +13,7 @@ from stepwell.dialects.numpy_types import element_bytes
 from stepwell.dialects.tile import TileType
 from stepwell.transforms.tile_to_gpu.hopper_lowering import WARPGROUP_ROWS, Lowering
 from stepwell.transforms.tile_to_gpu.hopper_parameters import box_columns, swizzle_of
-from stepwell.transforms.tile_to_gpu.hopper_rings import advance
+from stepwell.transforms.tile_to_gpu.hopper_rings import acquire_to_publish, advance
 from stepwell.transforms.tile_to_gpu.hopper_tiles import fragment_at
 from stepwell.transforms.tile_to_gpu.hopper_turns import elected, meet
 
@@ -42,8 +42,11 @@ def lower_read(lowering: Lowering, op: tile.ReadOp) -> None:
 
 
 def lower_acquire(lowering: Lowering, op: tile.AcquireOp) -> None:
-    """Wait until the store that read the slot last is done."""
+    """Wait until the store that read the slot last is done, or, where it is published, until it is released."""
     emit, role, ring = lowering.emit, lowering.current, lowering.rings[op.ring]
+    if ring.writers:
+        acquire_to_publish(lowering, op)
+        return
     cursor = role.cursors[op.ring]
     with elected(lowering):
         emit.insert(hopper.BulkWaitOp(ring.slots // role.op.copy_count - 1))

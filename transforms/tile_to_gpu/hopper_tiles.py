@@ -26,6 +26,7 @@ from stepwell.transforms.tile_to_gpu.fragments import (
     vector_of,
 )
 from stepwell.transforms.tile_to_gpu.hopper_lowering import WARPGROUP_ROWS, Lowering
+from stepwell.transforms.tile_to_gpu.hopper_parameters import is_somewhere
 
 HALF = 2
 """Bytes of elements whose accumulator is an operand as it lies (PTX ISA, wgmma, layouts of A and D)."""
@@ -73,6 +74,10 @@ def lower_load(lowering: Lowering, op: tile.LoadOp) -> None:
         index, bounds = _in_plane(lowering, op)
         made = warp.FragmentLoadOp(pointer, index, lowering.pitch(op.source), bounds, fragment, access)
         lowering.values[op.result] = emit.insert(made).result
+    elif is_somewhere(op):
+        index, bounds = _place_of(lowering, op)
+        made = warp.FragmentLoadOp(pointer, index, lowering.pitch(op.source), bounds, fragment, access)
+        lowering.values[op.result] = emit.insert(made).result
     elif runs_along(op, 1):
         column = lowering.values[op.indices[0]]
         made_row = warp.FragmentLoadRowOp(pointer, column, lowering.bounds()[1], fragment, access)
@@ -88,6 +93,19 @@ def lower_load(lowering: Lowering, op: tile.LoadOp) -> None:
     else:
         reads = "the block, a vector along its columns or rows, or one element"
         raise lowering.refuse(op, f"loads {kind} from {ref}: an epilogue reads {reads}")
+
+
+def _place_of(lowering: Lowering, op: tile.LoadOp) -> tuple[tuple[SSAValue, SSAValue], tuple[SSAValue, SSAValue]]:
+    """The first row and column of a tile that lies anywhere in its ref, and the ref's rows and columns; in planes rows are counted on."""
+    emit, role, dims = lowering.emit, lowering.current, op.get_dims()
+    assert role.group_row is not None
+    rows, columns = (lowering.extent(op.source, dim) for dim in dims)
+    row, column = (lowering.values[op.indices[dim]] for dim in dims)
+    row = emit.add(row, role.group_row)
+    if len(op.indices) == 3:
+        above = emit.mul(lowering.values[op.indices[0]], rows)
+        row, rows = emit.add(row, above), emit.add(above, rows)
+    return (row, column), (rows, columns)
 
 
 def _own_rows(lowering: Lowering, fragment: warp.FragmentAttr) -> tuple[SSAValue, SSAValue]:
@@ -227,7 +245,9 @@ def _in_plane(
 
 
 def lower_constant(lowering: Lowering, op: arith.ConstantOp) -> None:
-    """An index that a load has looked at, or where a fetch begins."""
-    fetched = any(isinstance(use.operation, tile.FetchOp) for use in op.result.uses)
-    if fetched and isinstance(op.value, IntegerAttr):
+    """An index that a load has looked at, or where something else begins."""
+    users = [use.operation for use in op.result.uses]
+    if any(not isinstance(user, tile.LoadOp) or is_somewhere(user) for user in users) and isinstance(
+        op.value, IntegerAttr
+    ):
         lowering.values[op.result] = lowering.emit.i32(op.value.value.data)

@@ -32,6 +32,8 @@ OF_LOOPS = (
     "graph.top_k",
 )
 """Ops without a form in linalg: each stays alone in its fusion until kernels of loops are made."""
+OF_KERNELS = ("graph.attention",)
+"""Ops of the graph level that a kernel of their own takes whole, without a form in linalg."""
 ALLOWED: dict[str, frozenset[str]] = {
     "graph": frozenset({"builtin", "func", "graph"}),
     "linalg": frozenset(
@@ -44,6 +46,7 @@ ALLOWED: dict[str, frozenset[str]] = {
             "graph.yield",
             "graph.custom",
             *OF_LOOPS,
+            *OF_KERNELS,
             "tensor",
             "linalg",
             *_SCALAR,

@@ -100,7 +100,7 @@ ATTENTION_CASES = {
     "no layout": ("%h0 -> #tile.wgmma_a", "%h0 -> #tile.shared<128>", "is no layout of a regs tile"),
     "a dim that is not there": ("tile.iota 1 at", "tile.iota 2 at", "has no dim 2"),
     "a range of two dims": ("%k dims [0] step [64]", "%k dims [0, 1] step [64, 64]", "a range is from 0 or more on, along the one dim"),
-    "operand in registers": ("tile.mma %pa0", "tile.mma %h0", "never from regs"),
+    "operand in registers": ("tile.mma %pa0", "tile.mma %h0", "never from #tile.wgmma: load them with that residence"),
 }  # fmt: skip
 
 

@@ -96,7 +96,7 @@ HOPPER_CASES = {
     "operand in registers": (
         "!tile.tile<128x32xf32, ring>",
         "!tile.tile<128x32xf32, regs>",
-        "never from regs: load them with that residence",
+        "mma = wgmma reads operand a from a ring tile, here it is regs",
     ),
     "operand read in place": (
         "!tile.tile<128x32xf32, ring>",
@@ -134,7 +134,7 @@ HOPPER_CASES = {
     "ring": (BLOCK, BLOCK.replace("stages = 4", "stages = 16"), "16 stages of 24576 bytes and 1024 beside them exceed 232448 bytes"),
     "one stage": (BLOCK, BLOCK.replace("stages = 4", "stages = 1"), "stages = 1: a ring needs at least 2"),
     "warps": (BLOCK, BLOCK.replace("warps = 12", "warps = 6"), "wgmma needs whole warpgroups of 4"),
-    "copy": ("copy = tma_im2col", "copy = pointer_table", "the ring of a wgmma kernel is filled by tma or tma_im2col"),
+    "copy": ("copy = tma_im2col", "copy = pointer_table", "the ring of a wgmma kernel is filled by tma, tma_im2col, pack"),
     "tensor copy": ("copy = tma_im2col", "copy = tma", "copy = tma does not fit a window operand: tma_im2col is for windows"),
     "fill of a ring": ("dims = [0, 2] : !tile.tile<64x32", "dims = [0, 2] fill = 1.0 : f32 : !tile.tile<64x32", "tensor copies fill with zeros"),
     "element of a ref": ("!tile.ref<1xf32, plain, constant>", "!tile.ref<1xf64, plain, constant>", "tiles of sm_90a hold f16 and bf16 and f32 and i8 and i16 and i32, not f64"),

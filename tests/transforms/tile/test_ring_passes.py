@@ -169,6 +169,6 @@ def test_attention_is_refused_below_with_its_reason() -> None:
     func.return %y : {kind}
   }}"""
     module = Parser(make_context(), text[: text.rindex("}")] + main + "}").parse_module()
-    with pytest.raises(StepwellError, match="runs over a range or backwards") as error:
+    with pytest.raises(StepwellError, match="runs backwards: loops of sm_90a run forwards") as error:
         lower(module, "kernel", target="sm_90a")
     assert error.value.exit_code == 3

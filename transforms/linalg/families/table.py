@@ -8,10 +8,17 @@ from dataclasses import dataclass
 from stepwell.dialects.tile import Config
 from stepwell.passes import names_of
 from stepwell.transforms.linalg._stages import Stages
-from stepwell.transforms.linalg.families import columns, elementwise, fma, loops, rows, wgmma
+from stepwell.transforms.linalg.families import attention, columns, elementwise, fma, loops, rows, wgmma
 from stepwell.transforms.linalg.families.base import Candidate, Family, Setting
 
-FAMILIES: tuple[Family, ...] = (wgmma.FAMILY, fma.FAMILY, rows.FAMILY, columns.FAMILY, elementwise.FAMILY)
+FAMILIES: tuple[Family, ...] = (
+    attention.FAMILY,
+    wgmma.FAMILY,
+    fma.FAMILY,
+    rows.FAMILY,
+    columns.FAMILY,
+    elementwise.FAMILY,
+)
 """In the order in which they are preferred."""
 LAST = loops.FAMILY
 """It takes everything, and is asked where none of the others has a candidate."""

@@ -1,6 +1,13 @@
-// RUN: not stepwell-opt %s -p tile-assign-copies 2>&1 | filecheck %s
+// RUN: stepwell-opt %s -p tile-assign-copies --remarks-filter tile-assign-copies 2>&1 | filecheck %s
 
-// CHECK: @fc, tile.mma: its operands are not both loaded for it alone, in its own loop
+// Two products read one tile: each operand has a ring of its own, which is released behind the last product that reads it.
+// CHECK-DAG: remark: [passed] tile-assign-copies: {{.*}}a via tma_im2col as tf32 through 4 slots of 16384 bytes, b via tma as tf32 through 4 slots of 8192 bytes
+// CHECK: tile.fetch %x
+// CHECK: %[[A:.*]] = tile.await
+// CHECK: tile.mma %[[A]], %[[B:.*]], %c
+// CHECK: tile.mma %[[A]], %[[B]]
+// CHECK-NEXT: tile.release
+// CHECK-NEXT: tile.release
 builtin.module attributes {stepwell.level = "tile", stepwell.target = "sm_90a"} {
   tile.kernel @fc(%x: !tile.ref<3xf32, window>, %w: !tile.ref<3xf32, packed, constant>, %b: !tile.ref<1xf32, plain, constant>, %r: !tile.ref<2xf32, plain>) -> (%y: !tile.ref<2xf32, plain>) config #tile.config<block = [128, 64], k = 32, stages = 4, warps = 12, copy = tma_im2col, mma = wgmma, swizzle = 128> {
     tile.wait_predecessor

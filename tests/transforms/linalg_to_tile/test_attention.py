@@ -1,0 +1,199 @@
+"""Attention as one kernel of sm_90a: from the graph level through every pass, executed by the tile interpreter, the simulator and the PTX interpreter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from xdsl.dialects.builtin import FunctionType, ModuleOp, StringAttr, TensorType, f16, f32
+from xdsl.dialects.func import FuncOp, ReturnOp
+from xdsl.ir import Block, Region
+
+from stepwell.api.compile import compile_plan, lower
+from stepwell.dialects import graph, tile, warp
+from stepwell.dialects.graph.interpreter import interpret as interpret_graph
+from stepwell.dialects.hopper.simulator.program import simulate_program
+from stepwell.dialects.numpy_types import Array
+from stepwell.dialects.weights import WeightStore
+from stepwell.driver.driver import passes_of
+from stepwell.driver.execute import interpret
+from stepwell.driver.run_ptx import ptx_of, run_plan
+from stepwell.driver.signature import signature_of
+from stepwell.passes import StepwellContext
+from stepwell.transforms.pipelines import RINGS
+
+ROUNDED = 4e-3
+"""Of a mean of values around 1: shares and results are rounded to f16."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """Heads of Q and of K and V, queries, keys, depth; f16 operands, or f32 that the kernel converts; causal from the last query on."""
+
+    heads: int
+    groups: int
+    queries: int
+    keys: int
+    depth: int
+    half: bool
+    causal: bool = False
+    batch: int = 1
+
+    @property
+    def precision(self) -> str:
+        return "model" if self.half else "fp16"
+
+    def module(self, scale: float | None = None) -> ModuleOp:
+        element = f16 if self.half else f32
+        shapes = ((self.heads, self.queries), (self.groups, self.keys), (self.groups, self.keys))
+        types = [TensorType(element, [self.batch, heads, rows, self.depth]) for heads, rows in shapes]
+        block = Block(arg_types=types)
+        offset = self.keys - self.queries if self.causal else 0
+        scale = self.depth**-0.5 if scale is None else scale
+        q, k, v = block.args
+        op = graph.AttentionOp(q, k, v, scale=scale, causal=self.causal, offset=offset)
+        block.add_ops([op, ReturnOp(op.result)])
+        function = FuncOp("main", FunctionType.from_lists(types, [op.result.type]), Region(block))
+        return ModuleOp([function], {"stepwell.level": StringAttr("graph")})
+
+
+SHORT = [
+    Case(1, 1, 1, 1, 64, half=True),
+    Case(2, 1, 65, 129, 64, half=True, causal=True),
+    Case(2, 1, 65, 70, 32, half=False, causal=True),
+    Case(1, 1, 63, 130, 128, half=True),
+    Case(1, 1, 20, 66, 128, half=False),
+]
+LONG = [
+    *(Case(1, 1, n, n, depth, half=half, causal=causal) for n in (1, 63, 64, 65, 197) for depth in (32, 64, 128) for half in (True, False) for causal in (False, True)),
+    Case(4, 2, 300, 20, 40, half=True, batch=2),
+    Case(3, 3, 130, 100, 16, half=False, causal=True),
+]  # fmt: skip
+
+
+def run(case: Case, module: ModuleOp, inputs: dict[str, Array]) -> tuple[Array, Array, str]:
+    """What the simulator and the PTX interpreter make, and the PTX."""
+    kernel = lower(module.clone(), "kernel", target="sm_90a", precision=case.precision)
+    assert [op.name for op in kernel.ops if isinstance(op, warp.KernelOp)] == ["warp.kernel"]
+    (simulated,) = simulate_program(kernel, inputs, WeightStore()).outputs.values()
+    plan = compile_plan(module.clone(), target="sm_90a", precision=case.precision)
+    (executed,) = run_plan(plan, inputs).outputs.values()
+    return np.asarray(simulated), np.asarray(executed), ptx_of(plan)
+
+
+def check(case: Case) -> None:
+    module = case.module()
+    inputs = signature_of(module).random_inputs(1)
+    (wanted,) = interpret_graph(module, inputs).values()
+    simulated, executed, ptx = run(case, module, inputs)
+    assert ptx.count(".entry") == 1 and "wgmma.mma_async" in ptx
+    np.testing.assert_array_equal(simulated, executed)
+    np.testing.assert_allclose(simulated.astype(np.float64), wanted.astype(np.float64), rtol=ROUNDED, atol=ROUNDED)
+
+
+@pytest.mark.parametrize("case", SHORT, ids=str)
+def test_one_kernel_with_products_of_the_tensor_cores(case: Case) -> None:
+    check(case)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", LONG, ids=str)
+def test_heads_lengths_and_masks(case: Case) -> None:
+    check(case)
+
+
+@pytest.mark.parametrize("half", [True, False])
+def test_whole_numbers_keep_their_bits(half: bool) -> None:
+    """Each query meets one key with a score of 400 and the others with 0: their shares are exactly 0, and the results are rows of V."""
+    case = Case(2, 2, 70, 130, 64, half=half)
+    rng, dtype = np.random.default_rng(0), np.float16 if half else np.float32
+    met = rng.integers(0, 64, (1, 2, 70))
+    inputs = {
+        "arg0": (20 * np.eye(64)[met]).astype(dtype),
+        "arg1": np.zeros((1, 2, 130, 64), dtype),
+        "arg2": rng.integers(-100, 100, (1, 2, 130, 64)).astype(dtype),
+    }
+    places = np.stack([rng.permutation(130)[:64] for _ in range(2)])
+    for head in range(2):
+        inputs["arg1"][0, head, places[head]] = 20 * np.eye(64)
+    module = case.module(scale=1.0)
+    names = [port.name for port in signature_of(module).inputs]
+    given_inputs = dict(zip(names, inputs.values(), strict=True))
+    wanted = np.stack([inputs["arg2"][0, head, places[head][met[0, head]]] for head in range(2)])[None]
+    simulated, executed, _ = run(case, module, given_inputs)
+    np.testing.assert_array_equal(simulated, wanted)
+    np.testing.assert_array_equal(executed, wanted)
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> Case:
+    """Small attention of every form that a kernel takes."""
+    groups, shared = draw(st.integers(1, 2)), draw(st.integers(1, 2))
+    queries, keys = draw(st.sampled_from([1, 3, 64, 65, 130])), draw(st.sampled_from([1, 2, 63, 64, 65, 129]))
+    depth = draw(st.sampled_from([8, 16, 24, 32, 64, 72, 128]))
+    return Case(groups * shared, groups, queries, keys, depth, draw(st.booleans()), draw(st.booleans()))
+
+
+@given(cases())
+@settings(max_examples=6)
+def test_every_step_means_the_same(case: Case) -> None:
+    """The tile interpreter after every pass that says how tiles move, lie, overlap and who does what."""
+    module = case.module()
+    inputs = signature_of(module).random_inputs(2)
+    (wanted,) = interpret_graph(module, inputs).values()
+    module = lower(module, "plan", target="sm_90a", precision=case.precision)
+    before: Array | None = None
+    for pass_ in passes_of(",".join(RINGS)):
+        pass_.apply(StepwellContext(), module)
+        module.verify()
+        (made,) = interpret(module, inputs).values()
+        np.testing.assert_allclose(made.astype(np.float64), wanted.astype(np.float64), rtol=ROUNDED, atol=ROUNDED)
+        assert before is None or np.array_equal(before, made), pass_.name
+        before = made
+
+
+def test_roles_and_copies_are_said() -> None:
+    """Operands of f16 come by the copy engine; f32 is packed by a role, but for the queries, which stay in registers."""
+    for half, labels, said in ((True, ["load", "multiply"], "via tma"), (False, ["pack", "multiply"], "via pack")):
+        case = Case(1, 1, 65, 65, 64, half=half)
+        module = lower(case.module(), "plan", target="sm_90a", precision=case.precision)
+        context = StepwellContext()
+        for pass_ in passes_of(",".join(RINGS)):
+            pass_.apply(context, module)
+        (kernel,) = [op for op in module.ops if isinstance(op, tile.KernelOp)]
+        assert [role.label.data for role in kernel.roles] == labels
+        remarks = [remark.message for remark in context.remarks if remark.pass_name == "tile-assign-copies"]
+        assert any(said in remark for remark in remarks)
+        assert any("a from registers" in remark for remark in remarks)
+
+
+@pytest.mark.parametrize(
+    "properties, reason",
+    [({"softcap": 2.0}, "its scores are capped (2)"), ({"window": 3}, "it sees a window of keys"), ({"ahead": 1}, "it sees a window of keys")],
+)  # fmt: skip
+def test_what_no_kernel_takes_is_expanded_with_the_reason(properties: dict[str, float], reason: str) -> None:
+    module = Case(1, 1, 5, 6, 8, half=True).module()
+    (op,) = [op for op in module.walk() if isinstance(op, graph.AttentionOp)]
+    made = graph.AttentionOp(*op.operands, scale=1.0, **properties)  # type: ignore[arg-type]
+    block = op.parent_block()
+    assert block is not None
+    block.insert_op_before(made, op)
+    op.result.replace_all_uses_with(made.result)
+    op.detach()
+    op.erase()
+    context = StepwellContext()
+    for pass_ in passes_of('graph-expand-attention{kernels="f16"}'):
+        pass_.apply(context, module)
+    assert not any(isinstance(inner, graph.AttentionOp) for inner in module.walk())
+    assert any(reason in remark.message for remark in context.remarks)
+
+
+def test_heads_that_are_too_wide_are_expanded() -> None:
+    module = Case(1, 1, 5, 6, 264, half=True).module()
+    context = StepwellContext()
+    for pass_ in passes_of('graph-expand-attention{kernels="f16"}'):
+        pass_.apply(context, module)
+    assert any("heads of 264 in Q and K" in remark.message for remark in context.remarks)
