@@ -15,16 +15,23 @@ dtype (index is int64, i1 is bool) and every op computes in exactly that type; n
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from xdsl.dialects import arith, llvm, math
-from xdsl.dialects.builtin import DenseIntOrFPElementsAttr, FloatAttr, IntegerAttr, VectorType
-from xdsl.ir import Block, Operation, SSAValue
+from xdsl.dialects.builtin import (
+    DenseIntOrFPElementsAttr,
+    FloatAttr,
+    IntegerAttr,
+    IntegerType,
+    UnrealizedConversionCastOp,
+    VectorType,
+)
+from xdsl.ir import Attribute, Block, Operation, SSAValue
 from xdsl.traits import IsTerminator
 
 from stepwell.dialects import approximate, conversions, llvm_extra, numerics
-from stepwell.dialects.numpy_types import Array, numpy_dtype
+from stepwell.dialects.numpy_types import Array, numpy_dtype, signless, wrapped
 from stepwell.dialects.op_interfaces import run_by_trait
 from stepwell.runtime.errors import StepwellError
 
@@ -193,6 +200,31 @@ def constant_array(op: arith.ConstantOp) -> Array:
     raise UnsupportedOp(op, "the constant's value is stored outside the IR text")
 
 
+def literal(value: SSAValue) -> FloatAttr | IntegerAttr | None:
+    """The number that a scalar is, of its own type: an arith.constant, or for unsigned integers the cast of one; None when it is computed."""
+    owner, is_cast = value.owner, isinstance(value.owner, UnrealizedConversionCastOp)
+    if isinstance(owner, UnrealizedConversionCastOp):
+        owner = owner.operands[0].owner
+    if not isinstance(owner, arith.ConstantOp) or not isinstance(owner.value, FloatAttr | IntegerAttr):
+        return None
+    if not is_cast or not isinstance(value.type, IntegerType):
+        return owner.value
+    return IntegerAttr(int(owner.value.value.data) % (1 << value.type.width.data), value.type)
+
+
+def signless_constant(attr: Attribute, of: Attribute) -> tuple[Attribute, Attribute]:
+    """A constant of an unsigned integer type, or of vectors of it, as the same bits without a sign."""
+    if isinstance(of, VectorType):
+        element = cast(IntegerType, signless(of.element_type))
+        assert isinstance(attr, DenseIntOrFPElementsAttr)
+        kind = VectorType(element, of.get_shape())
+        values = [wrapped(int(value), element.width.data) for value in attr.get_values()]
+        return DenseIntOrFPElementsAttr.from_list(kind, values), kind
+    assert isinstance(attr, IntegerAttr)
+    scalar = cast(IntegerType, signless(of))
+    return IntegerAttr(wrapped(attr.value.data, scalar.width.data), scalar), scalar
+
+
 def compare_integers(predicate: int, a: Array, b: Array) -> Any:
     """arith.cmpi and llvm.icmp, which number their predicates alike; a true i1 is -1 where they are signed."""
     if predicate < len(COMPARE_INTEGERS):
@@ -218,6 +250,8 @@ def _compute(op: Operation, operands: Sequence[Any]) -> tuple[Any, ...]:
     if kind in CONVERSIONS:
         return (CONVERSIONS[kind](operands[0], numpy_dtype(op.results[0].type)),)
     match op:
+        case UnrealizedConversionCastOp():
+            return (operands[0].view(numpy_dtype(op.results[0].type)),)
         case arith.ConstantOp():
             return (constant_array(op),)
         case arith.CmpiOp():

@@ -22,7 +22,7 @@ from xdsl.ir.affine import AffineBinaryOpExpr, AffineConstantExpr, AffineDimExpr
 from xdsl.traits import IsTerminator, SymbolTable
 
 from stepwell.dialects import graph
-from stepwell.dialects.evaluate import UnsupportedOp, evaluate, evaluate_block
+from stepwell.dialects.evaluate import UnsupportedOp, evaluate, evaluate_block, literal
 from stepwell.dialects.graph.interpreter import run_graph_op
 from stepwell.dialects.numpy_types import Array, numpy_dtype
 from stepwell.runtime.errors import UsageError
@@ -205,10 +205,10 @@ def _squeeze(view: Array, used: Sequence[int]) -> Array:
 def _pad(op: tensor.PadOp, operands: Sequence[Array]) -> tuple[Array, ...]:
     yielded = op.region.block.last_op
     assert yielded is not None
-    constant = yielded.operands[0].owner
-    if not isinstance(constant, arith.ConstantOp) or op.low or op.high:
+    number = literal(yielded.operands[0])
+    if number is None or op.low or op.high:
         raise UnsupportedOp(op, "only static pads with one constant are evaluated")
-    (value,) = evaluate(constant, [])
+    value = np.asarray(number.value.data).astype(operands[0].dtype)
     widths = list(zip(op.static_low.get_values(), op.static_high.get_values(), strict=True))
     return (np.pad(operands[0], widths, constant_values=value.item()),)
 

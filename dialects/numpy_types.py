@@ -137,6 +137,17 @@ def is_unsigned(type: Attribute) -> bool:
     return isinstance(type, IntegerType) and (type.signedness.data == Signedness.UNSIGNED or type.width.data == 1)
 
 
+def signless(of: Attribute) -> Attribute:
+    """The integer of the same width without a sign; any other type as it is."""
+    return IntegerType(of.width.data) if isinstance(of, IntegerType) and of in UNSIGNED else of
+
+
+def wrapped(value: int, width: int) -> int:
+    """The number of the same bits with a sign."""
+    value %= 1 << width
+    return value - (1 << width) if value >> (width - 1) else value
+
+
 def is_float_dtype(dtype: np.dtype[Any]) -> bool:
     """True for arrays of floats, ml_dtypes' too."""
     return dtype.kind == "f" or (dtype.kind == "V" and "float" in dtype.name)

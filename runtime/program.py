@@ -34,7 +34,8 @@ SCHEMA = 2
 MAX_BYTES = 1 << 42
 """The largest tensor, arena and offset of a plan, in bytes: four tebibytes."""
 VALUE_KINDS = ("i1", "i8", "i16", "i32", "i64", "f32", "f64")
-DTYPES = {name: ELEMENTS[name].numpy for name in ("f64", "f32", "f16", "bf16", "i64", "i32", "i16", "i8", "i1")}
+_NAMES = ("f64", "f32", "f16", "bf16", "i64", "i32", "i16", "i8", "i1", "ui64", "ui32", "ui16", "ui8")
+DTYPES = {name: ELEMENTS[name].numpy for name in _NAMES}
 """What a program's tensors hold, with NumPy's names; `bfloat16` is a name of ml_dtypes."""
 
 

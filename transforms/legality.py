@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from xdsl.dialects.builtin import IntegerType, ModuleOp, TensorType, bf16, f16, f32, f64, i1, i8, i16, i32, i64
+from xdsl.dialects.builtin import IntegerType, ModuleOp, TensorType, bf16, f16, f32, f64, i1
 from xdsl.ir import Attribute, Block, Operation, SSAValue
 from xdsl.utils.exceptions import VerifyException
 
@@ -21,7 +21,7 @@ from stepwell.dialects.graph.elementwise import Elementwise, expand, has_expansi
 from stepwell.dialects.graph.interpreter import main_function
 from stepwell.dialects.graph.plugins import DEEPEST as DEEPEST_PLUGINS
 from stepwell.dialects.graph.plugins import Expanding, Linking
-from stepwell.dialects.numpy_types import numpy_dtype
+from stepwell.dialects.numpy_types import INTEGERS, numpy_dtype
 from stepwell.dialects.weights import WeightStore
 from stepwell.passes import names_of
 from stepwell.runtime.errors import ModelError
@@ -32,7 +32,7 @@ from stepwell.transforms.kernel_to_llvm.arith import CONVERSIONS
 from stepwell.transforms.tile.expand_math import EXPANSIONS
 from stepwell.types.targets import COMPILED, MACHINES
 
-LOWERED: tuple[Attribute, ...] = (f16, bf16, f32, f64, i1, i8, i16, i32, i64)
+LOWERED: tuple[Attribute, ...] = (f16, bf16, f32, f64, i1, *INTEGERS)
 """Element types that kernels compute with and move, on every target."""
 MOST_OPERANDS = 256
 """Tensors that one op reads: the parameters of a kernel take at most 4 KB."""

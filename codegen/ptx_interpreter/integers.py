@@ -98,6 +98,20 @@ def _remainder(a: Array, b: Array) -> Array:
     return np.where(b == 0, a, np.fmod(a, b))
 
 
+_PAIRS = {"add": np.add, "min": np.minimum, "max": np.maximum}
+
+
+def _in_halves(function: Any, type: str) -> Any:
+    """`function` on both halves of each register."""
+    half = TYPES[type]
+
+    def compute(a: Array, b: Array) -> Array:
+        first, second = (np.ascontiguousarray(v).view(half) for v in np.broadcast_arrays(a, b))
+        return np.asarray(function(first, second)).view(np.uint32)
+
+    return compute
+
+
 def _table() -> dict[str, Operation]:
     found: dict[str, Operation] = {}
     for type in _INTEGERS:
@@ -113,6 +127,8 @@ def _table() -> dict[str, Operation]:
             f"max.{type}": uniform(np.maximum, type, 2),
             f"shr.{type}": Operation(_shift_right, dtype, (dtype, TYPES["u32"])),
         }
+    for type in ("u16", "s16"):
+        found |= {f"{name}.{type}x2": uniform(_in_halves(f, type), "b32", 2) for name, f in _PAIRS.items()}
     for type in ("s16", "s32", "s64"):
         found[f"neg.{type}"] = uniform(np.negative, type, 1)
         found[f"abs.{type}"] = uniform(np.abs, type, 1)

@@ -5,7 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from xdsl.dialects.builtin import AnyFloat, DenseArrayBase, FloatAttr, IntegerAttr, IntegerType, i64
+from xdsl.dialects.builtin import (
+    AnyFloat,
+    DenseArrayBase,
+    FloatAttr,
+    IntegerAttr,
+    IntegerType,
+    UnrealizedConversionCastOp,
+    i64,
+)
 from xdsl.ir import Attribute, Operation, SSAValue
 from xdsl.irdl import AttrConstraint, base
 from xdsl.parser import BaseParser, Parser
@@ -137,3 +145,8 @@ def parse_named_operands(
 
     parser.parse_comma_separated_list(Parser.Delimiter.PAREN, pair)
     return arguments, operands
+
+
+def is_scalar(op: Operation) -> bool:
+    """Whether an op computes with scalars: arith, math, and the cast that takes or gives an integer its sign."""
+    return op.name.partition(".")[0] in ("arith", "math") or isinstance(op, UnrealizedConversionCastOp)

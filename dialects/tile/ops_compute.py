@@ -24,6 +24,7 @@ from xdsl.utils.exceptions import VerifyException
 
 from stepwell.dialects.numpy_types import row_of
 from stepwell.dialects.tile._syntax import (
+    is_scalar,
     parse_count,
     parse_named_operands,
     parse_operands,
@@ -236,7 +237,7 @@ class MapOp(IRDLOperation):
         if not isinstance(last, YieldOp) or [value.type for value in last.arguments] != [self.result.type.element_type]:
             raise VerifyException(f"tile.map: the body yields one {self.result.type.element_type}")
         for op in self.body.block.ops:
-            if op.name.partition(".")[0] not in ("arith", "math") and op is not last:
+            if not is_scalar(op) and op is not last:
                 raise VerifyException(f"tile.map: the body holds arith and math ops on scalars, not {op.name}")
 
     @classmethod

@@ -13,6 +13,7 @@ from xdsl.printer import Printer
 from xdsl.traits import IsolatedFromAbove, NoTerminator, SymbolOpInterface
 from xdsl.utils.exceptions import VerifyException
 
+from stepwell.dialects.tile._syntax import is_scalar
 from stepwell.dialects.tile.config import ConfigAttr, violations
 from stepwell.dialects.tile.kernel_rules import target_name_of
 from stepwell.dialects.tile.ops_loop import YieldOp
@@ -113,7 +114,7 @@ class LoopsOp(LoopsKernel):
         if [value.type for value in self.results_of_body.arguments] != list(self.function_type.outputs):
             raise VerifyException(f"{title}: the body yields the outputs of the kernel's type, one at least")
         for op in self.body.block.ops:
-            if op.name.partition(".")[0] not in BODY_DIALECTS and op is not self.results_of_body:
+            if not is_scalar(op) and op.name.partition(".")[0] not in BODY_DIALECTS and op is not self.results_of_body:
                 raise VerifyException(f"{title}: the body holds {', '.join(BODY_DIALECTS)}, not {op.name}")
 
     @classmethod

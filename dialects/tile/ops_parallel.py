@@ -22,6 +22,7 @@ from xdsl.parser import Parser
 from xdsl.printer import Printer
 from xdsl.utils.exceptions import VerifyException
 
+from stepwell.dialects.tile._syntax import is_scalar
 from stepwell.dialects.tile.config import ConfigAttr
 from stepwell.dialects.tile.ops_loops import LoopsKernel, parse_config, parse_operand, print_config
 
@@ -101,7 +102,7 @@ class ParallelOp(LoopsKernel):
 
     def _misplaced(self, op: Operation) -> Iterator[str]:
         """Why an op does not stand in the body."""
-        if not isinstance(op, BODY) and op.name.partition(".")[0] not in SCALARS:
+        if not isinstance(op, BODY) and not is_scalar(op):
             listed = ", ".join(kind.name for kind in BODY if kind is not scf.YieldOp)
             yield f"the body holds {', '.join(SCALARS)}, {listed}, not {op.name}"
         if isinstance(op, memref.LoadOp) and op.memref not in (*self.inputs, *self.outputs):

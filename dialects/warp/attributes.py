@@ -16,7 +16,6 @@ from xdsl.dialects.builtin import (
     i8,
     i16,
     i32,
-    i64,
 )
 from xdsl.ir import Attribute, ParametrizedAttribute, TypeAttribute
 from xdsl.irdl import irdl_attr_definition
@@ -24,6 +23,7 @@ from xdsl.parser import AttrParser
 from xdsl.printer import Printer
 from xdsl.utils.exceptions import VerifyException
 
+from stepwell.dialects.numpy_types import INTEGERS, ui8, ui16, ui32
 from stepwell.types.layouts import Fragment, LayoutError, blocked_fragment, wgmma_fragment
 
 
@@ -130,7 +130,7 @@ class FragmentAttr(ParametrizedAttribute):
             printer.print_string(text)
 
 
-MOVABLE = (f16, bf16, f32, i8, i16, i32)
+MOVABLE = (f16, bf16, f32, i8, i16, i32, ui8, ui16, ui32)
 """Element types that fragments and gathers read and write."""
-SCALARS = (f16, bf16, f32, f64, i1, i8, i16, i32, i64)
+SCALARS = (f16, bf16, f32, f64, i1, *INTEGERS)
 """Element types that one thread reads and writes alone; an i1 takes a byte, which is 0 or 1."""

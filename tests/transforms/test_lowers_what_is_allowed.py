@@ -18,6 +18,7 @@ from stepwell.codegen.llvm_text import translate
 from stepwell.codegen.objects import compile_module
 from stepwell.codegen.ptx import emit_ptx
 from stepwell.dialects import graph
+from stepwell.dialects.numpy_types import ui8, ui32
 from stepwell.driver.driver import Observer
 from stepwell.driver.modules import keep_weights
 from stepwell.passes import PassFailure, location_of
@@ -32,7 +33,7 @@ from stepwell.transforms.pipelines import PRECISIONS_OF
 
 TARGETS = {"sm_90a": "sm_90a", "cpu": "x86-64-v3"}
 STEPS = ("conv", "conv", "matmul", "unary", "binary", "pool", "reshape", "transpose", "cast")
-ELEMENTS = (f32, f16, bf16, f64, i32, i8, i1)
+ELEMENTS = (f32, f16, bf16, f64, i32, i8, ui8, ui32, i1)
 
 
 class Recorder(Observer):
@@ -63,7 +64,7 @@ def lowers(case: GeneratedGraph, family: str, precision: str) -> bool:
 @st.composite
 def epilogues(draw: DrawFn) -> GeneratedGraph:
     """A product or convolution with up to three elementwise ops behind it, whose operands run along any of its dims, in any element type."""
-    element = draw(st.sampled_from([f32, f32, f16, bf16, f64, i32]))
+    element = draw(st.sampled_from([f32, f32, f16, bf16, f64, i32, i8, ui8]))
     rows, channels, columns = (draw(st.sampled_from([0, 1, 2, 5, 8, 16])) for _ in range(3))
     window = rows > 0 and draw(st.booleans())
     shapes = [(2, channels, rows, 4), (columns, channels, 1, 1)] if window else [(rows, channels), (channels, columns)]

@@ -16,6 +16,7 @@ from xdsl.ir import Attribute, BlockArgument, Operation, SSAValue
 from xdsl.ir.affine import AffineExpr
 
 from stepwell.dialects import tile
+from stepwell.dialects.evaluate import literal
 from stepwell.dialects.linalg_interpreter import linear_coefficients, loop_extents
 from stepwell.dialects.plan import row_major
 from stepwell.transforms.kernel_to_llvm.conversion import error_at
@@ -129,10 +130,10 @@ class ElementLoops:
         return result
 
     def _scalar(self, value: SSAValue) -> SSAValue:
-        owner = value.owner
-        if not isinstance(owner, arith.ConstantOp):
+        number = literal(value)
+        if number is None:
             raise error_at(self.kernel, "fills or pads with a computed value", "give it a constant")
-        return self.emit.constant(owner.value, value.type)
+        return self.emit.constant(number, value.type)
 
     def _zero(self, value: SSAValue) -> SSAValue:
         """An element of a tensor that holds no values."""

@@ -18,6 +18,7 @@ from xdsl.dialects.builtin import (
     IntegerAttr,
     IntegerType,
     TensorType,
+    UnrealizedConversionCastOp,
     i64,
 )
 from xdsl.dialects.linalg import ops as linalg
@@ -27,7 +28,9 @@ from xdsl.ir.affine import AffineExpr, AffineMap
 from xdsl.rewriter import InsertPoint
 
 from stepwell.dialects.graph.scalar_sequence import ScalarSequence
+from stepwell.dialects.numpy_types import UNSIGNED, signless, wrapped
 from stepwell.passes import inherit_location
+from stepwell.transforms.graph_to_linalg.signless import make_signless
 from stepwell.transforms.tensors import element_of, shape_of
 
 ScalarBody = Callable[[Sequence[SSAValue]], tuple[Sequence[Operation], SSAValue]]
@@ -43,6 +46,8 @@ def dims(*numbers: int) -> list[AffineExpr]:
 
 def lowest(element: Attribute) -> float | int:
     """The identity of maximum: minus infinity, or the smallest integer."""
+    if element in UNSIGNED:
+        return 0
     return -(1 << (element.width.data - 1)) if isinstance(element, IntegerType) else float("-inf")
 
 
@@ -80,9 +85,13 @@ class LinalgBuilder:
         if isinstance(element, AnyFloat):
             attr = FloatAttr(float(value), element)
         else:
-            assert isinstance(element, IntegerType)
-            attr = IntegerAttr(int(value), element)
-        return self.insert(arith.ConstantOp(attr)).results[0]
+            held = signless(element)
+            assert isinstance(held, IntegerType)
+            attr = IntegerAttr(wrapped(int(value), held.width.data) if held != element else int(value), held)
+        made = self.insert(arith.ConstantOp(attr)).results[0]
+        if made.type == element:
+            return made
+        return self.insert(UnrealizedConversionCastOp.get([made], [element])).results[0]
 
     def empty(self, shape: Sequence[int], element: Attribute) -> SSAValue:
         """A tensor without defined values: a destination, or the extents of a window."""
@@ -114,6 +123,7 @@ class LinalgBuilder:
         block = Block(arg_types=[element_of(value) for value in (*inputs, init)])
         ops, result = body(block.args)
         block.add_ops([*ops, linalg.YieldOp(result)])
+        make_signless(block)
         loops = maps[0].num_dims
         kinds = [IteratorTypeAttr.parallel()] * (loops - reductions)
         kinds += [IteratorTypeAttr.reduction()] * reductions

@@ -11,6 +11,8 @@ from xdsl.ir import SSAValue
 from xdsl.ir.affine import AffineExpr, AffineMap
 
 from stepwell.dialects import graph
+from stepwell.dialects.evaluate import literal
+from stepwell.dialects.numpy_types import numpy_dtype, signless
 from stepwell.transforms.graph_to_linalg.linalg_builder import LinalgBuilder, dims
 from stepwell.transforms.graph_to_linalg.positions import Positions
 from stepwell.transforms.tensors import element_of, shape_of
@@ -22,8 +24,11 @@ def convert_constant(op: graph.ConstantOp, operands: Sequence[SSAValue], build: 
     assert isinstance(type, TensorType)
     if len(op.values.data) == 1:
         return build.filled(type.get_shape(), type.element_type, values.reshape(-1)[0].item() if values.size else 0)
-    dense = DenseIntOrFPElementsAttr.from_list(type, values.reshape(-1).tolist())
-    return build.insert(arith.ConstantOp(dense)).results[0]
+    element = signless(type.element_type)
+    held = values.view(numpy_dtype(element)).reshape(-1).tolist()
+    dense = DenseIntOrFPElementsAttr.from_list(TensorType(element, type.get_shape()), held)  # type: ignore[type-var]
+    made = build.insert(arith.ConstantOp(dense)).results[0]  # type: ignore[arg-type]
+    return made if element == type.element_type else build.elementwise([made], type.element_type, lambda s: ([], s[0]))
 
 
 def convert_iota(op: graph.IotaOp, operands: Sequence[SSAValue], build: LinalgBuilder) -> SSAValue:
@@ -83,8 +88,9 @@ def convert_concat(op: graph.ConcatOp, operands: Sequence[SSAValue], build: Lina
 def convert_pad(op: graph.PadOp, operands: Sequence[SSAValue], build: LinalgBuilder) -> SSAValue:
     """tensor.pad with a constant; with a value that is computed, a choice between the source's element and the value."""
     x, value = operands
-    if isinstance(value.owner, linalg.FillOp) and isinstance(value.owner.inputs[0].owner, arith.ConstantOp):
-        return build.pad(x, op.low, op.high, value.owner.inputs[0].owner.value.value.data)  # type: ignore[union-attr]
+    number = literal(value.owner.inputs[0]) if isinstance(value.owner, linalg.FillOp) else None
+    if number is not None:
+        return build.pad(x, op.low, op.high, number.value.data)
     if not any((*op.low, *op.high)):
         return x
     shape = shape_of(x)

@@ -14,6 +14,7 @@ from xdsl.rewriter import InsertPoint
 
 from stepwell.dialects import graph, tile
 from stepwell.passes import inherit_location
+from stepwell.transforms.graph_to_linalg.signless import make_loops_signless
 from stepwell.transforms.graph_to_loops.writer import LoopWriter
 
 
@@ -87,6 +88,7 @@ class Phases:
         types = [operand.type for operand in inputs]
         kernel = tile.ParallelOp(self.name, types, outputs, count, self.config)
         write(LoopWriter(kernel), kernel.inputs, kernel.outputs, kernel.index)
+        make_loops_signless(kernel.body.block)
         for inner in kernel.walk():
             if isinstance(inner.location, UnknownLoc):
                 inherit_location(inner, self.op)

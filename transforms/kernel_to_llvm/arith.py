@@ -9,12 +9,20 @@ from __future__ import annotations
 from typing import Any
 
 from xdsl.dialects import arith, llvm, math
-from xdsl.dialects.builtin import DenseIntOrFPElementsAttr, IntegerAttr, VectorType, i64
+from xdsl.dialects.builtin import (
+    DenseIntOrFPElementsAttr,
+    IntegerAttr,
+    IntegerType,
+    UnrealizedConversionCastOp,
+    VectorType,
+    i64,
+)
 from xdsl.ir import Attribute, Operation, SSAValue
 from xdsl.utils.type import get_element_type_or_self
 
 from stepwell.dialects import llvm_extra
-from stepwell.transforms.kernel_to_llvm.conversion import Converter, LLVMConversion
+from stepwell.dialects.numpy_types import signless, wrapped
+from stepwell.transforms.kernel_to_llvm.conversion import Converter, LLVMConversion, TypeTable
 
 
 def fast_math_of(op: Operation) -> llvm.FastMathAttr:
@@ -30,7 +38,10 @@ def _constant(conv: LLVMConversion, op: arith.ConstantOp) -> None:
     if isinstance(value, IntegerAttr) and get_element_type_or_self(result) != value.type:
         value = IntegerAttr(value.value.data, i64)
     if isinstance(value, DenseIntOrFPElementsAttr) and isinstance(result, VectorType) and value.type != result:
-        value = DenseIntOrFPElementsAttr.from_list(result, list(value.get_values()))  # of index
+        bits = result.element_type.bitwidth
+        value = DenseIntOrFPElementsAttr.from_list(
+            result, [wrapped(int(v), bits) for v in value.get_values()]
+        )  # of index or unsigned
     conv.bind(op.result, conv.insert(llvm.ConstantOp(value, result)))
 
 
@@ -135,8 +146,6 @@ def _high_product(widen: type[Any]) -> Converter:
 
 
 def _with_width(of: Attribute, bits: int) -> Attribute:
-    from xdsl.dialects.builtin import IntegerType
-
     element = IntegerType(bits)
     return VectorType(element, of.get_shape()) if isinstance(of, VectorType) else element
 
@@ -148,7 +157,22 @@ def _reciprocal_root(conv: LLVMConversion, op: math.RsqrtOp) -> None:
     conv.bind(op.result, conv.insert(llvm.FDivOp(conv.constant(1.0, of), root)))
 
 
+def _unsigned(conv: LLVMConversion, of: IntegerType) -> Attribute:
+    """LLVM's integers have no sign."""
+    return signless(of)
+
+
+def _same(conv: LLVMConversion, op: UnrealizedConversionCastOp) -> None:
+    """An integer with and without a sign are the same bits."""
+    (before,), (after,) = op.operands, op.results
+    if conv.type(before.type) != conv.type(after.type):
+        raise conv.error(f"turns {before.type} into {after.type}, which are not the same bits")
+    conv.bind(after, conv.value(before))
+
+
+TYPES: TypeTable = {IntegerType: _unsigned}
 CONVERSIONS: dict[type[Operation], Converter] = {
+    UnrealizedConversionCastOp: _same,
     arith.ConstantOp: _constant,
     arith.AddiOp: _integer(llvm.AddOp), arith.SubiOp: _integer(llvm.SubOp), arith.MuliOp: _integer(llvm.MulOp),
     arith.DivUIOp: _integer(llvm.UDivOp), arith.DivSIOp: _integer(llvm.SDivOp), arith.RemUIOp: _integer(llvm.URemOp),

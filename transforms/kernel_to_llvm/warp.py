@@ -172,7 +172,7 @@ def first_place(conv: LLVMConversion, op: Operation, layout: warp.FragmentAttr) 
 def element_address(conv: LLVMConversion, pointer: SSAValue, index: SSAValue) -> SSAValue:
     """The address of element `index` (i32) of a global pointer."""
     element, _ = _element(pointer)
-    stored = i8 if element == i1 else element
+    stored = i8 if element == i1 else conv.type(element)
     made = llvm.GEPOp(conv.value(pointer), [llvm.GEP_USE_SSA_VAL], stored, ssa_indices=[index], result_type=GLOBAL)
     return conv.insert(made).result
 
@@ -281,7 +281,7 @@ def _scatter(conv: LLVMConversion, op: warp.ScatterOp) -> None:
 def _load_one(conv: LLVMConversion, op: warp.LoadOp) -> None:
     """A bool is a byte in memory."""
     element, address = op.result.type, element_address(conv, op.pointer, conv.value(op.index))
-    stored = i8 if element == i1 else element
+    stored = i8 if element == i1 else conv.type(element)
     loaded: SSAValue = conv.insert(llvm.LoadOp(address, stored, alignment=element_bytes(element))).results[0]
     if element == i1:
         other = IntegerAttr(llvm.ICmpPredicateFlag.NE.to_int(), i64)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from xdsl.dialects import arith, tensor
+from xdsl.dialects import tensor
 from xdsl.dialects.builtin import FloatAttr, IntegerAttr
 from xdsl.dialects.linalg import ops as linalg
 from xdsl.ir import SSAValue
 from xdsl.ir.affine import AffineDimExpr, AffineMap
 
+from stepwell.dialects.evaluate import literal
 from stepwell.passes import PassFailure
 from stepwell.transforms.linalg._roles import Slide, reduction_loops, slide_of
 
@@ -39,10 +40,10 @@ class WindowShape:
 
 def constant_number(value: SSAValue) -> Number:
     """The number that a scalar is."""
-    owner = value.owner
-    if not isinstance(owner, arith.ConstantOp) or not isinstance(owner.value, FloatAttr | IntegerAttr):
+    number = literal(value)
+    if number is None:
         raise Unclear("a fill or pad with a computed value has no kernel")
-    return owner.value
+    return number
 
 
 def window_of(op: linalg.GenericOp, map: AffineMap, pad: tensor.PadOp | None) -> tuple[Loops, WindowShape]:

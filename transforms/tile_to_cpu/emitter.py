@@ -28,6 +28,8 @@ from xdsl.dialects.builtin import (
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 
 from stepwell.dialects import llvm_extra, tile
+from stepwell.dialects.evaluate import signless_constant
+from stepwell.dialects.numpy_types import UNSIGNED
 from stepwell.types.targets import Target
 
 OpT = TypeVar("OpT", bound=Operation)
@@ -90,6 +92,9 @@ class Emitter:
 
     def constant(self, attr: Attribute, of: Attribute) -> SSAValue:
         """A constant of a scalar or (splat or listed) vector type."""
+        if (of.element_type if isinstance(of, VectorType) else of) in UNSIGNED:
+            same = self.constant(*signless_constant(attr, of))
+            return self._once((attr, of), lambda: builtin.UnrealizedConversionCastOp.get([same], [of]))
         return self._once((attr, of), lambda: arith.ConstantOp.create(properties={"value": attr}, result_types=[of]))
 
     def splat(self, attr: Attribute, of: VectorType) -> SSAValue:

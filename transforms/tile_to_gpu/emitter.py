@@ -16,6 +16,7 @@ from xdsl.dialects.builtin import (
     IntegerType,
     LocationAttr,
     UnknownLoc,
+    UnrealizedConversionCastOp,
     VectorType,
     i1,
     i32,
@@ -24,6 +25,8 @@ from xdsl.dialects.builtin import (
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 
 from stepwell.dialects import tile, warp
+from stepwell.dialects.evaluate import signless_constant
+from stepwell.dialects.numpy_types import UNSIGNED
 from stepwell.transforms.emit.vectorise import vectorised
 
 OpT = TypeVar("OpT", bound=Operation)
@@ -68,15 +71,19 @@ class Emitter:
     def constant(self, value: Attribute, of: Attribute, name: str = "c") -> SSAValue:
         """A constant at the kernel's start."""
         if value not in self._constants:
-            op = arith.ConstantOp(value, of)  # type: ignore[arg-type]
-            op.result.name_hint, op.location = name, self.location
+            op: Operation
+            if (of.element_type if isinstance(of, VectorType) else of) in UNSIGNED:
+                op = UnrealizedConversionCastOp.get([self.constant(*signless_constant(value, of))], [of])
+            else:
+                op = arith.ConstantOp(value, of)  # type: ignore[arg-type]
+            op.results[0].name_hint, op.location = name, self.location
             if self._last_constant is not None:
                 self.entry.insert_op_after(op, self._last_constant)
             elif self.entry.first_op is not None:
                 self.entry.insert_op_before(op, self.entry.first_op)
             else:
                 self.entry.add_op(op)
-            self._constants[value], self._last_constant = op.result, op
+            self._constants[value], self._last_constant = op.results[0], op
         return self._constants[value]
 
     def i32(self, value: int) -> SSAValue:

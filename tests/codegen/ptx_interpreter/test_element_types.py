@@ -18,16 +18,16 @@ from stepwell.testing.ptx import ptx_plan
 SHAPE = (5, 7)
 TYPES: Mapping[str, int] = {
     "f16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16, "f32": TensorProto.FLOAT, "f64": TensorProto.DOUBLE, "i8": TensorProto.INT8, "i16": TensorProto.INT16,
-    "i32": TensorProto.INT32, "i64": TensorProto.INT64, "bool": TensorProto.BOOL,
+    "i32": TensorProto.INT32, "i64": TensorProto.INT64, "bool": TensorProto.BOOL, "ui8": TensorProto.UINT8, "ui16": TensorProto.UINT16, "ui32": TensorProto.UINT32, "ui64": TensorProto.UINT64,
 }  # fmt: skip
 TOLERANCE = {"f16": 2e-3, "bf16": 2e-2, "f32": 2e-6, "f64": 1e-12}
-FEW = [("Mul", "f64"), ("Div", "i32"), ("Max", "i8"), ("Sub", "i64"), ("Exp", "f64"), ("Cast", "f32", "i8"), ("Cast", "bool", "f16"), ("Cast", "i16", "f64"), ("Mul", "bf16"), ("Cast", "bf16", "f16"), ("Cast", "i64", "bf16"), ("Cast", "f64", "bf16")]  # fmt: skip
+FEW = [("Mul", "f64"), ("Div", "i32"), ("Max", "i8"), ("Sub", "i64"), ("Exp", "f64"), ("Cast", "f32", "i8"), ("Cast", "bool", "f16"), ("Cast", "i16", "f64"), ("Mul", "bf16"), ("Cast", "bf16", "f16"), ("Cast", "i64", "bf16"), ("Cast", "f64", "bf16"), ("Max", "ui8"), ("Div", "ui16"), ("Cast", "ui32", "f32"), ("Cast", "ui8", "f64"), ("Cast", "ui64", "i8")]  # fmt: skip
 FLOATS = ("f16", "bf16", "f32", "f64")
 MORE = [
     *((op, t) for op in ("Add", "Sub", "Mul", "Div", "Max", "Min") for t in TYPES if t != "bool"),
     *((op, t) for op in ("Exp", "Tanh", "Sigmoid", "Erf", "Sqrt", "Relu") for t in FLOATS),
     *((op, t) for op in ("Neg", "Abs") for t in ("f16", "f64", "i8", "i64")),
-    *(("Cast", a, b) for a in TYPES for b in TYPES if a != b),
+    *(("Cast", a, b) for a in TYPES for b in TYPES if a != b and not (a[0] in "fb" and b[0] == "u")),
 ]
 
 
@@ -38,7 +38,7 @@ def values(type: str, seed: int) -> np.ndarray:
         return (random.standard_normal(SHAPE) * 2).astype(dtype)
     if type == "bool":
         return random.integers(0, 2, SHAPE).astype(dtype)
-    whole = random.integers(-100, 100, SHAPE)
+    whole = random.integers(0 if type[0] == "u" else -100, 200 if type[0] == "u" else 100, SHAPE)
     return np.where(whole == 0, 3, whole).astype(dtype)
 
 

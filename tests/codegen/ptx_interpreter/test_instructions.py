@@ -365,7 +365,7 @@ REFUSED = {
     "ld.volatile.global.b32 %d, [%rd1];": "unknown modifier in ld.volatile.global.b32",
     "st.local.b32 [%rd1], %d;": "unknown modifier in st.local.b32",
     "setp.gt.b32 %q, %a0, %a1;": "unknown comparison setp.gt.b32",
-    "cvt.rn.bf16.f32 %d, %a0;": "unknown modifier in cvt.rn.bf16.f32",
+    "cvt.rn.bf16.f64 %d, %a0;": "unknown modifier in cvt.rn.bf16.f32",
     "add.s64 %d, %a0, %a1;": "32 bits, int64 is read",
     "add.s32 %d, %a0;": "operands where 3 are expected",
     "mov.b32 %d, nothing;": "unknown name nothing",
@@ -410,3 +410,12 @@ def test_a_part_that_is_not_wanted() -> None:
     a = integers("u32", 1)
     found = run("{ .reg .b16 h; mov.b32 {_, h}, %a0; cvt.u32.u16 %d, h; }", "u32", ("u32", a))
     np.testing.assert_array_equal(found, a >> 16)
+
+
+@pytest.mark.parametrize("type", ["u16", "s16"])
+@pytest.mark.parametrize("name", ["add", "min", "max"])
+def test_pairs_of_whole_numbers(name: str, type: str) -> None:
+    a, b = integers("u32", 1), integers("u32", 2)
+    found = run(f"{name}.{type}x2 %d, %a0, %a1;", "u32", ("u32", a), ("u32", b)).view(TYPES[type])
+    function = {"add": np.add, "min": np.minimum, "max": np.maximum}[name]
+    np.testing.assert_array_equal(found, function(a.view(TYPES[type]), b.view(TYPES[type])))
