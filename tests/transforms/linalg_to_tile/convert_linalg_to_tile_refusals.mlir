@@ -3,9 +3,10 @@
 // RUN: stepwell-opt %s -p 'linalg-choose-config{target=x86-64-v4},stepwell-convert-linalg-to-tile' | filecheck %s --check-prefix LOOPS
 
 // CHECK: error: softmax: the fusion has no #tile.config
-// LOOPS: tile.loops @softmax(%{{.*}}: tensor<4x8xf32>) -> (tensor<4xf32>) config #tile.config<block = [{{[0-9]+}}], form = loops>
-// LOOPS-COUNT-2: linalg.generic
-// LOOPS: tile.apply @softmax(%{{.*}}) : (tensor<4x8xf32>) -> tensor<4xf32>
+// LOOPS: tile.kernel @softmax(
+// LOOPS: tile.loops @softmax_1(%{{.*}}: tensor<4x8xf32>, %{{.*}}: tensor<4xf32>) -> (tensor<4xf32>) config #tile.config<block = [{{[0-9]+}}], form = loops>
+// LOOPS-COUNT-1: linalg.generic
+// LOOPS: tile.apply @softmax_1(%{{.*}}) : (tensor<4x8xf32>, tensor<4xf32>) -> tensor<4xf32>
 #id = affine_map<(m, k) -> (m, k)>
 #row = affine_map<(m, k) -> (m)>
 builtin.module attributes {stepwell.level = "linalg"} {
