@@ -216,14 +216,17 @@ class Emitter:
         for part in range(count):
             taken = [self.shuffle(v, v, range(part * size, (part + 1) * size)) for v in operands]
             parts.append(self._map_part(op, taken, size))
-        return self._joined(parts)
+        return self.joined(parts)
 
-    def _joined(self, parts: list[SSAValue]) -> SSAValue:
+    def joined(self, parts: list[SSAValue]) -> SSAValue:
         """Vectors of one length, one after another."""
+        wanted = len(parts) * cast(VectorType[Attribute], parts[0].type).get_shape()[0]
+        length = wanted // len(parts)
         while len(parts) > 1:
-            length = 2 * cast(VectorType[Attribute], parts[0].type).get_shape()[0]
+            length *= 2
+            parts = parts + parts[-1:] * (len(parts) % 2)
             parts = [self.shuffle(a, b, range(length)) for a, b in zip(parts[::2], parts[1::2], strict=True)]
-        return parts[0]
+        return parts[0] if length == wanted else self.shuffle(parts[0], parts[0], range(wanted))
 
     def _map_part(self, op: tile.MapOp, operands: Sequence[SSAValue], length: int) -> SSAValue:
         values: dict[SSAValue, SSAValue] = dict(zip(op.body.block.args, operands, strict=True))

@@ -66,7 +66,7 @@ def fold_in_thread(emit: Emitter, op: tile.ReduceOp, value: SSAValue) -> SSAValu
 def fold_in_warp(emit: Emitter, kind: str, value: SSAValue, lanes: Sequence[int]) -> SSAValue:
     """Lanes whose numbers differ in these bits, one bit after the other."""
     for bit in lanes:
-        other = _carried(emit, value, lambda v, bit=bit: emit.insert(warp.ShuffleOp(v, bit)).result)  # type: ignore[misc]
+        other = carried(emit, value, lambda v, bit=bit: emit.insert(warp.ShuffleOp(v, bit)).result)  # type: ignore[misc]
         value = folded(emit, kind, value, other)
     return value
 
@@ -89,7 +89,7 @@ def fold_between_warps(emit: Emitter, kind: str, value: SSAValue, bits: Sequence
         emit.insert(warp.BarrierOp(0, threads))
         return carried
 
-    _carried(emit, value, exchange)
+    carried(emit, value, exchange)
     parts = [_back(emit, part, value.type) for part in found]
     while len(parts) > 1:
         parts = [folded(emit, kind, a, b) for a, b in zip(parts[::2], parts[1::2], strict=True)]
@@ -102,7 +102,7 @@ def shared_bytes(value: SSAValue, threads: int) -> int:
     return threads * of.get_shape()[0] * element_bytes(i32 if of.element_type == i1 else of.element_type)
 
 
-def _carried(emit: Emitter, value: SSAValue, exchange: Callable[[SSAValue], SSAValue]) -> SSAValue:
+def carried(emit: Emitter, value: SSAValue, exchange: Callable[[SSAValue], SSAValue]) -> SSAValue:
     """What an exchange gives, of bools as numbers."""
     of = cast(VectorType[Attribute], value.type)
     if of.element_type != i1:

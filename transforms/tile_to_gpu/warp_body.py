@@ -27,6 +27,7 @@ from stepwell.transforms.tile_to_gpu.folds import (
     shared_bytes,
 )
 from stepwell.transforms.tile_to_gpu.fragments import counted, fragment_of, length_of, spread, uneven_parts, vector_of
+from stepwell.transforms.tile_to_gpu.relayouts import relaid, relayout_bytes
 from stepwell.transforms.tile_to_gpu.warp_access import Accesses, is_window
 from stepwell.transforms.tile_to_gpu.warp_refs import Parameters, Place, block_place
 from stepwell.types.layouts import LayoutError
@@ -52,7 +53,7 @@ class WarpBody:
         emit.insert(warp.WaitPredecessorOp())
         if self.layout.threads == self.threads:
             self._write_block(None)
-        elif any(isinstance(op, tile.ReduceOp) for op in self.kernel.body.walk()):
+        elif any(isinstance(op, tile.ReduceOp | tile.RelayoutOp) for op in self.kernel.body.walk()):
             self._write_block(self._mine())  # lanes meet in whole warps: the others go along, and store nothing
         else:
             with emit.when(self._mine()):
@@ -176,6 +177,19 @@ def _reduce(body: WarpBody, op: tile.ReduceOp) -> None:
     body.values[op.result] = value if op.init is None else folded(emit, kind, value, body.values[op.init])
 
 
+def _relayout(body: WarpBody, op: tile.RelayoutOp) -> None:
+    """Through shared memory, unless the layouts are the same."""
+    source, result = op.source.type, op.result.type
+    assert isinstance(source, TileType) and isinstance(result, TileType)
+    value = body.values[op.source]
+    if source.layout != result.layout:
+        if source.rank != 2:
+            raise body.refuse(op, f"brings {source} into {result.layout}: whole tiles change hands, not vectors")
+        body.shared = max(body.shared, relayout_bytes(source))
+        value = relaid(body.emit, value, source, result, body.threads)
+    body.values[op.result] = value
+
+
 def _map(body: WarpBody, op: tile.MapOp) -> None:
     assert isinstance(op.result.type, TileType)
     if uneven := uneven_parts(op):
@@ -224,6 +238,7 @@ _EMITTERS: Mapping[type[Operation], Callable[[WarpBody, Any], None]] = {
     tile.IotaOp: _iota,
     tile.InsideOp: _inside,
     tile.ReduceOp: _reduce,
+    tile.RelayoutOp: _relayout,
     tile.MapOp: _map,
     tile.StoreOp: _store,
     tile.ForOp: _for,

@@ -11,16 +11,20 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.parser import Parser
 from xdsl.utils.exceptions import ParseError, VerifyException
 
+import stepwell
 from stepwell.codegen.llvm_text import translate
 from stepwell.codegen.ptx import emit_ptx
 from stepwell.dialects import warp
 from stepwell.dialects.hopper.simulator import simulate_program
+from stepwell.dialects.weights import WeightStore
 from stepwell.driver.driver import passes_of
-from stepwell.driver.modules import make_context
+from stepwell.driver.modules import keep_weights, make_context
+from stepwell.driver.run_ptx import run_plan
 from stepwell.ir.printing import module_text
 from stepwell.passes import PassFailure
 from stepwell.testing import gpu_kernels
 from stepwell.testing.check_pass import check_pass
+from stepwell.testing.ptx import ptx_plan
 from stepwell.transforms.pipelines import LLVM
 from stepwell.types.targets import SM_90A
 
@@ -156,3 +160,66 @@ def test_the_pass_keeps_its_promises(name: str) -> None:
     for step in passes_of(TO_LAYOUTS)[:-1]:
         step.apply(ctx, module)
     check_pass("tile-assign-layouts", module, ctx)
+
+
+TURNED = """
+builtin.module attributes {stepwell.level = "tile", stepwell.target = "sm_90a"} {
+  tile.kernel @turn(%x: !tile.ref<2xELEMENT, plain>) -> (%y: !tile.ref<2xELEMENT, plain>) config #tile.config<block = [ROWS, COLUMNS], warps = 4> {
+    tile.wait_predecessor
+    tile.for_tiles (%i, %j) of %y block [ROWS, COLUMNS] {
+      %a = tile.load %x[%i, %j] : !tile.tile<ROWSxCOLUMNSxELEMENT, regs, #tile.threads<FROM>>
+      %b = tile.relayout %a -> #tile.threads<INTO>
+      tile.store %b, %y[%i, %j]
+    }
+  }
+  func.func @main(%x: tensor<70x45xELEMENT> {stepwell.name = "x"}) -> (tensor<70x45xELEMENT> {stepwell.name = "y"}) {
+    %y = tile.apply @turn(%x) : (tensor<70x45xELEMENT>) -> tensor<70x45xELEMENT>
+    func.return %y : tensor<70x45xELEMENT>
+  }
+}"""
+
+
+@pytest.mark.parametrize(
+    "block, given, into, element",
+    [
+        ((32, 32), "16x8, width 4", "32x4, width 1", "f32"),
+        ((64, 16), "16x8, width 2", "64x2, width 1", "f16"),
+        ((8, 24), "8x3, width 8", "4x6, width 1", "f32"),
+        ((32, 32), "16x8, width 4", "16x8, width 4", "f32"),
+        ((16, 12), "16x2, width 2", "8x4, width 1", "f16"),
+    ],
+)
+def test_tiles_change_hands(block: tuple[int, int], given: str, into: str, element: str) -> None:
+    """Through shared memory; the simulator and the PTX give what was loaded."""
+    values = {
+        "ROWS": str(block[0]),
+        "COLUMNS": str(block[1]),
+        "ELEMENT": element,
+        "FROM": given,
+        "INTO": into,
+    }
+    text = TURNED
+    for name, value in values.items():
+        text = text.replace(name, value)
+    module = keep_weights(Parser(make_context(WeightStore()), text).parse_module(), WeightStore())
+    module.verify()
+    kernels = stepwell.lower(module, "kernel", target="sm_90a")
+    x = np.random.default_rng(3).integers(-9, 9, (70, 45)).astype(np.float32 if element == "f32" else np.float16)
+    for found in (
+        simulate_program(kernels, {"x": x}, WeightStore()).outputs,
+        run_plan(ptx_plan(kernels), {"x": x}).outputs,
+    ):
+        np.testing.assert_array_equal(found["y"].reshape(70, 45), x)
+    moves = [op for op in kernels.walk() if isinstance(op, warp.SharedStoreOp)]
+    assert bool(moves) == (given != into)
+
+
+def test_layouts_of_other_numbers_of_threads_do_not_meet() -> None:
+    text = (
+        TURNED.replace("ROWS", "32").replace("COLUMNS", "32").replace("ELEMENT", "f32").replace("FROM", "16x8, width 4")
+    )
+    module = keep_weights(
+        Parser(make_context(WeightStore()), text.replace("INTO", "8x8, width 4")).parse_module(), WeightStore()
+    )
+    with pytest.raises(PassFailure, match="is held by another number of threads than others"):
+        stepwell.lower(module, "kernel", target="sm_90a")
