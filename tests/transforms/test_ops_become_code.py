@@ -24,6 +24,7 @@ from stepwell.transforms.legality import refusals
 
 NAMES = [
     "graph.arg_pool",
+    "graph.arg_reduce",
     "graph.batch_norm",
     "graph.bitcast",
     "graph.compare",
@@ -35,13 +36,16 @@ NAMES = [
     "graph.gather",
     "graph.iota",
     "graph.lrn",
+    "graph.normalize",
     "graph.pad",
     "graph.quantize",
+    "graph.reduce",
     "graph.resize",
     "graph.reverse",
     "graph.sample",
     "graph.select",
     "graph.slice",
+    "graph.softmax",
 ]
 LOOPS = ["determinant", "dft", "gru", "linear_attention", "lstm", "random", "rnn", "roi_pool", "scatter", "top_k"]
 """Written as loops; tests/transforms/graph_to_loops has a few of each."""

@@ -22,6 +22,11 @@ def tile_shape(value: SSAValue) -> tuple[int, int]:
     return (1, *value.type.get_shape())[-2:]  # type: ignore[return-value]
 
 
+def is_one(value: SSAValue) -> bool:
+    """Whether a tile is one number for a whole row: it is held as a scalar."""
+    return isinstance(value.type, tile.TileType) and value.type.get_shape() == (1,)
+
+
 def element_of(value: SSAValue) -> Attribute:
     assert isinstance(value.type, tile.TileType)
     return value.type.element_type

@@ -19,6 +19,7 @@ from stepwell.transforms.tile_to_cpu.accesses import (
     chunk_addresses,
     chunk_type,
     element_of,
+    is_one,
     lower_load,
     lower_store,
     tile_shape,
@@ -64,6 +65,9 @@ def _multiply_add(a: SSAValue, b: SSAValue, c: SSAValue, at: Place) -> SSAValue:
 
 
 def _fill(op: tile.FillOp, at: Place) -> None:
+    if is_one(op.result):
+        at.tiles[op.result] = [[at.emit.constant(op.value, element_of(op.result))]]
+        return
     at.tiles[op.result] = _repeated(op.result, at.emit.splat(op.value, chunk_type(op.result)))
 
 
@@ -85,7 +89,8 @@ def _broadcast(op: tile.BroadcastOp, at: Place) -> None:
 
 def _map(op: tile.MapOp, at: Place) -> None:
     if not op.inputs:
-        at.tiles[op.result] = _repeated(op.result, _mapped(op, [], chunk_type(op.result).get_shape()[0], at))
+        width = 0 if is_one(op.result) else chunk_type(op.result).get_shape()[0]
+        at.tiles[op.result] = _repeated(op.result, _mapped(op, [], width, at))
         return
     rows = zip(*(at.tiles[value] for value in op.inputs), strict=True)
     at.tiles[op.result] = [

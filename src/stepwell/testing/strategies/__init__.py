@@ -14,6 +14,7 @@ from stepwell.testing.strategies.graphs import GeneratedGraph, graphs
 from stepwell.testing.strategies.layouts import composable_layouts, fragments, layouts, swizzles
 from stepwell.testing.strategies.lifetimes import MemoryProblem, assert_keeps_values, lifetimes, memory_problems
 from stepwell.testing.strategies.op_parameters import OpParameters, op_modules, op_parameters
+from stepwell.testing.strategies.rows import row_networks
 from stepwell.testing.strategies.tile_configs import tile_configs
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "memory_problems",
     "op_modules",
     "op_parameters",
+    "row_networks",
     "swizzles",
     "tile_configs",
 ]
