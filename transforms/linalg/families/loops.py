@@ -12,6 +12,7 @@ from xdsl.dialects.linalg.ops import GenericOp
 from stepwell.dialects.linalg_interpreter import loop_extents
 from stepwell.dialects.tile.config import Config, ConfigAttr
 from stepwell.dialects.tile.config import violations as rules
+from stepwell.transforms.graph_to_loops.cost import runs_and_steps
 from stepwell.transforms.graph_to_loops.table import op_of_loops, write_phases
 from stepwell.transforms.linalg._roles import reduction_loops
 from stepwell.transforms.linalg._stages import Stages
@@ -34,7 +35,7 @@ def refusals(stages: Stages, setting: Setting) -> Iterator[str]:
 
 def candidates(stages: Stages, setting: Setting) -> Iterator[Candidate]:
     """Blocks of so many elements that a tile is worth taking; on sm_90a a thread for each element."""
-    steps, elements = max(1, steps_of(stages)), elements_of(stages)
+    elements, steps = runs_and_steps(stages.fusion) or (elements_of(stages), max(1, steps_of(stages)))
     if not setting.machine.vector_bytes:
         waves = ceil(elements / (SM_90A.multiprocessors * SM_90A.max_threads))
         config = Config(block=(THREADS,), form="loops")
