@@ -115,14 +115,14 @@ def _handle(data: bytes, at: int) -> tuple[tuple[int, int], int]:
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
-    value = 0
+    begin, value = at, 0
     for shift in range(0, 70, 7):
         byte = data[at]
         at += 1
         value |= (byte & 127) << shift
         if byte < 128:
             return value, at
-    raise ValueError("a number has more than ten bytes")
+    raise ValueError(f"the number at byte {begin} has more than ten bytes")
 
 
 def _block(data: bytes, offset: int, size: int) -> bytes:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.frontends.tensorflow.graph_defs import GraphDef
 
 import stepwell
-from stepwell.frontends.tensorflow.bundle import Bundle, _table, unpacked
+from stepwell.frontends.tensorflow.bundle import MAGIC, Bundle, _table, unpacked
 from stepwell.frontends.tensorflow.schema import messages
 from stepwell.runtime.errors import ModelError, StepwellError, UsageError
 from stepwell.testing.tensorflow_files import bundle_index, bundle_of
@@ -86,6 +86,9 @@ def test_what_is_missing_or_damaged(tmp_path: Path) -> None:
         stepwell.import_model(folder, shapes={"image": "2x3"})
     (folder / "variables" / "variables.index").write_bytes(b"x" * 60)
     with pytest.raises(ModelError, match="does not end as a table does"):
+        stepwell.import_model(folder, shapes={"image": "2x3"})
+    (folder / "variables" / "variables.index").write_bytes(b"\xff" * 52 + MAGIC.to_bytes(8, "little"))
+    with pytest.raises(ModelError, match="the number at byte 12 has more than ten bytes"):
         stepwell.import_model(folder, shapes={"image": "2x3"})
     (folder / "variables" / "variables.index").unlink()
     with pytest.raises(ModelError, match="cannot read the variables"):
