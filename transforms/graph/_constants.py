@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import FixedBitwidthType, TensorType
-from xdsl.ir import Operation, SSAValue
+from xdsl.ir import Block, Operation, SSAValue
+from xdsl.rewriter import Rewriter
 
 from stepwell.dialects import graph
 from stepwell.dialects.graph.interpreter import run_graph_op
 from stepwell.dialects.numpy_types import Array
 from stepwell.dialects.weights import WeightStore
 from stepwell.passes import StepwellContext
-from stepwell.transforms.graph._values import MOVEMENT
+from stepwell.transforms.graph._values import MOVEMENT, is_dead
 
 KNOWN = (graph.WeightOp, graph.ConstantOp, graph.BroadcastOp, *MOVEMENT)
 """Ops whose results are known where their operands are."""
@@ -49,6 +50,16 @@ def _run(value: SSAValue, store: WeightStore | None) -> tuple[Array, ...]:
     assert isinstance(op, Operation)
     operands = [array for operand in op.operands for array in _run(operand, store)]
     return tuple(run_graph_op(op, operands, store))
+
+
+def erase_unused(op: Operation | Block) -> None:
+    """Erase an op that makes a known value and that nothing uses, and what it alone used."""
+    if not isinstance(op, KNOWN) or not is_dead(op):
+        return
+    feeders = [operand.owner for operand in op.operands]
+    Rewriter.erase_op(op)
+    for feeder in feeders:
+        erase_unused(feeder)
 
 
 def width(value: SSAValue) -> int:

@@ -40,8 +40,8 @@ from stepwell.passes import (
     remarks_of,
 )
 from stepwell.passes.remarks import Kind, Remark
-from stepwell.transforms.graph._constants import store_of, value_of, width
-from stepwell.transforms.graph._values import in_fusion, is_dead, users
+from stepwell.transforms.graph._constants import erase_unused, store_of, value_of, width
+from stepwell.transforms.graph._values import in_fusion, users
 from stepwell.transforms.tensors import element_of, shape_of
 
 Root = graph.ConvOp | graph.MatmulOp
@@ -154,8 +154,10 @@ def _into_filter(op: graph.BatchNormOp, behind: _Behind, factor: Array, offset: 
     held = graph.WeightOp(store.add_by_content(f"{name}.bias", bias.astype(numpy_dtype(element))))
     _replace(op, [weight, product], [held], product.results[0], "add")
     for dead in behind.ops:
-        if is_dead(dead):
-            Rewriter.erase_op(dead)
+        feeders = [operand.owner for operand in dead.operands]
+        Rewriter.erase_op(dead)
+        for feeder in feeders:
+            erase_unused(feeder)
 
 
 def _scale(op: graph.BatchNormOp, factor: Array, offset: Array, store: WeightStore) -> None:
@@ -191,7 +193,10 @@ def _replace(
             inherit_location(new, op)
     x.name_hint = op.result.name_hint
     Rewriter.insert_op(made, InsertPoint.before(op))
+    parameters = [value.owner for value in op.operands[1:]]
     Rewriter.replace_op(op, [], [x])
+    for parameter in parameters:
+        erase_unused(parameter)
 
 
 def _name(op: Operation) -> str:

@@ -20,15 +20,14 @@ from typing import ClassVar
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
-from xdsl.ir import Operation
 from xdsl.rewriter import InsertPoint, Rewriter
 
 from stepwell.dialects import graph
 from stepwell.dialects.weights import WeightStore
 from stepwell.passes import Meaning, StepwellContext, StepwellPass, inherit_location, names_of, remarks_of
 from stepwell.passes.remarks import Remark
-from stepwell.transforms.graph._constants import is_known, store_of, value_of
-from stepwell.transforms.graph._values import in_fusion, is_constant, is_dead
+from stepwell.transforms.graph._constants import erase_unused, is_known, store_of, value_of
+from stepwell.transforms.graph._values import in_fusion, is_constant
 
 Product = graph.ConvOp | graph.ConvTransposeOp | graph.MatmulOp
 
@@ -58,20 +57,10 @@ class FoldConstantsPass(StepwellPass):
             inherit_location(weight, inner)
             Rewriter.insert_op(weight, InsertPoint.before(inner))
             inner.operands[1] = weight.result
-            _erase_dead(filter.owner)
+            erase_unused(filter.owner)
             remarks_of(ctx).add(Remark("passed", self.name, names, "its filter became a weight"))
         if isinstance(ctx, StepwellContext) and ctx.weights is None and len(store):
             ctx.weights = store
-
-
-def _erase_dead(op: Operation | object) -> None:
-    """Erase an op that nothing uses, and what it alone used."""
-    if not isinstance(op, Operation) or not is_dead(op):
-        return
-    feeders = [operand.owner for operand in op.operands]
-    Rewriter.erase_op(op)
-    for feeder in feeders:
-        _erase_dead(feeder)
 
 
 PASS = FoldConstantsPass

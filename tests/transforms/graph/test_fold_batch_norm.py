@@ -75,6 +75,7 @@ def test_products_take_batch_norms_along(kind: str, groups: int, last: bool, bia
         step.apply(context, case.module)
     case.module.verify()
     names = [op.name for op in case.module.walk()]
+    assert all(op.results[0].uses for op in case.module.walk() if op.name.startswith("graph."))
     assert "graph.batch_norm" not in names and names.count("graph.binary") == 1
     for name, found in interpret(case.module, inputs, context.weights).items():
         tolerance = TOLERANCE[element]
