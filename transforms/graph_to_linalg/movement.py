@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 from xdsl.dialects import arith, tensor
 from xdsl.dialects.builtin import DenseIntOrFPElementsAttr, TensorType
@@ -16,6 +17,9 @@ from stepwell.dialects.numpy_types import numpy_dtype, signless
 from stepwell.transforms.graph_to_linalg.linalg_builder import LinalgBuilder, dims
 from stepwell.transforms.graph_to_linalg.positions import Positions
 from stepwell.transforms.tensors import element_of, shape_of
+
+MAX_RANK = 4
+"""Dims of a tile kernel."""
 
 
 def convert_constant(op: graph.ConstantOp, operands: Sequence[SSAValue], build: LinalgBuilder) -> SSAValue:
@@ -48,9 +52,28 @@ def convert_broadcast(op: graph.BroadcastOp, operands: Sequence[SSAValue], build
 
 
 def convert_transpose(op: graph.TransposeOp, operands: Sequence[SSAValue], build: LinalgBuilder) -> SSAValue:
-    """A generic that yields its input through a permuted map: input dim permutation[i] is loop i."""
-    shape = shape_of(op.result)
-    return build.copy(operands[0], shape, dims(*sorted(range(len(shape)), key=lambda i: op.permutation[i])))
+    """A generic that yields its input through a permuted map, input dim permutation[i] being loop i. Of more dims than a tile kernel has, extents of 1
+    are left out and what stays side by side is made one."""
+    source, shape = shape_of(operands[0]), shape_of(op.result)
+    if len(shape) <= MAX_RANK:
+        return build.copy(operands[0], shape, dims(*sorted(range(len(shape)), key=lambda i: op.permutation[i])))
+    runs: list[list[int]] = []
+    for dim in op.permutation:
+        if source[dim] == 1:
+            continue
+        if runs and _follows(runs[-1][-1], dim, source):
+            runs[-1].append(dim)
+        else:
+            runs.append([dim])
+    order = sorted(range(len(runs)), key=lambda i: runs[i][0])
+    extents = [prod(source[dim] for dim in run) for run in runs]
+    view = build.reshape(operands[0], [extents[i] for i in order])
+    return build.reshape(build.copy(view, extents, dims(*order)), shape)
+
+
+def _follows(first: int, second: int, shape: Sequence[int]) -> bool:
+    """Whether only extents of 1 lie between two dims."""
+    return first < second and all(extent == 1 for extent in shape[first + 1 : second])
 
 
 def convert_reshape(op: graph.ReshapeOp, operands: Sequence[SSAValue], build: LinalgBuilder) -> SSAValue:
