@@ -192,6 +192,8 @@ def _comparison(instruction: Instruction, name: str, type: str) -> Callable[[Arr
 def set_predicate(code: Code, instruction: Instruction) -> Step:
     """setp.CMP.TYPE p, a, b and setp.CMP.BOOL.TYPE p, a, b, q."""
     words = instruction.name.split(".")[1:]
+    if words[1:] == ["f16x2"]:
+        return _compare_pairs(code, instruction, words[0])
     combine = _COMBINE.get(words[1]) if len(words) == 3 else None
     if len(words) not in (2, 3) or (len(words) == 3 and combine is None):
         raise instruction.refuse(f"unknown modifier in {instruction.name}")
@@ -209,6 +211,21 @@ def set_predicate(code: Code, instruction: Instruction) -> Step:
     def step(rows: Rows, mask: Mask) -> None:
         flag = ~rows[third] if flipped else rows[third]
         np.copyto(rows[target], joined(compare(rows[first], rows[second]), flag), where=mask)
+
+    return Step(instruction, step)
+
+
+def _compare_pairs(code: Code, instruction: Instruction, name: str) -> Step:
+    """setp.CMP.f16x2 p|q, a, b: p compares the lower halves, q the upper ones."""
+    compare = _comparison(instruction, name, "f16")
+    low, high, a, b = code.take(instruction, 4)
+    targets = [code.write(instruction, destination, np.bool_) for destination in (low, high)]
+    first, second = (code.read(instruction, source, TYPES["f16"]) for source in (a, b))
+
+    def step(rows: Rows, mask: Mask) -> None:
+        found = compare(rows[first], rows[second])
+        for half, target in enumerate(targets):
+            np.copyto(rows[target], found[half::2], where=mask)
 
     return Step(instruction, step)
 

@@ -123,3 +123,20 @@ def test_parts_of_nothing_and_of_one_element(element: Attribute, road: str) -> N
 def test_many_operands_are_joined(road: str) -> None:
     block = Block(arg_types=[TensorType(f32, (2, 1 + d % 3)) for d in range(37)])
     check_road(network([graph.ConcatOp(list(block.args), dim=1)], block), road)
+
+
+@pytest.mark.parametrize("road", ROADS)
+@pytest.mark.parametrize("element", [f32, f16])
+def test_a_function_that_chooses_is_part_of_the_product(element: Attribute, road: str) -> None:
+    """x > 0 ? x : x / 2 behind a product, and x times the logistic function of it: one kernel, in tiles."""
+    block = Block(arg_types=[TensorType(element, (7, 16)), TensorType(element, (16, 9))])
+    product = graph.MatmulOp(*block.args)
+    zero, half = (graph.ConstantOp(np.full((7, 9), number), element) for number in (0.0, 0.5))
+    above = graph.CompareOp(product, zero, kind="gt")
+    less = graph.BinaryOp(product, half, kind="mul")
+    chosen = graph.SelectOp(above, product, less)
+    curve = graph.UnaryOp(chosen, kind="sigmoid")
+    case = network([product, zero, half, above, less, chosen, curve, graph.BinaryOp(chosen, curve, kind="mul")], block)
+    module = stepwell.lower(case.module.clone(), to="tile", target={"cpu": CPU, "ptx": "sm_90a"}[road])
+    assert [op.name for op in module.ops if op.name.startswith("tile.")] == ["tile.kernel"]
+    check_road(case, road)

@@ -15,7 +15,8 @@ becomes
 }
 ```
 
-The chain ends where a value has several users, is a network output, or meets an op that is not elementwise or whose operand or result would
+Ops that make one value of the chain's last together, however often they read it (`x * sigmoid(x)`), go in together. The chain ends where a value is
+used elsewhere too, is a network output, or meets an op that is not elementwise or whose operand or result would
 take the product out of its tiles. Nothing is rounded differently:
 the ops are the same, only their results stay in registers.
 """
@@ -28,13 +29,17 @@ from xdsl.ir import Operation
 
 from stepwell.dialects import graph
 from stepwell.passes import Rewriter, names_of, rewrite
-from stepwell.transforms.graph._outline import outline
+from stepwell.transforms.graph._outline import Feeding, outline
 from stepwell.transforms.graph._values import in_fusion, is_dead, shape_of, users
 from stepwell.transforms.tensors import element_of
 
 TILES = (f16, f32)
 """Element types of products that kernels compute in tiles."""
-Epilogue = graph.UnaryOp | graph.BinaryOp | graph.CastOp
+Epilogue = graph.UnaryOp | graph.BinaryOp | graph.CastOp | graph.SelectOp
+Choice = Epilogue | graph.CompareOp
+"""What a function of one value is made of; a comparison alone is no result of a product."""
+MOST = 16
+"""Ops of such a function."""
 
 
 @rewrite("graph-fuse-epilogue", level="graph", meaning="exact")
@@ -50,9 +55,10 @@ def fuse_epilogue(
     chain: list[Operation] = [op]
     while True:
         following, reason, hint = _next(chain, residual, no_fuse)
-        if following is None:
+        taken = [following] if following is not None else _function(chain, residual, no_fuse)
+        if not taken:
             break
-        chain.append(following)
+        chain += taken
     if is_dead(chain[-1]):
         return
     if len(chain) > 1:
@@ -75,7 +81,7 @@ def _next(chain: list[Operation], residual: bool, no_fuse: tuple[str, ...]) -> t
         return None, "", ""
     if set(names_of(user)) & set(no_fuse):
         return None, f"{_name(user)} is excluded", "remove it from the option no-fuse"
-    if reason := _breaks_tiles(chain[0], user):
+    if reason := _breaks_tiles(chain[0], user, chain):
         return (
             None,
             f"{_name(user)} {reason}",
@@ -86,19 +92,55 @@ def _next(chain: list[Operation], residual: bool, no_fuse: tuple[str, ...]) -> t
     return user, "", ""
 
 
-def _breaks_tiles(root: Operation, user: Epilogue) -> str:
-    """Why a kernel of the root's tiles cannot hold `user` as well; empty where it can. A tile is rows and columns: an operand runs along all
-    of the rows or none, and what is written has elements of a product in f16 or f32."""
-    batched = isinstance(root, graph.MatmulOp) and len(shape_of(root.b)) > 2
-    if batched or element_of(root.results[0]) not in TILES:
+def _function(chain: list[Operation], residual: bool, no_fuse: tuple[str, ...]) -> list[Operation]:
+    """The elementwise ops behind the chain that only together give one value (`x * sigmoid(x)`, `select(x > 0, x, exp(x) - 1)`), in order; nothing
+    where one of them cannot be taken, or a value between them is used elsewhere."""
+    found: dict[Operation, None] = {chain[-1]: None}
+    op = chain[-1].next_op
+    while op is not None and len(found) <= MOST:
+        if any(operand.owner in found for operand in op.operands):
+            if not isinstance(op, Choice) or in_fusion(op) or set(names_of(op)) & set(no_fuse):
+                return []
+            if _operand_breaks_tiles(chain[0], op, [*chain, *found]):
+                return []
+            if isinstance(op, graph.BinaryOp) and not residual and _computed_operand(op, [*chain, *found]):
+                return []
+            found[op] = None
+            closed = all(user in found for value in found if value is not op for user in users(value))
+            if closed and not _breaks_tiles(chain[0], op, [*chain, *found]):
+                return list(found)[1:]
+        op = op.next_op
+    return []
+
+
+def _breaks_tiles(root: Operation, user: Choice, inside: list[Operation]) -> str:
+    """Why a kernel of the root's tiles cannot hold `user` as well; empty where it can: what is written has elements of a product in tiles."""
+    if not _has_tiles(root):
         return ""
     if element_of(user.results[0]) not in TILES:
         return f"makes elements of type {element_of(user.results[0])}"
+    return _operand_breaks_tiles(root, user, inside)
+
+
+def _has_tiles(root: Operation) -> bool:
+    batched = isinstance(root, graph.MatmulOp) and len(shape_of(root.b)) > 2
+    return not batched and element_of(root.results[0]) in TILES
+
+
+def _operand_breaks_tiles(root: Operation, user: Choice, inside: list[Operation]) -> str:
+    """Why an operand of `user` cannot be read in the root's tiles, which are rows and columns: it runs along all of the rows or none, and has
+    elements of a tile unless it is computed inside."""
+    if not _has_tiles(root):
+        return ""
     assert isinstance(root, graph.ConvOp | graph.MatmulOp)
     rank = len(shape_of(root.result))
     column = 1 if isinstance(root, graph.ConvOp) and root.layout == "channels_first" else rank - 1
     rows = {dim for dim in range(rank) if dim != column and shape_of(root.result)[dim] > 1}
     for operand in user.operands:
+        if operand.owner in inside or isinstance(operand.owner, graph.ConstantOp):
+            continue
+        if element_of(operand) not in TILES:
+            return f"has an operand of type {element_of(operand)}"
         along = rows & set(operand.owner.dims) if isinstance(operand.owner, graph.BroadcastOp) else rows
         if along and along != rows:
             return "has an operand that runs along some of the product's rows only"
@@ -106,8 +148,8 @@ def _breaks_tiles(root: Operation, user: Epilogue) -> str:
 
 
 def _computed_operand(op: graph.BinaryOp, chain: list[Operation]) -> bool:
-    """True when an operand is neither of the chain nor a broadcast."""
-    return any(not isinstance(o.owner, graph.BroadcastOp) and o.owner not in chain for o in op.operands)
+    """True when an operand is neither of the chain nor a broadcast or constant."""
+    return any(not isinstance(o.owner, Feeding) and o.owner not in chain for o in op.operands)
 
 
 def _describe(chain: list[Operation]) -> str:

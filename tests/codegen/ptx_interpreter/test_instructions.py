@@ -332,6 +332,11 @@ def test_moves_pack_select_and_guard() -> None:
     np.testing.assert_array_equal(run(low, "u32", ("u32", a), ("u32", b)), (a & 0xFFFF) * 0x10001)
     chosen = "setp.lt.u32 %p1, %a0, %a1; selp.b32 %d, %a0, %a1, %p1;"
     np.testing.assert_array_equal(run(chosen, "u32", ("u32", a), ("u32", b)), np.minimum(a, b))
+    pairs = "{ .reg .pred q; setp.gt.f16x2 %p1|q, %a0, %a1; selp.b32 %d, 1, 0, %p1; @q add.u32 %d, %d, 2; }"
+    x, y = (np.resize(np.array(v, np.float16), 2 * THREADS) for v in ([1, 2, 3, np.nan, 5], [2, 1, 3, 1]))
+    expected = (x[0::2] > y[0::2]) + 2 * (x[1::2] > y[1::2]).astype(np.uint32)
+    found = run(pairs, "u32", ("u32", x.view(np.uint32)), ("u32", y.view(np.uint32)))
+    np.testing.assert_array_equal(found, expected)
     guarded = "setp.lt.u32 %p1, %a0, %a1; mov.b32 %d, %a1; @%p1 mov.b32 %d, %a0; @!%p1 add.u32 %d, %d, 1;"
     np.testing.assert_array_equal(run(guarded, "u32", ("u32", a), ("u32", b)), np.where(a < b, a, b + 1))
 

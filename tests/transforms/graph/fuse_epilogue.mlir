@@ -9,7 +9,7 @@
 // EXCLUDED-DAG: remark: [missed] graph-fuse-epilogue: conv: relu is excluded (hint: remove it from the option no-fuse)
 
 builtin.module attributes {stepwell.level = "graph"} {
-  func.func @main(%x: tensor<2x4x4x8xf32>, %y: tensor<2x8xf32>) -> (tensor<2x4x4x8xf32>, tensor<2x5xf32>, tensor<2x5xf32>) {
+  func.func @main(%x: tensor<2x4x4x8xf32>, %y: tensor<2x8xf32>) -> (tensor<2x4x4x8xf32>, tensor<2x5xf32>, tensor<2x5xf32>, tensor<2x5xf32>, tensor<2x5xi1>) {
     %w = graph.weight #graph.weight<"w", "0000000000000000000000000000000000000000000000000000000000000000", tensor<8x3x3x8xf32>, []> : tensor<8x3x3x8xf32> loc("w")
     %b = graph.weight #graph.weight<"b", "0000000000000000000000000000000000000000000000000000000000000000", tensor<8xf32>, []> : tensor<8xf32> loc("b")
     // CHECK:      graph.fusion "conv" (%x_1 = %x : tensor<2x4x4x8xf32>, %w_1 = %w : tensor<8x3x3x8xf32>, %b_1 = %b : tensor<8xf32>) -> (tensor<2x4x4x8xf32>) {
@@ -35,6 +35,27 @@ builtin.module attributes {stepwell.level = "graph"} {
     %5 = graph.matmul %y, %v transpose_b : (tensor<2x8xf32>, tensor<5x8xf32>) -> tensor<2x5xf32> loc("fc")
     %6 = graph.unary tanh %5 : tensor<2x5xf32> -> tensor<2x5xf32> loc("tanh")
     %7 = graph.unary neg %5 : tensor<2x5xf32> -> tensor<2x5xf32> loc("neg")
-    func.return %4, %6, %7 : tensor<2x4x4x8xf32>, tensor<2x5xf32>, tensor<2x5xf32>
+    // A function of the product's value that reads it several times goes in whole, with its constants; a comparison alone is no result of it.
+    // CHECK:      graph.fusion "leaky" (%y_1 = %y : tensor<2x8xf32>, %v_1 = %v : tensor<5x8xf32>) -> (tensor<2x5xf32>) {
+    // CHECK-NEXT:   graph.matmul
+    // CHECK-DAG:    graph.constant 0.0
+    // CHECK-DAG:    graph.constant 0.5
+    // CHECK:        graph.select
+    // CHECK-NEXT:   graph.unary neg
+    // CHECK-NEXT:   graph.yield
+    // CHECK:      graph.fusion "above"
+    // CHECK-NEXT:   graph.matmul
+    // CHECK-NEXT:   graph.yield
+    // CHECK:      graph.compare gt
+    %zero = graph.constant 0.0 : tensor<2x5xf32>
+    %half = graph.constant 0.5 : tensor<2x5xf32>
+    %8 = graph.matmul %y, %v transpose_b : (tensor<2x8xf32>, tensor<5x8xf32>) -> tensor<2x5xf32> loc("leaky")
+    %9 = graph.compare gt %8, %zero : (tensor<2x5xf32>, tensor<2x5xf32>) -> tensor<2x5xi1> loc("positive")
+    %10 = graph.binary mul %8, %half : (tensor<2x5xf32>, tensor<2x5xf32>) -> tensor<2x5xf32> loc("slope")
+    %11 = graph.select %9, %8, %10 : (tensor<2x5xi1>, tensor<2x5xf32>, tensor<2x5xf32>) -> tensor<2x5xf32> loc("leaky")
+    %12 = graph.unary neg %11 : tensor<2x5xf32> -> tensor<2x5xf32> loc("leaky")
+    %13 = graph.matmul %y, %v transpose_b : (tensor<2x8xf32>, tensor<5x8xf32>) -> tensor<2x5xf32> loc("above")
+    %14 = graph.compare gt %13, %zero : (tensor<2x5xf32>, tensor<2x5xf32>) -> tensor<2x5xi1> loc("above")
+    func.return %4, %6, %7, %12, %14 : tensor<2x4x4x8xf32>, tensor<2x5xf32>, tensor<2x5xf32>, tensor<2x5xf32>, tensor<2x5xi1>
   }
 }
