@@ -16,7 +16,7 @@ from xdsl.ir import Operation
 
 from stepwell.dialects import graph
 from stepwell.passes import PassFailure, names_of
-from stepwell.transforms.linalg._kinds import Access, Load, Map, Opaque, Reduce, Stage, Store
+from stepwell.transforms.linalg._kinds import Access, Constant, Load, Map, Opaque, Reduce, Stage, Store
 from stepwell.transforms.linalg._roles import Roles
 from stepwell.transforms.linalg._windows import Loops, Number
 
@@ -107,11 +107,11 @@ def single_root(
     if len(roots) > 1:
         names = ", ".join(" + ".join(names_of(root.op)) or root.op.name for root in roots)
         raise refuse(fusion, f"{len(roots)} reductions in one fusion ({names}): a kernel has one root")
-    for stage in reversed(order):
-        if isinstance(stage, Opaque):
-            raise refuse(stage.op, stage.reason, stage.hint)
-        if isinstance(stage, Map) and stage.indexed:
-            raise refuse(stage.op, "the body needs the position of its element")
+    for unclear in _first_reasons(order):
+        if isinstance(unclear, Opaque):
+            raise refuse(unclear.op, unclear.reason, unclear.hint)
+        if isinstance(unclear, Map) and unclear.indexed:
+            raise refuse(unclear.op, "the body needs the position of its element")
     shapes = {store.shape for store in stores}
     if len(shapes) != 1:
         raise refuse(fusion, f"the results have shapes {sorted(shapes)}: one kernel writes results of one shape")
@@ -131,6 +131,12 @@ def single_root(
     return Structure(
         fusion, root.op, out, tuple(extents)[:count], operands, results, root.init, root.roles, leaves, root.reductions
     )
+
+
+def _first_reasons(order: Sequence[Stage]) -> list[Map | Reduce | Opaque]:
+    """Stages in the order in which their reasons say most: what computes first, then pads and reshapes, the last one first."""
+    computed = [stage for stage in reversed(order) if not isinstance(stage, Load | Constant)]
+    return sorted(computed, key=lambda stage: not isinstance(stage.op, linalg.GenericOp))
 
 
 def _operands(root: Reduce) -> Iterator[Access]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from xdsl.dialects.builtin import ModuleOp
 
+from stepwell.dialects import tile
 from stepwell.dialects.graph.plugin_record import used_plugins
 from stepwell.dialects.weights import WeightSource, WeightStore, open_weights
 from stepwell.driver.build import build_section
@@ -111,12 +112,13 @@ def compile_plan(
     _check_pipeline(pipeline, precision)
     loaded = _load(model, Request(weights, outputs, shapes))
     targets = [_meant(name, loaded.module) for name in names]
-    sections, pipelines, remarks = [], {}, []
+    sections, pipelines, remarks, loops = [], {}, [], {}
     with _rare_collections():
         for name, found in zip(_section_names(targets), targets, strict=True):
             ctx = make_context(loaded.ctx.weights)
             steps = _steps(pipeline, found.family, precision)
-            sections.append(_section(name, loaded.module.clone(), found, ctx, steps, observers))
+            section, loops[name] = _section(name, loaded.module.clone(), found, ctx, steps, observers)
+            sections.append(section)
             pipelines[name] = str(steps)
             remarks += [{"section": name, **_remark_entry(remark)} for remark in ctx.remarks]
     details = {
@@ -124,6 +126,7 @@ def compile_plan(
         "pipelines": pipelines,
         "precision": pipeline.precision if pipeline else precision,
         "plugins": used_plugins(loaded.module),
+        "loops": loops,
         "remarks": remarks,
     }
     return Plan(tuple(sections), details)
@@ -205,14 +208,18 @@ def _context_of(module: ModuleOp) -> StepwellContext:
 
 def _section(
     name: str, module: ModuleOp, target: Target, ctx: StepwellContext, steps: Pipeline, observers: Sequence[Observer]
-) -> Section:
+) -> tuple[Section, list[str]]:
+    """The section, and the names of its kernels that are loops."""
     named = target_of(module)
     if rank(level_of(module)) > rank("graph") and named is not None and named != target:
         raise UsageError(f"the module is lowered for {named.name} already, not for {target.name}")
     write_target(module, target)
     driver = Driver(ctx, observers)
+    if rank(level_of(module)) < rank("tile"):
+        lower_in_place(module, "tile", steps, driver)
+    loops = [op.sym_name.data for op in module.body.block.ops if isinstance(op, tile.LoopsKernel)]
     lower_in_place(module, "kernel", steps, driver)
-    return build_section(name, module, target, ctx.weights, steps, driver)
+    return build_section(name, module, target, ctx.weights, steps, driver), loops
 
 
 def _meant(name: str, module: ModuleOp) -> Target:

@@ -50,6 +50,10 @@ def run(args: argparse.Namespace) -> int:
         _print_remarks(plan.details["remarks"], pattern)
     names = ", ".join(section.name for section in plan.sections)
     print(f"{output}: {names}; {output.stat().st_size:,} bytes in {time.perf_counter() - begun:.1f} s")
+    for section, loops in plan.details["loops"].items():
+        if loops:
+            told = f"{len(loops)} of the kernels are loops, which are slow: {', '.join(loops[:8])}{', ..' if loops[8:] else ''}"
+            print(f"{section}: {told} (--remarks choose says why)", file=sys.stderr)
     return 0
 
 

@@ -68,10 +68,13 @@ def _summary(details: Any, sections: list[Any]) -> Iterator[str]:
             kind = "input" if binding.is_input else "output"
             yield f"{kind:11} {binding.name}: {'x'.join(map(str, binding.shape))}x{binding.dtype}"
         yield f"memory      arena {program.arena:,} B, constants {program.constants:,} B; code {code}"
-        yield f"kernels     {len(program.kernels)} in {len(program.launches)} launches"
+        loops = details.get("loops", {}).get(section.name, [])
+        yield f"kernels     {len(program.kernels)} in {len(program.launches)} launches{f', {len(loops)} by loops' if loops else ''}"
         for index, launch in enumerate(program.launches):
             size = f"grid {launch.grid}" if section.target != "cpu" else f"{launch.tiles} tiles"
-            yield f"  {index:3} {program.kernels[launch.kernel]:24} {size:18} {' + '.join(launch.names)}"
+            kernel = program.kernels[launch.kernel]
+            form = " (loops)" if kernel in loops else ""
+            yield f"  {index:3} {kernel:24} {size:18} {' + '.join(launch.names)}{form}"
 
 
 def _remarks(details: Any, sections: list[str]) -> Iterator[str]:
