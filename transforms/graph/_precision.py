@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from xdsl.dialects.builtin import f32
-from xdsl.ir import Attribute, Block, Operation, SSAValue
+from math import prod
+
+from xdsl.dialects.builtin import f16, f32
+from xdsl.ir import Attribute, Block, BlockArgument, Operation, SSAValue
 
 from stepwell.dialects import graph
+from stepwell.dialects.tile.kernel_rules import target_name_of
+from stepwell.transforms.graph._values import shape_of
 from stepwell.transforms.tensors import element_of
 
+TENSOR_CORES, HALF_BYTES, ROW_BYTES = "sm_90a", 2, 16
+"""The target whose products pack what they convert; bytes of an element of half precision, and what rows that tensor maps bring are multiples of."""
 Contraction = graph.ConvOp | graph.MatmulOp
 MOVES = graph.BroadcastOp | graph.ReshapeOp | graph.TransposeOp
 
@@ -39,12 +45,12 @@ def operand_types(fusion: graph.FusionOp, half: Attribute) -> dict[SSAValue, Att
     for op in fusion.body.block.ops:
         if isinstance(op, Contraction) and element_of(op.operands[0]) == f32:
             factor, weight = map(behind, op.operands)
-            if weight in weights and types.get(factor, half) == half:
+            if weight in weights and (types.get(factor, half) == half or packs(op, half)):
                 types[weight] = half
     for op in fusion.body.block.ops:
         if (
             isinstance(op, Contraction)
-            and not is_half(op, types, half)
+            and not (is_half(op, types, half) or packs(op, half))
             or isinstance(op, graph.PoolOp)
             and op.kind == "average"
         ):
@@ -55,6 +61,23 @@ def operand_types(fusion: graph.FusionOp, half: Attribute) -> dict[SSAValue, Att
 def is_half(op: Contraction, types: dict[SSAValue, Attribute], half: Attribute) -> bool:
     """True when both operands are arguments of type `half`, or computed in the body and thus free to be cast."""
     return all(types.get(behind(operand), half) == half for operand in op.operands)
+
+
+def packs(op: Contraction, half: Attribute) -> bool:
+    """Whether a product's kernel converts its left factor itself: rows of an input of the network by a weight, on the tensor cores of sm_90a."""
+    fusion = op.parent_op()
+    if not isinstance(op, graph.MatmulOp) or not isinstance(fusion, graph.FusionOp) or half != f16:
+        return False
+    factor, weight = op.a, behind(op.b)
+    if not isinstance(factor, BlockArgument) or not isinstance(weight, BlockArgument) or element_of(factor) != f32:
+        return False
+    sources = [source_of(fusion.inputs[argument.index]) for argument in (factor, weight)]
+    rows, channels = prod(shape_of(op.a)[:-1]), shape_of(op.a)[-1]
+    known = isinstance(rows, int) and isinstance(channels, int) and rows > 0 and channels > 0
+    given = isinstance(sources[0], BlockArgument) and isinstance(sources[1].owner, graph.WeightOp)
+    single = len(shape_of(op.b)) == 2 and shape_of(op.b) == shape_of(weight)
+    aligned = known and channels * HALF_BYTES % ROW_BYTES == 0
+    return given and single and aligned and target_name_of(op) == TENSOR_CORES
 
 
 def wanted_types(body: Block, kept: dict[Operation, bool], half: Attribute) -> dict[SSAValue, list[Attribute]]:

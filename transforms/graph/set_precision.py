@@ -14,8 +14,8 @@ becomes
   %r = graph.cast %9 : tensor<8x10xf32> -> tensor<8x10xf16>
 ```
 
-The network's inputs and outputs keep their type, so a contraction that reads an input directly stays f32, and a value that is an output
-and used inside leaves its fusion in both types. Biases stay f32: they are read once per tile. Maximum pools and movement work in f16, exactly.
+The network's inputs and outputs keep their type: kernels that can convert what they read do so (attention, and products of an input by a weight on sm_90a), any other
+contraction that reads an input directly stays f32; a value that is an output and used inside leaves its fusion in both types. Biases stay f32: they are read once per tile. Maximum pools and movement work in f16, exactly.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from stepwell.dialects.graph.interpreter import main_function
 from stepwell.passes import Meaning, PassFailure, StepwellPass, names_of, remarks_of
 from stepwell.passes.remarks import Kind, Remark
 from stepwell.transforms.graph._outline import Feeding
-from stepwell.transforms.graph._precision import Contraction, is_half, operand_types, wanted_types
+from stepwell.transforms.graph._precision import Contraction, is_half, operand_types, packs, wanted_types
 from stepwell.transforms.graph._values import is_dead, live_ops, shape_of
 from stepwell.transforms.graph.fuse_single import Computing
 from stepwell.transforms.tensors import element_of
@@ -103,6 +103,8 @@ def _remark(fusion: graph.FusionOp, half: Attribute | None) -> tuple[Kind, str]:
     roots = [op for op in fusion.body.block.ops if isinstance(op, Contraction)]
     if not roots:
         return "passed", f"reads and writes {half}"
+    if any(packs(op, half) for op in roots):
+        return "passed", f"multiplies {half}, adds in f32; its kernel converts the network's input"
     if all(is_half(op, operand_types(fusion, half), half) for op in roots):
         return "passed", f"multiplies {half}, adds in f32"
     return "analysis", "multiplies f32: it reads an input of the network, which keeps its type"
@@ -231,7 +233,7 @@ def _multiplies(op: Operation, types: dict[SSAValue, Attribute], half: Attribute
     """Whether an op multiplies in half precision: contractions of what is half already, attention always, since its kernel converts what it reads."""
     if isinstance(op, graph.AttentionOp):
         return element_of(op.q) == f32
-    return isinstance(op, Contraction) and is_half(op, types, half)
+    return isinstance(op, Contraction) and (is_half(op, types, half) or packs(op, half))
 
 
 def _moved_operands(op: Operation) -> Sequence[SSAValue]:

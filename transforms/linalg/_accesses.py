@@ -26,6 +26,11 @@ def is_weight(structure: Structure, access: Access) -> bool:
 
 
 def element(access: Access) -> Attribute:
+    """The element type that is computed with."""
+    return element_in_memory(access) if access.converted is None else access.converted
+
+
+def element_in_memory(access: Access) -> Attribute:
     """The element type of the tensor that is read."""
     assert isinstance(access.value.type, TensorType)
     return access.value.type.element_type

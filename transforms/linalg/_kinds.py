@@ -16,12 +16,13 @@ from stepwell.transforms.tensors import element_of
 @dataclass(frozen=True)
 class Access:
     """A tensor that the kernel reads: a fusion argument, reshaped to `shape`. `loops`: what its dims run along; with a
-    window, those of the view [images, pixels | taps | channels]."""
+    window, those of the view [images, pixels | taps | channels]. `converted`: what its elements are made before a root multiplies them."""
 
     value: BlockArgument
     shape: tuple[int, ...]
     loops: Loops
     window: WindowShape | None = None
+    converted: Attribute | None = None
 
 
 @dataclass(frozen=True)

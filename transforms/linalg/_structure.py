@@ -8,9 +8,10 @@ convolution's (n, oh, ow) is one dim, M."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 
+from xdsl.dialects import arith
 from xdsl.dialects.linalg import ops as linalg
 from xdsl.ir import Operation
 
@@ -121,7 +122,10 @@ def single_root(
         raise refuse(fusion, "a result is written in another order of dims than the first or the root's result")
     operands = tuple(_operands(root)) if root is not None else ()
     leaves = _leaves(stores)
+    read = [stage for stage in (roots[0].inputs if roots else ()) if _conversion(stage) is not None]
     for stage in order:
+        if any(stage is converted for converted in read):
+            continue
         if isinstance(stage, Map | Load) and not _inside(stage, out, operands):
             raise refuse(fusion, "the epilogue runs along other loops than the root's result")
     results = tuple(store.value for store in stores)
@@ -141,6 +145,9 @@ def _first_reasons(order: Sequence[Stage]) -> list[Map | Reduce | Opaque]:
 
 def _operands(root: Reduce) -> Iterator[Access]:
     for stage in root.inputs:
+        if (converted := _conversion(stage)) is not None:
+            yield converted
+            continue
         if not isinstance(stage, Load):
             raise refuse(
                 root.op,
@@ -148,6 +155,15 @@ def _operands(root: Reduce) -> Iterator[Access]:
                 "split the fusion",
             )
         yield stage.access
+
+
+def _conversion(stage: Stage) -> Access | None:
+    """The access of an operand that is narrowed on its way to the root; None for other operands."""
+    if not isinstance(stage, Map) or len(stage.inputs) != 1 or not isinstance(stage.inputs[0], Load):
+        return None
+    first = stage.op.body.block.first_op
+    narrows = isinstance(first, arith.TruncFOp) and first.next_op is stage.op.body.block.last_op
+    return replace(stage.inputs[0].access, converted=stage.element) if narrows else None
 
 
 def _leaves(stores: Sequence[Store]) -> tuple[Access, ...]:
@@ -169,6 +185,6 @@ def _leaves(stores: Sequence[Store]) -> tuple[Access, ...]:
 
 def _inside(stage: Map | Load, out: Loops, operands: Sequence[Access]) -> bool:
     """Whether a stage runs along loops of the result alone, or is an operand of the root."""
-    if isinstance(stage, Load) and stage.access in operands:
+    if isinstance(stage, Load) and stage.access in [replace(access, converted=None) for access in operands]:
         return True
     return set(stage.loops) <= set(out)

@@ -109,6 +109,8 @@ class _Writer:
     def write_product(self, start: SSAValue) -> SSAValue:
         """Loop over taps and channels of x, of a batched product over k: load x [rows, k] and w [columns, k], multiply and add."""
         config = self.plan.config
+        if self.plan.operands[0].access.converted is not None:
+            return self.write_converted_product(start, self.plan.operands[0].access.converted)
         x, w = self.kernel.inputs[:2]
         batch, rows = self.grid[:-2], self.grid[-2:]
         loop = tile.ForOp(x, [2], [config.k], [start]) if batch else tile.ForOp(x, [1, 2], [1, config.k], [start])
@@ -124,6 +126,29 @@ class _Writer:
             return build.insert(tile.MmaOp(loads[0], loads[1], carried)).results[0]
 
         return self.write_loop(loop, ["t", "k"][-len(loop.get_dims()) :], body)
+
+    def write_converted_product(self, start: SSAValue, element: Attribute) -> SSAValue:
+        """Loop over the channels of x [M, K], whose elements are narrowed in registers before they are multiplied."""
+        config, (x, w), (row, column) = self.plan.config, self.kernel.inputs[:2], self.grid
+        assert isinstance(x.type, tile.RefType) and isinstance(w.type, tile.RefType)
+        held, narrow, panel = x.type.element_type, element, w.type.element_type
+        tap = self.write_zero(self.build)
+        loop = tile.ForOp(x, [1], [config.k], [start])
+
+        def body(build: Builder, offsets: Sequence[SSAValue], carried: SSAValue) -> SSAValue:
+            shape = [config.block[-2], config.k]
+            loaded = build.insert(tile.LoadOp(x, [row, *offsets], tile.TileType(shape, held))).results[0]
+            converted = tile.MapOp([loaded], tile.TileType(shape, narrow))
+            inside = Builder(InsertPoint.at_end(converted.body.block))
+            made = inside.insert(arith.TruncFOp(converted.body.block.args[0], narrow)).results[0]
+            inside.insert(tile.YieldOp(made))
+            build.insert(converted)
+            loaded.name_hint = converted.result.name_hint = "x"
+            kind = tile.TileType([config.block[-1], config.k], panel, tile.Residence.RING)
+            right = build.insert(tile.LoadOp(w, [column, tap, *offsets], kind, [0, 2])).results[0]
+            return build.insert(tile.MmaOp(converted.result, right, carried)).results[0]
+
+        return self.write_loop(loop, ["k"], body)
 
     def write_loop(
         self, loop: tile.ForOp, hints: Sequence[str], body: Callable[[Builder, Sequence[SSAValue], SSAValue], SSAValue]

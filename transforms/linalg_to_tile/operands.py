@@ -11,7 +11,7 @@ from xdsl.dialects.builtin import TensorType
 from xdsl.ir import Operation, SSAValue
 
 from stepwell.dialects import graph, tile
-from stepwell.transforms.linalg._accesses import element, host_operand, is_plain
+from stepwell.transforms.linalg._accesses import element, element_in_memory, host_operand, is_plain
 from stepwell.transforms.linalg._kinds import Access
 from stepwell.transforms.linalg._rows import Rows
 from stepwell.transforms.linalg._structure import Structure, cut, refuse
@@ -62,7 +62,7 @@ def operands_of(structure: Structure, config: tile.Config, groups: Sequence[Loop
 
 
 def _left_factor(structure: Structure, access: Access) -> Operand:
-    """x [M, T, K]: a window, or a dense matrix with one tap; of a batched product x [B, M, K]."""
+    """x [M, T, K]: a window, or a dense matrix with one tap; of a batched product x [B, M, K]; what is converted on the way x [M, K]."""
     roles = structure.roles
     assert roles is not None
     if roles.batch:
@@ -70,6 +70,9 @@ def _left_factor(structure: Structure, access: Access) -> Operand:
     groups = (roles.m, roles.window, roles.k)
     if not is_plain(structure):
         return _windowed(structure, access, groups, "x")
+    if access.converted is not None:
+        rows, k = structure.extent(roles.m), structure.extent(roles.k)
+        return Operand(access, tile.RefType(2, element_in_memory(access)), (roles.m, roles.k), (rows, k), hint="x")
     shape = (structure.extent(roles.m), 1, structure.extent(roles.k))
     if [loop for loop in access.loops if loop not in roles.window] != [*roles.m, *roles.k]:
         raise refuse(structure.fusion, "the left factor is not [rows, k] in memory: transpose it before")

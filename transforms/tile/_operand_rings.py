@@ -20,8 +20,8 @@ def stands_apart(product: tile.MmaOp) -> bool:
 
 
 def bring_operands(kernel: tile.KernelOp, product: tile.MmaOp, slots: int) -> str:
-    """Give each operand that is loaded a ring of its own, and one to a right factor that is computed, which a role packs; what was decided. A left
-    factor that is computed stays in registers, where wgmma takes it from."""
+    """Give each operand that is loaded a ring of its own, and one to a right factor that is computed, which a role packs; what was decided. So is a left
+    factor that each iteration loads anew; any other that is computed stays in registers, where wgmma takes it from."""
     said = []
     for name, value in (("a", product.a), ("b", product.b)):
         assert isinstance(value.type, TileType)
@@ -30,11 +30,26 @@ def bring_operands(kernel: tile.KernelOp, product: tile.MmaOp, slots: int) -> st
             continue
         if isinstance(owner, tile.LoadOp) and value.type.home is Residence.RING:
             said.append(f"{name} {_fetched(kernel, product, owner, slots)}")
-        elif value.type.home is Residence.REGS and name == "b":
-            said.append(f"b {_packed(kernel, product, value, slots)}")
+        elif value.type.home is Residence.REGS and (name == "b" or is_streamed(value, product)):
+            said.append(f"{name} {_packed(kernel, product, value, slots)}")
         else:
             said.append("a from registers, where it is computed")
     return ", ".join(said)
+
+
+def is_streamed(value: SSAValue, product: tile.MmaOp) -> bool:
+    """Whether an operand is loaded and mapped anew in each iteration of the product's loop, of nothing else: then a role can bring it ahead of time."""
+    waiting, home = [value], product.parent
+    while waiting:
+        owner = waiting.pop().owner
+        if (
+            not isinstance(owner, tile.LoadOp | tile.MapOp)
+            or owner.parent is not home
+            or not isinstance(product.parent_op(), tile.ForOp)
+        ):
+            return False
+        waiting += owner.inputs if isinstance(owner, tile.MapOp) else []
+    return True
 
 
 def _fetched(kernel: tile.KernelOp, product: tile.MmaOp, load: tile.LoadOp, slots: int) -> str:
@@ -72,7 +87,9 @@ def _packed(kernel: tile.KernelOp, product: tile.MmaOp, value: SSAValue, slots: 
     maker = value.owner
     if not isinstance(maker, tile.MapOp) or maker.parent is not product.parent:
         where = " + ".join(names_of(product)) or "tile.mma"
-        raise PassFailure("its right factor is not computed in its own loop", where=f"@{kernel.sym_name.data}, {where}")
+        raise PassFailure(
+            "a factor that is packed is not computed in its own loop", where=f"@{kernel.sym_name.data}, {where}"
+        )
     ring = _ring(kernel, value, slots, product)
     acquire = tile.AcquireOp(ring.ring)
     write = tile.WriteOp(value, acquire.tiles[0])

@@ -40,7 +40,7 @@ from stepwell.dialects.tile import RefType, TileType
 from stepwell.dialects.tile.config import RING_ALIGNMENT
 from stepwell.passes import Meaning, PassFailure, StepwellPass, inherit_location, names_of, remarks_of
 from stepwell.passes.remarks import Remark
-from stepwell.transforms.tile._operand_rings import bring_operands, rounded_to, stands_apart, via_of
+from stepwell.transforms.tile._operand_rings import bring_operands, is_streamed, rounded_to, stands_apart, via_of
 from stepwell.types.targets import SM_90A
 
 NAME = "tile-assign-copies"
@@ -84,7 +84,8 @@ class AssignCopiesPass(StepwellPass):
         """Refuse slots of all operands that shared memory does not hold."""
         products = [op for op in kernel.walk() if isinstance(op, tile.MmaOp)]
         operands = dict.fromkeys(value for op in products for value in (op.a, op.b))
-        kinds = [value.type for value in operands if not (_is_open(value) and value in [op.a for op in products])]
+        kept = [op.a for op in products if _is_open(op.a) and not is_streamed(op.a, op)]
+        kinds = [value.type for value in operands if value not in kept]
         slots = self.slots or kernel.config.data.stages
         slot = sum(kind.size_in_bytes for kind in kinds if isinstance(kind, TileType))
         most = (SM_90A.shared_bytes - RING_ALIGNMENT) // slot

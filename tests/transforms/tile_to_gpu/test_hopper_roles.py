@@ -88,12 +88,12 @@ def test_rings_without_a_place_are_refused() -> None:
 
 
 def test_a_transposed_operand_is_refused_not_ignored() -> None:
-    case = small()["gemm_f16"]
+    case = small()["gemm_tf32"]
     ctx, module = planned(case.text, case)
     run(RINGS + PASSES, ctx, module)
     product = next(op for op in module.walk() if isinstance(op, tile.MmaOp))
     product.properties["transpose_b"] = UnitAttr()
-    with pytest.raises(PassFailure, match=r"takes b as \[K, N\]"):
+    with pytest.raises(PassFailure, match=r"takes b as \[K, N\] of f32: wgmma transposes 16-bit elements"):
         run("stepwell-convert-tile-to-hopper", ctx, module)
 
 

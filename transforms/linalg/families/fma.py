@@ -11,7 +11,14 @@ from stepwell.transforms.linalg._stages import Stages
 from stepwell.transforms.linalg.families.base import Candidate, Family, Setting, round_up
 from stepwell.transforms.linalg.families.products import product_extents, product_refusals
 from stepwell.transforms.linalg.families.rates import RATES
-from stepwell.transforms.linalg.families.rules import block_and_rules, tiles_refusal, vector_copy, whole, write
+from stepwell.transforms.linalg.families.rules import (
+    block_and_rules,
+    shapeless,
+    tiles_refusal,
+    vector_copy,
+    whole,
+    write,
+)
 from stepwell.types.elements import ELEMENTS
 
 PANELS: Mapping[str, Mapping[int, tuple[int, float]]] = MappingProxyType(
@@ -36,6 +43,7 @@ def refusals(stages: Stages, setting: Setting) -> Iterator[str]:
     if reasons := list(product_refusals(structure)):
         yield from reasons
         return
+    yield from shapeless(stages)
     b = structure.operands[1]
     if structure.roles is not None and structure.roles.batch:
         yield "the product is batched: one packed right factor serves all rows"

@@ -21,6 +21,8 @@ def shapeless(stages: Stages) -> Iterator[str]:
         yield stages.refusal
     elif not all(stages.structure.extents):
         yield "an extent is 0"
+    elif any(access.converted is not None for access in stages.structure.operands):
+        yield "an operand of its root is converted on the way: only products of the tensor cores take such"
 
 
 def kernel_shape(structure: Structure) -> tuple[int, ...]:

@@ -37,6 +37,8 @@ LOAD_NS = 700  # from the issue of a TMA load to its arrival; a ring of n stages
 CLOSE = 1.05  # a larger tile leaves more of L2 to others, and makes fewer different kernels
 BLOCK_NS = 1500  # start of a block: barriers, descriptors, first loads
 MAX_STAGES = 4
+PACKED_ROWS, PACKED_COLUMNS = 64, 128
+"""Of a tile whose left factor is packed: one warpgroup packs what one multiplies, and a third one fetches the right factor."""
 SWIZZLES = (128, 64, 32)
 COLUMNS = (8, 16, 24, 32, 48, 64, 96, 128, 160, 192, 256)
 
@@ -54,6 +56,7 @@ def refusals(stages: Stages, setting: Setting) -> Iterator[str]:
         yield from reasons
         return
     yield from _operands(structure, setting.tf32)
+    yield from _converted(structure)
     yield from _epilogue(structure)
     if not is_plain(structure):
         yield from _im2col(structure, structure.operands[0])
@@ -72,6 +75,16 @@ def _operands(structure: Structure, tf32: bool) -> Iterator[str]:
         yield f"wgmma refused: channel rows of {row} bytes are not a multiple of {TMA_ROW_ALIGNMENT}"
     if not is_weight(structure, b) and b.loops != (*roles.batch, *roles.n, *roles.window, *roles.k):
         yield "wgmma refused: the right factor is not a weight and not K-major"
+
+
+def _converted(structure: Structure) -> Iterator[str]:
+    """Of what is converted on the way a role packs rows of a dense left factor."""
+    roles, (a, b) = structure.roles, structure.operands
+    assert roles is not None
+    if b.converted is not None:
+        yield "wgmma refused: the right factor is converted on the way: a role packs left factors"
+    if a.converted is not None and (roles.batch or a.window is not None or not is_weight(structure, b)):
+        yield "wgmma refused: the left factor is converted on the way, and in batches, a window, or beside a factor that is no weight"
 
 
 def _epilogue(structure: Structure) -> Iterator[str]:
@@ -103,6 +116,8 @@ def candidates(stages: Stages, setting: Setting) -> Iterator[Candidate]:
     extents, copy = product_extents(structure), _copy(structure)
     leading = (1,) if structure.roles is not None and structure.roles.batch else ()
     for made in configs(extents, copy):
+        if copy == "pack" and (made.block[0] != PACKED_ROWS or made.block[1] > PACKED_COLUMNS):
+            continue
         config = replace(made, block=(*leading, *made.block))
         tiles = tiles_of(extents, config)
         why = f"{extents}: {tiles} tiles on {SM_90A.multiprocessors} multiprocessors, {config.swizzle} bytes of channels a step"
@@ -110,6 +125,8 @@ def candidates(stages: Stages, setting: Setting) -> Iterator[Candidate]:
 
 
 def _copy(structure: Structure) -> str:
+    if structure.operands[0].converted is not None:
+        return "pack"
     return "tma" if is_plain(structure) else "tma_im2col"
 
 
