@@ -71,10 +71,13 @@ def vector_registers(kernel: Kernel, width: int) -> int:
 
 def thread_registers(kernel: Kernel, config: Config) -> int:
     """32-bit registers of one thread at the worst place: tiles of two dims are spread over the block's threads, of one
-    dim over the 4 threads that share a row of an accumulator fragment."""
+    dim over the 4 threads that share a row of an accumulator fragment, or over those that share a row of a block that has rows whole."""
+    rows = max(config.cut, default=1)
 
     def cost(tile: TileType) -> int:
         words = tile.size_in_bytes / 4
+        if tile.rank == 1 and config.takes_whole:
+            return ceil(words * min(rows, config.threads) / config.threads)
         return ceil(words / 4) if tile.rank == 1 else ceil(words / config.threads)
 
     return _peak(kernel, cost, _packed(kernel) if config.uses_wgmma else set())

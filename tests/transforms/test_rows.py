@@ -156,3 +156,28 @@ def test_one_kernel_on_sm_90a(form: str, width: int) -> None:
     assert isinstance(kernel, tile.KernelOp)
     for found in (simulate_program(made, inputs, WeightStore()).outputs, run_plan(ptx_plan(made), inputs).outputs):
         assert_same({name: array.reshape(wanted[name].shape) for name, array in found.items()}, wanted)
+
+
+LAYER_NORM = """
+builtin.module attributes {{stepwell.level = "graph"}} {{
+  func.func @main(%x: tensor<64x{w}x{e}> {{stepwell.name = "x"}}, %g: tensor<{w}x{e}> {{stepwell.name = "g"}}, %b: tensor<{w}x{e}> {{stepwell.name = "b"}}) -> (tensor<64x{w}x{e}> {{stepwell.name = "y"}}) {{
+    %0, %m, %d = graph.normalize %x dims [1] epsilon 1.0e-05 center : (tensor<64x{w}x{e}>) -> (tensor<64x{w}x{e}>, tensor<64xf32>, tensor<64xf32>)
+    %1 = graph.broadcast %g dims [1] : tensor<{w}x{e}> -> tensor<64x{w}x{e}>
+    %2 = graph.binary mul %0, %1 : (tensor<64x{w}x{e}>, tensor<64x{w}x{e}>) -> tensor<64x{w}x{e}>
+    %3 = graph.broadcast %b dims [1] : tensor<{w}x{e}> -> tensor<64x{w}x{e}>
+    %4 = graph.binary add %2, %3 : (tensor<64x{w}x{e}>, tensor<64x{w}x{e}>) -> tensor<64x{w}x{e}>
+    func.return %4 : tensor<64x{w}x{e}>
+  }}
+}}"""
+
+
+@pytest.mark.parametrize("element", ["f16", "bf16", "f32"])
+@pytest.mark.parametrize("width", [8, 768, 1024, 4096, 8192, 16384, 100000])
+def test_a_layer_norm_of_any_width_is_one_kernel(width: int, element: str) -> None:
+    """Scale and bias are vectors as long as a row: registers hold them, or the row passes by in chunks."""
+    text = LAYER_NORM.format(w=width, e=element)
+    for precision in ("model", "fp16"):
+        module = parse_text(make_context(), text, SourceMap("test"))
+        made = stepwell.lower(module, to="tile", target="sm_90a", precision=precision)
+        (kernel,) = [op for op in made.walk() if isinstance(op, tile.KernelOp | tile.LoopsKernel)]
+        assert isinstance(kernel, tile.KernelOp)

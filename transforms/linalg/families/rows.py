@@ -32,8 +32,8 @@ GPU_HELD = 32
 """Elements of a row that a thread holds: a kernel has two or three tiles of them at a time."""
 GPU_LEAST = 4
 """Elements of a thread that are worth it: one access of 16 bytes."""
-GPU_CHUNK, GPU_ACROSS = 1024, 32
-"""Columns of a chunk of a row, and of a tile whose columns are not reduced."""
+GPU_CHUNKS, GPU_ACROSS = (1024, 512, 256), 32
+"""Columns of a chunk of a row, the fewer the more operands there are, and of a tile whose columns are not reduced."""
 
 
 def refusals(stages: Stages, setting: Setting) -> Iterator[str]:
@@ -92,9 +92,9 @@ def _gpu_configs(structure: Rows) -> Iterator[Config]:
         down = _rows_down(rows, width, least, GPU_HELD * threads // 4)
         if alone and down * width <= GPU_HELD * threads and (warps == GPU_WARPS[0] or width > 32 * 32):
             yield Config(block=_gpu_block(structure, down, 0), k=width, warps=_warps(down * width, warps), rows="hold")
-    chunk = min(width, GPU_CHUNK)
-    down = _rows_down(rows, chunk, least, 8 * 32 * GPU_WARPS[0])
-    yield Config(block=_gpu_block(structure, down, 0), k=chunk, warps=_warps(down * chunk, GPU_WARPS[0]))
+    for chunk in dict.fromkeys(min(width, chunk) for chunk in GPU_CHUNKS):
+        down = _rows_down(rows, chunk, least, GPU_CHUNKS[0])
+        yield Config(block=_gpu_block(structure, down, 0), k=chunk, warps=_warps(down * chunk, GPU_WARPS[0]))
 
 
 def _rows_down(rows: int, width: int, least: int, elements: int) -> int:
