@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from xdsl.dialects.builtin import ModuleOp
 
-from stepwell.dialects.plan import ProgramOp
+from stepwell.dialects.plan import LaunchOp, ProgramOp
 from stepwell.driver.signature import Array, signature_of
 from stepwell.passes.levels import level_of
 from stepwell.passes.target import target_of
@@ -63,7 +63,7 @@ def _plan(module: ModuleOp, inputs: Arrays, weights: WeightStore | None) -> Mapp
     lowered already is run as its completion."""
     from stepwell.dialects.plan.interpreter import run_program
 
-    if any(op.name == "plan.launch" and "grid" in op.properties for op in module.walk()):
+    if any(isinstance(op, LaunchOp) and op.grid is not None for op in module.walk()):
         return _kernel(_completed(module, "kernel"), inputs, weights)
     program = next(op for op in module.ops if isinstance(op, ProgramOp))
     placed = module if program.arena is not None else _applied(module, "plan-assign-offsets")
