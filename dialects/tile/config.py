@@ -21,6 +21,7 @@ COPY_KINDS = ("direct", "pointer_table", "tma", "tma_im2col", "pack")
 RING_COPIES = ("tma", "tma_im2col", "pack")
 FORMS = ("tiles", "loops")
 ROWS = ("stream", "hold")
+EDGES = ("separate", "masked")
 
 WARPGROUP = 4  # warps
 RING_ALIGNMENT = 1024
@@ -34,7 +35,7 @@ class Config:
     """How a kernel is scheduled. `block`: extents of the output tile, one per output dim, `*` (0) for a dim that no block cuts. `k`: elements of the
     reduction per stage. `stages`: depth of the shared-memory ring. `warps`: per block, the producer's included.
     `order`: how tiles follow each other. `copy`: how operands are fetched. `mma`: the matrix instruction. `swizzle`:
-    bytes of the shared-memory swizzle, 0 without. `epilogue`: results go to memory from registers, or staged in shared memory. `form`: loops computes element by element, in blocks of so many (`tile.loops`; on sm_90a a thread for each). `blocks_per_multiprocessor`: those that run on one at a time. `copies`: how often the multiplying role is played, its copies in turn. `rows`: where a block takes a dim whole, it streams by in chunks of `k`, or a tile of `k` holds it. `split_k`: parts in which the
+    bytes of the shared-memory swizzle, 0 without. `epilogue`: results go to memory from registers, or staged in shared memory. `form`: loops computes element by element, in blocks of so many (`tile.loops`; on sm_90a a thread for each). `blocks_per_multiprocessor`: those that run on one at a time. `copies`: how often the multiplying role is played, its copies in turn. `rows`: where a block takes a dim whole, it streams by in chunks of `k`, or a tile of `k` holds it. `edges`: on a CPU blocks at an edge have code of their own beside that of whole blocks, or one code with masks serves all. `split_k`: parts in which the
     reduction is added up, side by side (`tile-split-reduction`)."""
 
     block: tuple[int, ...]
@@ -52,6 +53,7 @@ class Config:
     blocks_per_multiprocessor: int = 1
     copies: int = 1
     rows: str = "stream"
+    edges: str = "separate"
 
     def __str__(self) -> str:
         shown = (f for f in fields(self) if f.name == "block" or getattr(self, f.name) != f.default)
@@ -94,6 +96,7 @@ _CHOICES = {
     "epilogue": ("direct", "staged"),
     "form": FORMS,
     "rows": ROWS,
+    "edges": EDGES,
 }
 _LISTS = ("block", "cluster")
 
@@ -159,6 +162,8 @@ def violations(config: Config, target: str | None, facts: Facts = Facts()) -> It
     if target is not None and (machine is None or not machine.family):
         yield f"the target {target} is not one of {', '.join(COMPILED)}"
         return
+    if config.edges != "separate" and machine is not None and not machine.vector_registers:
+        yield f"edges = {config.edges}: whole blocks and those at an edge are told apart on CPUs only"
     if config.form == "loops":
         yield from _loops(config, machine)
         return

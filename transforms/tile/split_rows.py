@@ -83,7 +83,8 @@ class SplitRowsPass(StepwellPass):
         inside = _of_a_row(rest, row)
         taken = _taken(inside, first)
         work = rows * sum(len(op.body.block.ops) * _chunks(op) for op in inside if isinstance(op, tile.MapOp))
-        unrolled = bool(taken) and work <= self.unrolled
+        masked = kernel.config.data.edges == "masked"
+        unrolled = bool(taken) and work <= self.unrolled and not masked
         split = tile.ForRowsOp(row, rows, taken, unrolled=unrolled)
         split.offset.name_hint = "row"
         Rewriter.insert_op(split, InsertPoint.at_end(grid.body.block))
@@ -99,6 +100,8 @@ class SplitRowsPass(StepwellPass):
         name = f"@{kernel.sym_name.data}: "
         if unrolled:
             return f"{name}{rows} rows straight from registers: {work} vector ops after the product, {self.unrolled} at most"
+        if taken and masked:
+            return f"{name}a loop over {rows} rows: one code with masks serves whole blocks and those at an edge"
         if taken:
             return f"{name}a loop over {rows} rows: {work} vector ops after the product, more than {self.unrolled} if each row had its own"
         return f"{name}a loop over {rows} rows: there is no product"

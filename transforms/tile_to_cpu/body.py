@@ -93,8 +93,8 @@ class _KernelBody:
         return offsets
 
     def _tile(self, row_tile: SSAValue, column_tile: SSAValue) -> None:
-        """Products first, for a whole block always: rows that do not exist repeat the last, columns are padded in the panel. Then the rest, once
-        for whole blocks and once for those at an edge."""
+        """Products first, for a whole block always: rows that do not exist repeat the last, columns are padded in the panel. Then the rest, as the config says: once
+        for whole blocks and once for those at an edge, or with masks for all."""
         emit, offsets = self.emit, self._offsets(row_tile, column_tile)
         row, column = offsets[-2] if len(offsets) > 1 else None, offsets[-1]
         indices: dict[SSAValue, SSAValue] = dict(zip(self.grid.body.block.args, offsets, strict=True))
@@ -109,12 +109,15 @@ class _KernelBody:
         valid_columns = emit.binary(arith.SubiOp, extents[-1], column)
         if row is not None:
             place.valid_rows = emit.minimum(emit.binary(arith.SubiOp, extents[-2], row), emit.integer(self.rows))
-        full = emit.compare("ule", emit.integer(self.columns), valid_columns)
-        if any(isinstance(op, tile.ForRowsOp) and op.unrolled is not None for op in ops):
-            all_rows = emit.compare("eq", place.valid_rows, emit.integer(self.rows))
-            full = emit.insert(arith.AndIOp(full, all_rows)).result
 
         def edge() -> None:
             lower_ops(ops[first:], place.inner(mask=column_mask(emit, valid_columns, self.columns)))
 
+        if self.kernel.config.data.edges == "masked":
+            edge()
+            return
+        full = emit.compare("ule", emit.integer(self.columns), valid_columns)
+        if any(isinstance(op, tile.ForRowsOp) and op.unrolled is not None for op in ops):
+            all_rows = emit.compare("eq", place.valid_rows, emit.integer(self.rows))
+            full = emit.insert(arith.AndIOp(full, all_rows)).result
         emit.branch(full, lambda: lower_ops(ops[first:], place.inner()), edge)

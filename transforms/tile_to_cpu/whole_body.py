@@ -39,11 +39,14 @@ def walk_whole(emit: Emitter, kernel: tile.KernelOp, first: SSAValue, last: SSAV
             lower_ops(ops, place.inner(column=zero))
             return []
         valid = emit.binary(arith.SubiOp, extents[-1], offsets[-1])
-        full = emit.compare("ule", emit.integer(columns), valid)
 
         def edge() -> None:
             lower_ops(ops, place.inner(mask=column_mask(emit, valid, columns)))
 
+        if kernel.config.data.edges == "masked":
+            edge()
+            return []
+        full = emit.compare("ule", emit.integer(columns), valid)
         emit.branch(full, lambda: lower_ops(ops, place.inner()), edge)
         return []
 

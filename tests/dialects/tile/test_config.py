@@ -1,5 +1,7 @@
 """#tile.config: what it prints, what it is judged by, and the registers and shared memory that tiles are counted to take."""
 
+from dataclasses import replace
+
 import pytest
 from xdsl.parser import Parser
 
@@ -94,3 +96,9 @@ def test_counts_registers_and_stages() -> None:
     assert facts_of(kernel, "sm_90a") == Facts(2, STAGE, 64, "f16", ("f16", "f32"))
     # AVX-512: 128 rows of 4 vectors, one row of an operand and one element
     assert facts_of(kernel, "x86-64-v4").registers == 128 * 4 + 4 + 1
+
+
+def test_only_cpus_tell_whole_blocks_and_edges_apart() -> None:
+    config = replace(GEMM, edges="masked")
+    assert any("told apart on CPUs only" in reason for reason in violations(config, "sm_90a", Facts(2, STAGE, 150)))
+    assert not list(violations(Config((6, 64), mma="fma", edges="masked"), "x86-64-v4"))

@@ -77,6 +77,19 @@ def test_matrix_products_cut_anywhere(level: str, m: int, k: int, n: int, cuts: 
 
 
 @pytest.mark.parametrize("level", LEVELS)
+@settings(max_examples=12)
+@given(m=st.integers(1, 40), n=st.sampled_from([1, 10, 63, 64, 100, 128]))
+def test_one_code_with_masks_serves_all_blocks(level: str, m: int, n: int) -> None:
+    rng = np.random.default_rng(m)
+    text = product_text(level, access="plain")
+    masked = text.replace("mma = fma>", "mma = fma, edges = masked>")
+    w = panels(integers(rng, (n, 1, 5)), CPU_LEVELS[level].block[1])
+    agree(compiled(masked), [integers(rng, (m, 1, 5)), w, integers(rng, (n,)), integers(rng, (m, n))], [(m, n)])
+    sizes = [sum(1 for _ in lowered(one).walk()) for one in (text, masked)]
+    assert sizes[1] < 0.8 * sizes[0]
+
+
+@pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("n", [64, 70])
 def test_long_epilogue(level: str, n: int) -> None:
     """A loop over rows takes the place of a copy per row."""
