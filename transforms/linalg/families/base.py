@@ -24,6 +24,7 @@ _ID_KEYS = {
     "epilogue": "",
     "order": "",
     "rows": "",
+    "edges": "",
 }
 """Keys of a config that stand in the id of its candidate, behind the block and k; the others follow from the family and the fusion."""
 
