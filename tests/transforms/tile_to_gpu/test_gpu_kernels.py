@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.builtin import IntegerAttr, ModuleOp, i64
 from xdsl.parser import Parser
 
 from stepwell.dialects import hopper, plan, tile, warp
@@ -132,6 +132,21 @@ def test_launches_carry_the_abi() -> None:
 def test_persistent_grids_are_no_larger_than_the_device() -> None:
     launch = launch_of(lowered(gemm("big", 64 * 400, 64, 64, "f16", Schedule((64, 64)), Ending("none"))))
     assert launch.blocks == 2 * 132
+
+
+def test_a_grid_that_is_changed_by_hand_runs() -> None:
+    """The number of blocks is plan arithmetic: another limit is another grid, and a persistent kernel does the same tiles with fewer blocks."""
+    case = gemm("several", 200, 64, 64, "f16", Schedule((64, 64)), Ending("relu"))
+    module = lowered(case)
+    launch = launch_of(module)
+    assert launch.blocks == 4 and launch.grid is not None
+    limit = launch.grid.owner
+    assert isinstance(limit, plan.MinimumOp)
+    limit.literal = IntegerAttr(3, i64)
+    module.verify()
+    assert launch.blocks == 3
+    (found,) = simulate_program(module, case.inputs, case.weights, seed=7).outputs.values()
+    np.testing.assert_array_equal(found.reshape(case.expected.shape), case.expected)
 
 
 def test_large_tiles_get_register_budgets() -> None:
