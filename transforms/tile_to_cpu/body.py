@@ -7,7 +7,7 @@ from xdsl.ir import Operation, SSAValue
 
 from stepwell.dialects import tile
 from stepwell.transforms.kernel_to_llvm.conversion import error_at
-from stepwell.transforms.tile_to_cpu.emitter import Emitter, kernel_function
+from stepwell.transforms.tile_to_cpu.emitter import CpuEmitter, kernel_function
 from stepwell.transforms.tile_to_cpu.ops import lower_ops
 from stepwell.transforms.tile_to_cpu.place import Place, column_mask, kernel_refs
 from stepwell.transforms.tile_to_cpu.whole_body import walk_whole
@@ -29,7 +29,7 @@ def build_function(kernel: tile.KernelOp, target: Target) -> func.FuncOp:
 class _KernelBody:
     """Emits one kernel."""
 
-    def __init__(self, emit: Emitter, kernel: tile.KernelOp) -> None:
+    def __init__(self, emit: CpuEmitter, kernel: tile.KernelOp) -> None:
         self.emit, self.kernel, self.grid = emit, kernel, kernel.grid
         block = self.grid.get_block()
         windows = [ref for ref in kernel.inputs if ref.type.access.kind == "window"]  # type: ignore[attr-defined]

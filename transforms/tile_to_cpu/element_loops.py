@@ -13,7 +13,7 @@ from stepwell.dialects import tile
 from stepwell.dialects.numpy_types import element_bytes
 from stepwell.transforms.emit.loops import ElementLoops
 from stepwell.transforms.tensors import element_of, shape_of
-from stepwell.transforms.tile_to_cpu.emitter import POINTER, Emitter, kernel_function
+from stepwell.transforms.tile_to_cpu.emitter import POINTER, CpuEmitter, kernel_function
 from stepwell.types.targets import Target
 
 
@@ -22,7 +22,7 @@ def build_loops_function(kernel: tile.LoopsOp, target: Target) -> func.FuncOp:
     return kernel_function(kernel, target, lambda emit, first, last: walk(emit, kernel, first, last))
 
 
-def walk(emit: Emitter, kernel: tile.LoopsOp, first: SSAValue, last: SSAValue) -> None:
+def walk(emit: CpuEmitter, kernel: tile.LoopsOp, first: SSAValue, last: SSAValue) -> None:
     """The elements of the tiles from `first` below `last`, of one result after the other."""
     (elements,) = kernel.config.data.block
 

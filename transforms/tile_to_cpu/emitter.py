@@ -54,7 +54,7 @@ def memory_type(of: Attribute) -> Attribute:
     return i8 if of == i1 else of
 
 
-class Emitter:
+class CpuEmitter:
     """Appends ops to the current block with the current location. `prelude` holds what dominates everything: constants and slots."""
 
     def __init__(self, record: SSAValue, location: builtin.LocationAttr) -> None:
@@ -238,13 +238,13 @@ class Emitter:
 
 
 def kernel_function(
-    kernel: tile.KernelOp | tile.LoopsKernel, target: Target, write: Callable[[Emitter, SSAValue, SSAValue], None]
+    kernel: tile.KernelOp | tile.LoopsKernel, target: Target, write: Callable[[CpuEmitter, SSAValue, SSAValue], None]
 ) -> func.FuncOp:
     """A function (record, first tile, last tile) whose body `write` emits."""
     block = Block(arg_types=[POINTER, i64, i64])
     for argument, name in zip(block.args, ("record", "first", "last"), strict=True):
         argument.name_hint = name
-    emit = Emitter(block.args[0], kernel.location)
+    emit = CpuEmitter(block.args[0], kernel.location)
     write(emit, block.args[1], block.args[2])
     emit.insert(func.ReturnOp())
     block.add_ops(emit.prelude)

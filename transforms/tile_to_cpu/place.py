@@ -12,7 +12,7 @@ from xdsl.ir import BlockArgument, Operation, SSAValue
 from stepwell.dialects import tile
 from stepwell.passes import PassFailure
 from stepwell.transforms.kernel_to_llvm.conversion import error_at
-from stepwell.transforms.tile_to_cpu.emitter import POINTER, Emitter, chunk_width, slot_count
+from stepwell.transforms.tile_to_cpu.emitter import POINTER, CpuEmitter, chunk_width, slot_count
 
 Chunks = list[SSAValue]
 """One row of a tile: vectors of the largest power of two that divides its columns; of a tile of one element along the rows the scalar."""
@@ -28,7 +28,7 @@ class Ref:
     strides: list[SSAValue]
 
 
-def kernel_refs(emit: Emitter, kernel: tile.KernelOp) -> tuple[dict[SSAValue, Ref], int]:
+def kernel_refs(emit: CpuEmitter, kernel: tile.KernelOp) -> tuple[dict[SSAValue, Ref], int]:
     """The parameters of a kernel from its record, and the slot behind them."""
     refs: dict[SSAValue, Ref] = {}
     slot = 0
@@ -39,7 +39,7 @@ def kernel_refs(emit: Emitter, kernel: tile.KernelOp) -> tuple[dict[SSAValue, Re
     return refs, slot
 
 
-def _ref(emit: Emitter, of: tile.RefType, slot: int, name: str) -> Ref:
+def _ref(emit: CpuEmitter, of: tile.RefType, slot: int, name: str) -> Ref:
     extents = [emit.slot(slot + 1 + d) for d in range(of.rank)]
     count = of.rank - 1 if of.access.kind == "plain" else 0
     strides = [emit.slot(slot + 1 + of.rank + d) for d in range(count)]
@@ -56,7 +56,7 @@ class Place:
     outside of rows). `mask`: the columns that exist, where not all do. `tiles`: rows of chunks. `bases`: for an operand of a product the
     addresses of its rows without the last offset."""
 
-    emit: Emitter
+    emit: CpuEmitter
     refs: dict[SSAValue, Ref]
     row_tile: SSAValue
     column_tile: SSAValue
@@ -136,7 +136,7 @@ class Place:
         return emit.load(emit.address(ref.pointer, emit.add(first, row), POINTER), POINTER, 8)
 
 
-def column_mask(emit: Emitter, valid: SSAValue, columns: int) -> Chunks:
+def column_mask(emit: CpuEmitter, valid: SSAValue, columns: int) -> Chunks:
     """True for the first `valid` columns, by chunks."""
     width = chunk_width(columns)
     of = VectorType(i32, [width])

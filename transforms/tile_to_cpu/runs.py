@@ -12,14 +12,14 @@ from xdsl.ir import Attribute, BlockArgument, SSAValue
 from stepwell.dialects import tile
 from stepwell.dialects.numpy_types import element_bytes
 from stepwell.transforms.emit.runs import Run
-from stepwell.transforms.tile_to_cpu.emitter import POINTER, Emitter, kernel_function
+from stepwell.transforms.tile_to_cpu.emitter import POINTER, CpuEmitter, kernel_function
 from stepwell.types.targets import Target
 
 
 class _Addresses:
     """Elements behind the addresses of the record."""
 
-    def __init__(self, emit: Emitter) -> None:
+    def __init__(self, emit: CpuEmitter) -> None:
         self.emit = emit
 
     def _address(self, operand: BlockArgument, number: SSAValue) -> tuple[SSAValue, Attribute]:
@@ -43,7 +43,7 @@ def build_parallel_function(kernel: tile.ParallelOp, target: Target) -> func.Fun
     return kernel_function(kernel, target, lambda emit, first, last: _walk(emit, kernel, first, last))
 
 
-def _walk(emit: Emitter, kernel: tile.ParallelOp, first: SSAValue, last: SSAValue) -> None:
+def _walk(emit: CpuEmitter, kernel: tile.ParallelOp, first: SSAValue, last: SSAValue) -> None:
     """The runs of the tiles from `first` below `last`."""
     count, size = emit.integer(kernel.threads), emit.integer(kernel.config.data.block[0])
     begin, end = (emit.minimum(emit.mul(tile, size), count) for tile in (first, last))

@@ -7,12 +7,12 @@ from xdsl.ir import SSAValue
 
 from stepwell.dialects import tile
 from stepwell.transforms.kernel_to_llvm.conversion import error_at
-from stepwell.transforms.tile_to_cpu.emitter import Emitter
+from stepwell.transforms.tile_to_cpu.emitter import CpuEmitter
 from stepwell.transforms.tile_to_cpu.ops import lower_ops
 from stepwell.transforms.tile_to_cpu.place import Place, column_mask, kernel_refs
 
 
-def walk_whole(emit: Emitter, kernel: tile.KernelOp, first: SSAValue, last: SSAValue) -> None:
+def walk_whole(emit: CpuEmitter, kernel: tile.KernelOp, first: SSAValue, last: SSAValue) -> None:
     """Every tile from `first` below `last`: the number of one is split into its offsets, the last dim fastest."""
     refs, _ = kernel_refs(emit, kernel)
     grid, block = kernel.grid, kernel.grid.get_block()

@@ -28,7 +28,7 @@ from stepwell.dialects import tile, warp
 from stepwell.passes import Meaning, PassFailure, StepwellPass, names_of, remarks_of
 from stepwell.passes.remarks import Remark
 from stepwell.transforms.tile_to_gpu.element_loops import build_loops_kernel
-from stepwell.transforms.tile_to_gpu.emitter import Emitter
+from stepwell.transforms.tile_to_gpu.emitter import GpuEmitter
 from stepwell.transforms.tile_to_gpu.launch import GpuKernel, finish_level, replace_kernel
 from stepwell.transforms.tile_to_gpu.runs import build_parallel_kernel
 from stepwell.transforms.tile_to_gpu.warp_body import WarpBody, threads_of
@@ -50,7 +50,7 @@ def lower_kernel(kernel: tile.KernelOp | tile.LoopsKernel) -> GpuKernel:
         raise PassFailure(f"@{kernel.sym_name.data} has mma = {kernel.config.data.mma}", where=names, hint=hint)
     region = Region(Block())
     parameters = Parameters(region.block, kernel)
-    body = WarpBody(Emitter(region.block, kernel.location), kernel, threads_of(kernel), parameters)
+    body = WarpBody(GpuEmitter(region.block, kernel.location), kernel, threads_of(kernel), parameters)
     body.write()
     made = warp.KernelOp(kernel.sym_name.data, region, body.threads, body.shared)
     return GpuKernel(made, parameters.listed, blocks_of(kernel))

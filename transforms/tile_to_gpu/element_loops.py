@@ -15,14 +15,14 @@ from stepwell.dialects import plan, tile, warp
 from stepwell.transforms.emit.arguments import loops_tiles
 from stepwell.transforms.emit.loops import ElementLoops, LoopBody
 from stepwell.transforms.tensors import element_of, shape_of
-from stepwell.transforms.tile_to_gpu.emitter import Emitter
+from stepwell.transforms.tile_to_gpu.emitter import GpuEmitter
 from stepwell.transforms.tile_to_gpu.launch import GpuKernel, LaunchSite, pointer
 
 
 class Scalars:
     """The vocabulary of loops over scalars, with indices in i32, written through the emitter of kernels."""
 
-    def __init__(self, emit: Emitter) -> None:
+    def __init__(self, emit: GpuEmitter) -> None:
         self.emit = emit
         self.insert, self.add, self.mul, self.when = emit.insert, emit.add, emit.mul, emit.when
         self.compare, self.select, self.integer = emit.compare, emit.select, emit.i32
@@ -64,12 +64,12 @@ def build_loops_kernel(kernel: tile.LoopsOp) -> GpuKernel:
     for argument, parameter in zip(block.args, parameters, strict=True):
         argument.name_hint = parameter.name
     (threads,) = kernel.config.data.block
-    _write(Emitter(block, kernel.location), kernel, block, threads)
+    _write(GpuEmitter(block, kernel.location), kernel, block, threads)
     made = warp.KernelOp(kernel.sym_name.data, Region(block), threads)
     return GpuKernel(made, parameters, loops_tiles(kernel), check_buffers)
 
 
-def _write(emit: Emitter, kernel: tile.LoopsOp, block: Block, threads: int) -> None:
+def _write(emit: GpuEmitter, kernel: tile.LoopsOp, block: Block, threads: int) -> None:
     emit.insert(warp.LaunchDependentsOp())
     emit.insert(warp.WaitPredecessorOp())
     first = emit.mul(emit.insert(warp.BlockIdOp()).result, emit.i32(threads))

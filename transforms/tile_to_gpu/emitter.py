@@ -32,7 +32,7 @@ from stepwell.transforms.emit.vectorise import vectorised
 OpT = TypeVar("OpT", bound=Operation)
 
 
-class Emitter:
+class GpuEmitter:
     """Appends ops to a kernel's body; constants go to the kernel's start, once each; ops get the location that is current."""
 
     def __init__(self, entry: Block, location: LocationAttr) -> None:

@@ -14,7 +14,7 @@ from xdsl.ir import Attribute, Operation, SSAValue
 from stepwell.dialects import tile, warp
 from stepwell.dialects.numpy_types import element_bytes
 from stepwell.dialects.tile import SliceAttr, TileType
-from stepwell.transforms.tile_to_gpu.emitter import Emitter
+from stepwell.transforms.tile_to_gpu.emitter import GpuEmitter
 from stepwell.transforms.tile_to_gpu.fragments import fragment_of
 
 WARP = 32
@@ -26,7 +26,7 @@ _INTEGERS: Mapping[str, Callable[[SSAValue, SSAValue], Operation]] = {
 }  # fmt: skip
 
 
-def folded(emit: Emitter, kind: str, a: SSAValue, b: SSAValue) -> SSAValue:
+def folded(emit: GpuEmitter, kind: str, a: SSAValue, b: SSAValue) -> SSAValue:
     """Two vectors, element by element."""
     whole = isinstance(cast(VectorType[Attribute], a.type).element_type, IntegerType)
     return emit.insert((_INTEGERS if whole else _FLOATS)[kind](a, b)).results[0]
@@ -40,7 +40,7 @@ def lost_dim(op: tile.ReduceOp) -> int:
     return op.source.type.layout.dim.data
 
 
-def fold_in_thread(emit: Emitter, op: tile.ReduceOp, value: SSAValue) -> SSAValue:
+def fold_in_thread(emit: GpuEmitter, op: tile.ReduceOp, value: SSAValue) -> SSAValue:
     """Each of this thread's rows (or columns) folded: halves of them meet until one element is left."""
     assert isinstance(op.source.type, TileType)
     fragment = fragment_of(op.source.type)
@@ -63,7 +63,7 @@ def fold_in_thread(emit: Emitter, op: tile.ReduceOp, value: SSAValue) -> SSAValu
     return value
 
 
-def fold_in_warp(emit: Emitter, kind: str, value: SSAValue, lanes: Sequence[int]) -> SSAValue:
+def fold_in_warp(emit: GpuEmitter, kind: str, value: SSAValue, lanes: Sequence[int]) -> SSAValue:
     """Lanes whose numbers differ in these bits, one bit after the other."""
     for bit in lanes:
         other = carried(emit, value, lambda v, bit=bit: emit.insert(warp.ShuffleOp(v, bit)).result)  # type: ignore[misc]
@@ -71,7 +71,7 @@ def fold_in_warp(emit: Emitter, kind: str, value: SSAValue, lanes: Sequence[int]
     return value
 
 
-def fold_between_warps(emit: Emitter, kind: str, value: SSAValue, bits: Sequence[int], threads: int) -> SSAValue:
+def fold_between_warps(emit: GpuEmitter, kind: str, value: SSAValue, bits: Sequence[int], threads: int) -> SSAValue:
     """Threads whose numbers differ in these bits: each writes its vector at its number, and reads those of all the others once all have written;
     then they meet again, before the next one is written."""
     size = shared_bytes(value, 1)
@@ -102,7 +102,7 @@ def shared_bytes(value: SSAValue, threads: int) -> int:
     return threads * of.get_shape()[0] * element_bytes(i32 if of.element_type == i1 else of.element_type)
 
 
-def carried(emit: Emitter, value: SSAValue, exchange: Callable[[SSAValue], SSAValue]) -> SSAValue:
+def carried(emit: GpuEmitter, value: SSAValue, exchange: Callable[[SSAValue], SSAValue]) -> SSAValue:
     """What an exchange gives, of bools as numbers."""
     of = cast(VectorType[Attribute], value.type)
     if of.element_type != i1:
@@ -111,5 +111,5 @@ def carried(emit: Emitter, value: SSAValue, exchange: Callable[[SSAValue], SSAVa
     return _back(emit, exchange(wide), of)
 
 
-def _back(emit: Emitter, value: SSAValue, of: Attribute) -> SSAValue:
+def _back(emit: GpuEmitter, value: SSAValue, of: Attribute) -> SSAValue:
     return value if value.type == of else emit.insert(llvm.TruncOp(value, of)).res

@@ -12,7 +12,7 @@ from xdsl.ir import Attribute, SSAValue
 from stepwell.dialects import tile, warp
 from stepwell.dialects.tile import SliceAttr, ThreadsAttr, TileType, WgmmaAttr
 from stepwell.dialects.tile.layouts import covered_at_once
-from stepwell.transforms.tile_to_gpu.emitter import Emitter
+from stepwell.transforms.tile_to_gpu.emitter import GpuEmitter
 
 
 def fragment_of(kind: TileType) -> warp.FragmentAttr | None:
@@ -63,7 +63,7 @@ def uneven_parts(op: tile.MapOp) -> tuple[str, str] | None:
     return f"goes in {count} parts, a thread has {held} elements", f"parts {gcd(held, count)}"
 
 
-def spread(emit: Emitter, value: SSAValue, op: tile.BroadcastOp) -> SSAValue | None:
+def spread(emit: GpuEmitter, value: SSAValue, op: tile.BroadcastOp) -> SSAValue | None:
     """The vector of what a slice is repeated into; None where the operand is no slice of the result's layout."""
     source, result = op.source.type, op.result.type
     assert isinstance(source, TileType) and isinstance(result, TileType)
@@ -78,7 +78,7 @@ def spread(emit: Emitter, value: SSAValue, op: tile.BroadcastOp) -> SSAValue | N
     return emit.insert(warp.SpreadOp(value, along_of(source), fragment)).result
 
 
-def counted(emit: Emitter, op: tile.IotaOp, start: SSAValue | None) -> SSAValue:
+def counted(emit: GpuEmitter, op: tile.IotaOp, start: SSAValue | None) -> SSAValue:
     """The numbers of this thread's rows or columns in a tile, from `start` (i32) on, as the tile's integers."""
     kind = op.result.type
     assert isinstance(kind, TileType) and isinstance(kind.element_type, IntegerType)

@@ -11,7 +11,7 @@ from xdsl.ir import Block, BlockArgument, Operation, SSAValue
 from stepwell.dialects import tile, warp
 from stepwell.dialects.tile import TileType
 from stepwell.passes import PassFailure, names_of
-from stepwell.transforms.tile_to_gpu.emitter import Emitter
+from stepwell.transforms.tile_to_gpu.emitter import GpuEmitter
 from stepwell.transforms.tile_to_gpu.hopper_parameters import Signature
 
 BARRIER_BYTES = 8
@@ -111,7 +111,7 @@ class Lowering:
 
     kernel: tile.KernelOp
     signature: Signature
-    emit: Emitter
+    emit: GpuEmitter
     parameters: Mapping[str, SSAValue]
     rings: dict[SSAValue, Ring]
     table: Mapping[type[Operation], Callable[[Lowering, Any], None]]

@@ -15,7 +15,7 @@ from xdsl.ir import Operation, SSAValue
 from stepwell.dialects import hopper, tile, warp
 from stepwell.dialects.tile import TileType
 from stepwell.passes import PassFailure
-from stepwell.transforms.tile_to_gpu.emitter import Emitter
+from stepwell.transforms.tile_to_gpu.emitter import GpuEmitter
 from stepwell.transforms.tile_to_gpu.hopper_loops import lower_for, lower_for_tiles
 from stepwell.transforms.tile_to_gpu.hopper_lowering import (
     BARRIER_BYTES,
@@ -70,7 +70,7 @@ def lower_kernel(kernel: tile.KernelOp) -> GpuKernel:
     rings: dict[SSAValue, Ring] = {
         op.ring: _ring(kernel, op) for op in kernel.body.block.ops if isinstance(op, tile.RingOp)
     }
-    lowering = Lowering(kernel, signature, Emitter(entry, kernel.location), named, rings, TABLE)
+    lowering = Lowering(kernel, signature, GpuEmitter(entry, kernel.location), named, rings, TABLE)
     _prologue(lowering, threads)
     lowering.block(kernel.body.block)
     lowering.emit.insert(warp.ReturnOp())

@@ -10,7 +10,7 @@ from xdsl.ir import Attribute, SSAValue
 from stepwell.dialects import warp
 from stepwell.dialects.numpy_types import element_bytes
 from stepwell.dialects.tile import TileType
-from stepwell.transforms.tile_to_gpu.emitter import Emitter
+from stepwell.transforms.tile_to_gpu.emitter import GpuEmitter
 from stepwell.transforms.tile_to_gpu.folds import carried
 from stepwell.transforms.tile_to_gpu.fragments import fragment_of
 
@@ -22,7 +22,7 @@ def relayout_bytes(kind: TileType) -> int:
     return kind.get_shape()[0] * _pitch(kind)
 
 
-def relaid(emit: Emitter, value: SSAValue, source: TileType, result: TileType, threads: int) -> SSAValue:
+def relaid(emit: GpuEmitter, value: SSAValue, source: TileType, result: TileType, threads: int) -> SSAValue:
     """Each thread writes its runs of neighbouring columns, all meet, each reads those of the other layout; they meet again before the next exchange."""
 
     def exchange(held: SSAValue) -> SSAValue:
@@ -51,7 +51,7 @@ def _pitch(kind: TileType) -> int:
     return -(-kind.get_shape()[1] * element_bytes(_element(kind)) // UNIT) * UNIT
 
 
-def _runs(emit: Emitter, kind: TileType) -> Iterator[tuple[range, SSAValue]]:
+def _runs(emit: GpuEmitter, kind: TileType) -> Iterator[tuple[range, SSAValue]]:
     """The registers of each run of neighbouring columns, and where it lies."""
     fragment = fragment_of(kind)
     assert fragment is not None

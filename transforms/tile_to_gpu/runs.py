@@ -11,14 +11,14 @@ from stepwell.dialects import tile, warp
 from stepwell.transforms.emit.arguments import loops_tiles
 from stepwell.transforms.emit.runs import Run
 from stepwell.transforms.tile_to_gpu.element_loops import Scalars, check_buffers
-from stepwell.transforms.tile_to_gpu.emitter import Emitter
+from stepwell.transforms.tile_to_gpu.emitter import GpuEmitter
 from stepwell.transforms.tile_to_gpu.launch import GpuKernel, pointer
 
 
 class _Pointers:
     """Elements behind the kernel's pointers."""
 
-    def __init__(self, emit: Emitter, block: Block) -> None:
+    def __init__(self, emit: GpuEmitter, block: Block) -> None:
         self.emit, self.block = emit, block
 
     def load(self, operand: BlockArgument, number: SSAValue) -> SSAValue:
@@ -40,12 +40,12 @@ def build_parallel_kernel(kernel: tile.ParallelOp) -> GpuKernel:
     for argument, parameter in zip(block.args, parameters, strict=True):
         argument.name_hint = parameter.name
     (threads,) = kernel.config.data.block
-    _write(Emitter(block, kernel.location), kernel, block, threads)
+    _write(GpuEmitter(block, kernel.location), kernel, block, threads)
     made = warp.KernelOp(kernel.sym_name.data, Region(block), threads)
     return GpuKernel(made, parameters, loops_tiles(kernel), check_buffers)
 
 
-def _write(emit: Emitter, kernel: tile.ParallelOp, block: Block, threads: int) -> None:
+def _write(emit: GpuEmitter, kernel: tile.ParallelOp, block: Block, threads: int) -> None:
     emit.insert(warp.LaunchDependentsOp())
     emit.insert(warp.WaitPredecessorOp())
     first = emit.mul(emit.insert(warp.BlockIdOp()).result, emit.i32(threads))

@@ -15,7 +15,7 @@ from stepwell.dialects import tile, warp
 from stepwell.dialects.numpy_types import element_bytes
 from stepwell.dialects.tile import RefType, TileType
 from stepwell.passes import PassFailure, names_of
-from stepwell.transforms.tile_to_gpu.emitter import Emitter
+from stepwell.transforms.tile_to_gpu.emitter import GpuEmitter
 from stepwell.transforms.tile_to_gpu.fragments import along_of, fragment_of, vector_of
 from stepwell.transforms.tile_to_gpu.warp_refs import Parameters, Pixels, Place, tap_access, window_pixels
 
@@ -53,7 +53,7 @@ class Moved:
 class Accesses:
     """Where the elements of one kernel's tiles lie. Rows and columns that begin at the block's offsets are numbered once, before all loops."""
 
-    emit: Emitter
+    emit: GpuEmitter
     kernel: tile.KernelOp
     parameters: Parameters
     numbers: dict[SSAValue, SSAValue]

@@ -16,7 +16,7 @@ from xdsl.ir import Block, BlockArgument, Operation, SSAValue
 from stepwell.dialects import tile, warp
 from stepwell.dialects.tile import Residence, SliceAttr, ThreadsAttr, TileType
 from stepwell.passes import PassFailure, names_of
-from stepwell.transforms.tile_to_gpu.emitter import Emitter
+from stepwell.transforms.tile_to_gpu.emitter import GpuEmitter
 from stepwell.transforms.tile_to_gpu.folds import (
     WARP,
     fold_between_warps,
@@ -37,7 +37,7 @@ from stepwell.types.layouts import LayoutError
 class WarpBody:
     """Emits one kernel. `values` are what register tiles have become, `numbers` what offsets have."""
 
-    emit: Emitter
+    emit: GpuEmitter
     kernel: tile.KernelOp
     layout: ThreadsAttr
     parameters: Parameters

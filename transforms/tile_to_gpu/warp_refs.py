@@ -23,7 +23,7 @@ from stepwell.transforms.emit.arguments import (
     blocks_along,
     product,
 )
-from stepwell.transforms.tile_to_gpu.emitter import Emitter
+from stepwell.transforms.tile_to_gpu.emitter import GpuEmitter
 from stepwell.transforms.tile_to_gpu.launch import Memory, Parameter, divisor, number, pointer
 
 
@@ -97,7 +97,7 @@ def _blocks_along(kernel: tile.KernelOp, dim: int) -> Expression:
     return blocks_along(Extent(ref.index, dim), kernel.grid.get_block()[dim])
 
 
-def block_place(emit: Emitter, parameters: Parameters, kernel: tile.KernelOp) -> Place:
+def block_place(emit: GpuEmitter, parameters: Parameters, kernel: tile.KernelOp) -> Place:
     """From the block's number: columns fastest, then rows, then leading dims."""
     left: SSAValue = emit.insert(warp.BlockIdOp()).result
     block, cut = kernel.grid.get_block(), _cut_dims(kernel)
@@ -118,14 +118,14 @@ def block_place(emit: Emitter, parameters: Parameters, kernel: tile.KernelOp) ->
     return Place(None if whole else lead, tuple(offsets))
 
 
-def _offset(emit: Emitter, number: SSAValue | None, extent: int, last: int) -> SSAValue:
+def _offset(emit: GpuEmitter, number: SSAValue | None, extent: int, last: int) -> SSAValue:
     """The first element of a block; 0 for a dim that is not cut."""
     if number is None:
         return emit.i32(0)
     return number if extent == 1 and last > 2 else emit.mul(number, emit.i32(extent), {2: "i", 1: "j"}.get(last, ""))
 
 
-def _split(emit: Emitter, n: SSAValue, by: tuple[SSAValue, SSAValue, SSAValue]) -> tuple[SSAValue, SSAValue]:
+def _split(emit: GpuEmitter, n: SSAValue, by: tuple[SSAValue, SSAValue, SSAValue]) -> tuple[SSAValue, SSAValue]:
     """Quotient and remainder."""
     value, mul, shift = by
     quotient = emit.insert(warp.DivideOp(n, mul, shift)).result
@@ -143,7 +143,7 @@ class Pixels:
     exists: SSAValue
 
 
-def window_pixels(emit: Emitter, parameters: Parameters, ref: BlockArgument, rows: SSAValue) -> Pixels:
+def window_pixels(emit: GpuEmitter, parameters: Parameters, ref: BlockArgument, rows: SSAValue) -> Pixels:
     """Decompose row numbers (n, oh, ow) and find the upper left input pixel of each."""
     a, kind = ref.index, rows.type
     down, across = (OfWindow(a, plan.WindowField.OUTPUT, dim) for dim in range(2))
@@ -174,7 +174,7 @@ def image_extents(parameters: Parameters, ref: BlockArgument) -> tuple[SSAValue,
 
 
 def tap_access(
-    emit: Emitter, parameters: Parameters, ref: BlockArgument, pixels: Pixels, tap: SSAValue
+    emit: GpuEmitter, parameters: Parameters, ref: BlockArgument, pixels: Pixels, tap: SSAValue
 ) -> tuple[SSAValue, SSAValue]:
     """Element offsets of the pixels under filter tap `tap`, and which of them lie in the image."""
     a, kind = ref.index, pixels.h.type
