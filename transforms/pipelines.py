@@ -9,6 +9,7 @@ ATTENTION = "graph-expand-attention"
 GRAPH = [
     "graph-expand-plugins",
     "graph-remove-dead",
+    "graph-fuse-quantized",
     "graph-fold-batch-norm",
     "graph-fold-constants",
     "graph-fuse-attention",

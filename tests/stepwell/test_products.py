@@ -138,3 +138,33 @@ def test_a_product_for_each_index_with_a_weight(target: str) -> None:
     case = net.close(net.op(graph.MatmulOp(net.block.args[0], net.weight(w))))
     expected = (x.astype(np.float32) @ w.astype(np.float32)).astype(np.float16)
     np.testing.assert_array_equal(results(case, {"x0": x}, target), expected)
+
+
+def quantised(zero: int, conv: bool, pads: int = 0) -> GeneratedGraph:
+    """A product of dequantised i8 with a scale for each column, all of them powers of two, relu, and its result quantised."""
+    net = Network(TensorType(i8, (2, 32, 6, 5) if conv else (70, 32)))
+    filters = whole((24, 32, 3, 3) if conv else (32, 24), i8, 1, 20)
+    scales = (2.0 ** np.random.default_rng(3).integers(-6, -2, 24)).astype(np.float32)
+    parameters = net.weight(np.float32(0.25)), net.weight(np.int8(zero))
+    left = net.op(graph.DequantizeOp(net.block.args[0], *parameters))
+    zeros = net.weight(np.zeros(24, np.int8))
+    right = net.op(graph.DequantizeOp(net.weight(filters), net.weight(scales), zeros, dims=[0 if conv else 1]))
+    window = graph.ConvOp(left, right, strides=[1, 1], pads=[pads] * 4, dilations=[1, 1]) if conv else None
+    product = net.op(window or graph.MatmulOp(left, right))
+    positive = net.op(graph.UnaryOp(product, kind="relu"))
+    return net.close(net.op(graph.QuantizeOp(positive, net.weight(np.float32(4.0)), net.weight(np.int8(3)))))
+
+
+@pytest.mark.parametrize("target", [CPU, "sm_90a"])
+@pytest.mark.parametrize("zero, conv, pads", [(0, False, 0), (5, False, 0), (0, True, 1), (-3, True, 0)])
+def test_a_quantised_product(zero: int, conv: bool, pads: int, target: str) -> None:
+    """Per-channel scales, zero point and requantisation join the kernel of the integer product: with scales that are powers of two nothing is rounded before."""
+    case = quantised(zero, conv, pads)
+    x = whole((2, 32, 6, 5) if conv else (70, 32), i8, 7, 20)
+    expected = stepwell.interpret(keep_weights(case.module.clone(), case.weights), {"x0": x})["y0"]
+    assert len(np.unique(expected)) > 9
+    plan = compiled(case, target)
+    if target == "sm_90a":
+        assert ".s32.s8.s8" in ptx_of(plan)
+    assert conv or plan.sections[0].module.count("plan.launch") == 1
+    np.testing.assert_array_equal(results(case, {"x0": x}, target), expected)
