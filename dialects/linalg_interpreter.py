@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from xdsl.dialects import arith, func, tensor
-from xdsl.dialects.builtin import ModuleOp, TensorType
+from xdsl.dialects.builtin import ModuleOp, TensorType, UnrealizedConversionCastOp
 from xdsl.dialects.linalg import ops as linalg
 from xdsl.ir import Block, Operation, SSAValue
 from xdsl.ir.affine import AffineBinaryOpExpr, AffineConstantExpr, AffineDimExpr, AffineExpr, AffineMap
@@ -105,6 +105,10 @@ def is_multiply_add(op: linalg.GenericOp) -> bool:
 
 
 def _through_widening(value: SSAValue) -> SSAValue:
+    """The argument that is widened as its type says: an unsigned one by extui, any other by extsi or extf."""
+    if isinstance(value.owner, arith.ExtUIOp):
+        cast = value.owner.operands[0].owner
+        return cast.operands[0] if isinstance(cast, UnrealizedConversionCastOp) else value
     return value.owner.operands[0] if isinstance(value.owner, arith.ExtFOp | arith.ExtSIOp) else value
 
 

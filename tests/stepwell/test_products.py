@@ -11,13 +11,14 @@ from xdsl.ir import Attribute, Block, Operation, SSAValue
 
 import stepwell
 from stepwell.dialects import graph
-from stepwell.dialects.numpy_types import Array, numpy_dtype
+from stepwell.dialects.numpy_types import Array, numpy_dtype, ui8
 from stepwell.dialects.weights import WeightStore
 from stepwell.driver.modules import keep_weights
 from stepwell.driver.run_ptx import ptx_of, run_plan
 from stepwell.passes import location_of
 from stepwell.runtime.engine import Engine
 from stepwell.runtime.plan_file import Plan
+from stepwell.testing.check_pass import check_pass
 from stepwell.testing.strategies.network import GeneratedGraph, close_network
 
 CPU = "x86-64-v3"
@@ -89,11 +90,16 @@ def test_a_network_of_f32_in_half_precision(precision: str, target: str) -> None
 
 
 @pytest.mark.parametrize("target", [CPU, "sm_90a"])
-@pytest.mark.parametrize("columns, result", [(40, i8), (9, i32), (48, f32)], ids=str)
-def test_a_product_of_whole_numbers(columns: int, result: Attribute, target: str) -> None:
-    """i8 by i8, added in i32, with an epilogue that rounds."""
-    net = Network(TensorType(i8, (70, 160)))
-    weight, x = whole((160, columns), i8, 1, 127), whole((70, 160), i8, 2, 127)
+@pytest.mark.parametrize(
+    "element, columns, result", [(i8, 40, i8), (i8, 9, i32), (i8, 48, f32), (ui8, 40, i32)], ids=str
+)
+def test_a_product_of_whole_numbers(element: Attribute, columns: int, result: Attribute, target: str) -> None:
+    """i8 by i8 or ui8 by ui8, added in i32, with an epilogue that rounds."""
+    net = Network(TensorType(element, (70, 160)))
+    weight, x = (
+        whole(shape, i32, seed, 127).astype(numpy_dtype(element))
+        for seed, shape in ((1, (160, columns)), (2, (70, 160)))
+    )
     product = net.op(graph.MatmulOp(net.block.args[0], net.weight(weight), element_type=i32))
     case = net.close(product if result == i32 else net.op(graph.CastOp(product, result)))
     expected = x.astype(np.int32) @ weight.astype(np.int32)
@@ -168,3 +174,9 @@ def test_a_quantised_product(zero: int, conv: bool, pads: int, target: str) -> N
         assert ".s32.s8.s8" in ptx_of(plan)
     assert conv or plan.sections[0].module.count("plan.launch") == 1
     np.testing.assert_array_equal(results(case, {"x0": x}, target), expected)
+
+
+def test_what_a_pass_of_quantised_networks_declares() -> None:
+    for zero, conv in ((0, False), (5, True)):
+        case = quantised(zero, conv)
+        check_pass("graph-fuse-quantized", case.module, case.context())

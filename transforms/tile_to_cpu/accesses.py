@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from xdsl.dialects import arith, llvm
-from xdsl.dialects.builtin import IntegerType, VectorType, f32, i32
+from xdsl.dialects.builtin import IntegerType, UnrealizedConversionCastOp, VectorType, f32, i32
 from xdsl.ir import Attribute, SSAValue
 from xdsl.utils.type import get_element_type_or_self
 
 from stepwell.dialects import tile
-from stepwell.dialects.numpy_types import element_bytes
+from stepwell.dialects.numpy_types import UNSIGNED, element_bytes, signless
 from stepwell.transforms.kernel_to_llvm.conversion import error_at
 from stepwell.transforms.tile_to_cpu.emitter import chunk_width
 from stepwell.transforms.tile_to_cpu.place import Chunks, Place
@@ -120,7 +120,18 @@ def _widened(value: SSAValue, at: Place) -> SSAValue:
     of = VectorType(wide, value.type.get_shape()) if isinstance(value.type, VectorType) else wide
     if value.type == of:
         return value
-    return at.emit.insert(llvm.SExtOp(value, of)).res if whole else at.emit.insert(arith.ExtFOp(value, of)).result
+    if not whole:
+        return at.emit.insert(arith.ExtFOp(value, of)).result
+    element = get_element_type_or_self(value.type)
+    if element not in UNSIGNED:
+        return at.emit.insert(llvm.SExtOp(value, of)).res
+    same = (
+        VectorType(signless(element), value.type.get_shape())
+        if isinstance(value.type, VectorType)
+        else signless(element)
+    )
+    bits = at.emit.insert(UnrealizedConversionCastOp.get([value], [same])).results[0]
+    return at.emit.insert(llvm.ZExtOp(bits, of)).res
 
 
 def lower_store(op: tile.StoreOp, at: Place) -> None:

@@ -69,7 +69,7 @@ def _integers() -> list[ElementType]:
 def _integer_products(sign: str, bits: int) -> tuple[Product, ...]:
     if bits == 8:
         tensor_cores = Product("mma_sync", f"{sign}8", ("i32",), 75), Product("wgmma", f"{sign}8", ("i32",), 90)
-        return (Product("fma", "i32", ("i32",)), *tensor_cores) if sign == "s" else tensor_cores
+        return (Product("fma", "i32", ("i32",)), *tensor_cores)
     return (Product("mma_sync", f"{sign}4", ("i32",), 75),) if bits == 4 else ()
 
 
