@@ -151,14 +151,16 @@ def quantised(zero: int, conv: bool, pads: int = 0) -> GeneratedGraph:
     net = Network(TensorType(i8, (2, 32, 6, 5) if conv else (70, 32)))
     filters = whole((24, 32, 3, 3) if conv else (32, 24), i8, 1, 20)
     scales = (2.0 ** np.random.default_rng(3).integers(-6, -2, 24)).astype(np.float32)
-    parameters = net.weight(np.float32(0.25)), net.weight(np.int8(zero))
+    parameters = net.weight(np.array(0.25, np.float32)), net.weight(np.array(zero, np.int8))
     left = net.op(graph.DequantizeOp(net.block.args[0], *parameters))
     zeros = net.weight(np.zeros(24, np.int8))
     right = net.op(graph.DequantizeOp(net.weight(filters), net.weight(scales), zeros, dims=[0 if conv else 1]))
     window = graph.ConvOp(left, right, strides=[1, 1], pads=[pads] * 4, dilations=[1, 1]) if conv else None
     product = net.op(window or graph.MatmulOp(left, right))
     positive = net.op(graph.UnaryOp(product, kind="relu"))
-    return net.close(net.op(graph.QuantizeOp(positive, net.weight(np.float32(4.0)), net.weight(np.int8(3)))))
+    return net.close(
+        net.op(graph.QuantizeOp(positive, net.weight(np.array(4.0, np.float32)), net.weight(np.array(3, np.int8))))
+    )
 
 
 @pytest.mark.parametrize("target", [CPU, "sm_90a"])
