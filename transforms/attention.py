@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from xdsl.dialects.builtin import f16
+from xdsl.dialects.builtin import f16, i1
+from xdsl.ir import SSAValue
 
 from stepwell.dialects import graph
 from stepwell.transforms.tensors import element_of, shape_of
@@ -27,7 +28,7 @@ def kernel_refusals(op: graph.AttentionOp) -> Iterator[str]:
         yield "an extent is 0, or no number"
         return
     if op.bias is not None:
-        yield "its mask is computed: a kernel hides keys by their position alone"
+        yield from _mask_refusals(op, op.bias)
     if op.lengths is not None:
         yield "its lengths are computed"
     if op.softcap:
@@ -38,6 +39,15 @@ def kernel_refusals(op: graph.AttentionOp) -> Iterator[str]:
         depth = shape[3]
         if not width_of(depth) or depth * 2 % ROW_BYTES:
             yield f"heads of {depth} in {name}: they have up to {WIDTHS[-1]} elements of f16, in whole {ROW_BYTES} bytes"
+
+
+def _mask_refusals(op: graph.AttentionOp, bias: SSAValue) -> Iterator[str]:
+    """A mask is added: floats for each key, or each query and key, of all heads, of a batch, or of each head."""
+    batches, heads = shape_of(op.q)[:2]
+    if element_of(bias) == i1:
+        yield "its mask is made of conditions: a kernel adds masks of numbers"
+    if shape_of(bias)[:2] not in ((1, 1), (batches, 1), (batches, heads)):
+        yield f"its mask {list(shape_of(bias))} is repeated over batches and not over heads"
 
 
 def causal_offset(op: graph.AttentionOp) -> int | None:

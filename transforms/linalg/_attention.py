@@ -35,7 +35,13 @@ class Attention:
     q: Read
     k: Read
     v: Read
+    bias: Read | None
     results: tuple[Attribute, ...]
+
+    @property
+    def reads(self) -> tuple[Read, ...]:
+        """All operands."""
+        return (self.q, self.k, self.v, *(() if self.bias is None else (self.bias,)))
 
 
 def has_attention(fusion: graph.FusionOp) -> bool:
@@ -50,7 +56,8 @@ def attention_of(fusion: graph.FusionOp) -> Attention:
     for value in fusion.terminator.values:
         if _converted(value) is not op.result and value is not op.result:
             raise refuse(fusion, "something else than a conversion stands behind its attention")
-    return Attention(fusion, op, q, k, v, tuple(element_of(value) for value in fusion.terminator.values))
+    bias = None if op.bias is None else _read(op.bias, op)
+    return Attention(fusion, op, q, k, v, bias, tuple(element_of(value) for value in fusion.terminator.values))
 
 
 def _read(value: SSAValue, op: graph.AttentionOp) -> Read:

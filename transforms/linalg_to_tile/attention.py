@@ -48,7 +48,7 @@ Body = Callable[["_Map", Sequence[SSAValue]], SSAValue]
 
 def write_attention(attention: Attention, config: tile.Config, name: str, target: str | None) -> Written:
     """The kernel of an attention, verified; PassFailure with the reason where the config does not fit it."""
-    arguments = list(dict.fromkeys(read.argument for read in (attention.q, attention.k, attention.v)))
+    arguments = list(dict.fromkeys(read.argument for read in attention.reads))
     inputs = [tile.RefType(RANK, element_of(argument)) for argument in arguments]
     outputs = [tile.RefType(RANK, element) for element in attention.results]
     kernel = tile.KernelOp(name, inputs, outputs, tile.ConfigAttr(config))
@@ -201,6 +201,37 @@ class _Writer:
         values = self.operand(self.attention.v, (self.key_head, at, self.first), (self.keys, self.columns), "values")
         return self.insert(tile.MmaOp(half, values, smaller, transpose_b=True), "o"), highest, total
 
+    def _bias(self, at: SSAValue) -> SSAValue | None:
+        """The mask's numbers for this block of scores, in f32: one for each query and key, or a row that all queries share."""
+        read = self.attention.bias
+        if read is None:
+            return None
+        ref, (batches, heads, queries, _) = self.refs[read.argument], shape_of(read.argument)
+        assert isinstance(ref.type, tile.RefType)
+        plane = self.head if heads > 1 or self._heads == 1 else self.first
+        if batches > 1 and heads == 1 and self._heads > 1:
+            plane = self.insert(
+                arith.DivUIOp(self.head, self.insert(arith.ConstantOp(IntegerAttr(self._heads, IndexType()))))
+            )
+        if batches == heads == 1:
+            plane = self.first
+        shape, dims, row = (
+            ([self.keys], [2], self.first) if queries == 1 else ([self.rows, self.keys], [1, 2], self.row)
+        )
+        held = self.insert(tile.LoadOp(ref, [plane, row, at], TileType(shape, ref.type.element_type), dims), "mask")
+        narrow, memory = read.element, ref.type.element_type
+
+        def body(m: _Map, x: Sequence[SSAValue]) -> SSAValue:
+            value = m(arith.TruncFOp(x[0], narrow)) if narrow != memory else x[0]
+            return m(arith.ExtFOp(value, f32)) if narrow != f32 else value
+
+        wide = held if memory == narrow == f32 else self.map([held], TileType(shape, f32), body)
+        return wide if len(shape) == 2 else self.insert(tile.BroadcastOp(wide, [1], self.scores))
+
+    @property
+    def _heads(self) -> int:
+        return shape_of(self.attention.op.q)[1]
+
     def _seen(self, product: SSAValue, at: SSAValue) -> SSAValue:
         """The scores in units of log2, -inf for keys that are not there, and for those behind the query where it is causal."""
         ref, scale = self.refs[self.attention.k.argument], self.attention.op.scale * log2(e)
@@ -209,16 +240,20 @@ class _Writer:
         )
         there = self.insert(tile.BroadcastOp(exist, [1], TileType(self.scores.get_shape(), i1)))
         offset = causal_offset(self.attention.op)
-        inputs = [product, there]
+        bias = self._bias(at)
+        inputs = [product, there, *([] if bias is None else [bias])]
         if offset is not None:
             places = TileType(self.scores.get_shape(), i32)
             inputs += [self.insert(tile.IotaOp(0, places, self.row)), self.insert(tile.IotaOp(1, places, at))]
 
         def body(m: _Map, x: Sequence[SSAValue]) -> SSAValue:
             scaled, hidden, seen = m(arith.MulfOp(x[0], m.number(scale))), m.number(float("-inf")), x[1]
+            if bias is not None:
+                scaled = m(arith.AddfOp(scaled, m(arith.MulfOp(x[2], m.number(log2(e))))))
             if offset is not None:
-                last = m(arith.AddiOp(x[2], m.number(offset, i32))) if offset else x[2]
-                seen = m(arith.AndIOp(seen, m(arith.CmpiOp(last, x[3], "sge"))))
+                query, key = x[-2:]
+                last = m(arith.AddiOp(query, m.number(offset, i32))) if offset else query
+                seen = m(arith.AndIOp(seen, m(arith.CmpiOp(last, key, "sge"))))
             return m(arith.SelectOp(seen, scaled, hidden))
 
         return self.map(inputs, self.scores, body, "u")

@@ -116,8 +116,11 @@ def parameters_of(signature: Signature) -> list[Parameter]:
     listed += [number("tiles", product(tiles)), *divisor("inner", tiles[-2 if columns else -1])]
     if len(tiles) == 3:
         listed += divisor("plane", product(tiles[-2:]))
-    placed = [op for op in signature.kernel.body.walk() if isinstance(op, tile.InsideOp) or is_somewhere(op)]
-    asked = dict.fromkeys((position_of(op.source), dim) for op in placed for dim in op.get_dims())
+    ops = list(signature.kernel.body.walk())
+    placed = [op for op in ops if isinstance(op, tile.InsideOp) or is_somewhere(op)]
+    pairs = [(position_of(op.source), dim) for op in placed for dim in op.get_dims()]
+    rows = [op for op in ops if is_row_somewhere(op)]
+    asked = dict.fromkeys([*pairs, *((position_of(op.source), dim) for op in rows for dim in (1, 2))])
     listed += [number(f"n{position}_{dim}", Extent(position, dim)) for position, dim in asked]
     return listed + (_window_parameters(position_of(signature.window.source)) if signature.window else [])
 
@@ -132,6 +135,13 @@ def is_somewhere(op: Operation) -> TypeGuard[tile.LoadOp]:
     at_grid = grid is not None and list(op.indices) == list(grid.body.block.args)
     rank = rank_of(op.source)
     return not at_grid and op.result.type.rank == 2 and rank in (2, 3) and op.get_dims() == (rank - 2, rank - 1)
+
+
+def is_row_somewhere(op: Operation) -> TypeGuard[tile.LoadOp]:
+    """Whether an op loads a part of one row of a ref of planes."""
+    if not isinstance(op, tile.LoadOp) or not isinstance(op.result.type, TileType):
+        return False
+    return op.result.type.rank == 1 and rank_of(op.source) == 3 and op.get_dims() == (2,)
 
 
 def _extent(name: str, ref: SSAValue, dim: int) -> Parameter:

@@ -26,7 +26,7 @@ from stepwell.transforms.tile_to_gpu.fragments import (
     vector_of,
 )
 from stepwell.transforms.tile_to_gpu.hopper_lowering import WARPGROUP_ROWS, Lowering
-from stepwell.transforms.tile_to_gpu.hopper_parameters import is_somewhere
+from stepwell.transforms.tile_to_gpu.hopper_parameters import is_row_somewhere, is_somewhere
 
 HALF = 2
 """Bytes of elements whose accumulator is an operand as it lies (PTX ISA, wgmma, layouts of A and D)."""
@@ -78,6 +78,10 @@ def lower_load(lowering: Lowering, op: tile.LoadOp) -> None:
         index, bounds = _place_of(lowering, op)
         made = warp.FragmentLoadOp(pointer, index, lowering.pitch(op.source), bounds, fragment, access)
         lowering.values[op.result] = emit.insert(made).result
+    elif is_row_somewhere(op):
+        numbers, mask = _part_of_row(lowering, op, fragment)
+        fill = emit.constant(op.fill, op.fill.type, "fill")
+        lowering.values[op.result] = emit.insert(warp.GatherOp(pointer, numbers, mask, fill, 1)).result
     elif runs_along(op, 1):
         column = lowering.values[op.indices[0]]
         made_row = warp.FragmentLoadRowOp(pointer, column, lowering.bounds()[1], fragment, access)
@@ -106,6 +110,16 @@ def _place_of(lowering: Lowering, op: tile.LoadOp) -> tuple[tuple[SSAValue, SSAV
         above = emit.mul(lowering.values[op.indices[0]], rows)
         row, rows = emit.add(row, above), emit.add(above, rows)
     return (row, column), (rows, columns)
+
+
+def _part_of_row(lowering: Lowering, op: tile.LoadOp, fragment: warp.FragmentAttr) -> tuple[SSAValue, SSAValue]:
+    """The numbers of this thread's columns in a ref whose rows lie one behind the other, and which of them exist."""
+    emit, (plane, row, column) = lowering.emit, (lowering.values[index] for index in op.indices)
+    columns = emit.insert(warp.FragmentIndexOp("cols", fragment)).result
+    columns = emit.add(columns, emit.repeat(column, columns.type))
+    mask = emit.within(columns, lowering.extent(op.source, 2))
+    line = emit.add(emit.mul(plane, lowering.extent(op.source, 1)), row)
+    return emit.add(columns, emit.repeat(emit.mul(line, lowering.pitch(op.source)), columns.type)), mask
 
 
 def _own_rows(lowering: Lowering, fragment: warp.FragmentAttr) -> tuple[SSAValue, SSAValue]:
@@ -247,7 +261,7 @@ def _in_plane(
 def lower_constant(lowering: Lowering, op: arith.ConstantOp) -> None:
     """An index that a load has looked at, or where something else begins."""
     users = [use.operation for use in op.result.uses]
-    if any(not isinstance(user, tile.LoadOp) or is_somewhere(user) for user in users) and isinstance(
-        op.value, IntegerAttr
-    ):
+    if any(
+        not isinstance(user, tile.LoadOp) or is_somewhere(user) or is_row_somewhere(user) for user in users
+    ) and isinstance(op.value, IntegerAttr):
         lowering.values[op.result] = lowering.emit.i32(op.value.value.data)

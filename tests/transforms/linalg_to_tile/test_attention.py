@@ -20,6 +20,7 @@ from stepwell.dialects.numpy_types import Array
 from stepwell.dialects.weights import WeightStore
 from stepwell.driver.driver import passes_of
 from stepwell.driver.execute import interpret
+from stepwell.driver.modules import keep_weights
 from stepwell.driver.run_ptx import ptx_of, run_plan
 from stepwell.driver.signature import signature_of
 from stepwell.passes import StepwellContext
@@ -41,6 +42,8 @@ class Case:
     half: bool
     causal: bool = False
     batch: int = 1
+    mask: tuple[int, int, int] | None = None
+    """Extents of a mask before its keys."""
 
     @property
     def precision(self) -> str:
@@ -50,11 +53,13 @@ class Case:
         element = f16 if self.half else f32
         shapes = ((self.heads, self.queries), (self.groups, self.keys), (self.groups, self.keys))
         types = [TensorType(element, [self.batch, heads, rows, self.depth]) for heads, rows in shapes]
+        if self.mask is not None:
+            types.append(TensorType(element, [*self.mask, self.keys]))
         block = Block(arg_types=types)
         offset = self.keys - self.queries if self.causal else 0
         scale = self.depth**-0.5 if scale is None else scale
-        q, k, v = block.args
-        op = graph.AttentionOp(q, k, v, scale=scale, causal=self.causal, offset=offset)
+        q, k, v, *bias = block.args
+        op = graph.AttentionOp(q, k, v, *bias, scale=scale, causal=self.causal, offset=offset)
         block.add_ops([op, ReturnOp(op.result)])
         function = FuncOp("main", FunctionType.from_lists(types, [op.result.type]), Region(block))
         return ModuleOp([function], {"stepwell.level": StringAttr("graph")})
@@ -66,11 +71,14 @@ SHORT = [
     Case(2, 1, 65, 70, 32, half=False, causal=True),
     Case(1, 1, 63, 130, 128, half=True),
     Case(1, 1, 20, 66, 128, half=False),
+    Case(2, 2, 65, 70, 64, half=False, batch=2, mask=(2, 1, 1)),
+    Case(2, 1, 66, 66, 32, half=True, causal=True, mask=(1, 1, 66)),
 ]
 LONG = [
     *(Case(1, 1, n, n, depth, half=half, causal=causal) for n in (1, 63, 64, 65, 197) for depth in (32, 64, 128) for half in (True, False) for causal in (False, True)),
     Case(4, 2, 300, 20, 40, half=True, batch=2),
     Case(3, 3, 130, 100, 16, half=False, causal=True),
+    *(Case(2, 1, 65, 70, 64, half=half, batch=2, mask=mask) for half in (True, False) for mask in ((1, 1, 1), (2, 1, 65), (2, 2, 1), (2, 2, 65))),
 ]  # fmt: skip
 
 
@@ -87,6 +95,9 @@ def run(case: Case, module: ModuleOp, inputs: dict[str, Array]) -> tuple[Array, 
 def check(case: Case) -> None:
     module = case.module()
     inputs = signature_of(module).random_inputs(1)
+    if case.mask is not None:
+        mask = list(inputs.values())[-1]
+        mask[np.random.default_rng(0).random(mask.shape) < 0.3] = -np.inf
     (wanted,) = interpret_graph(module, inputs).values()
     simulated, executed, ptx = run(case, module, inputs)
     assert ptx.count(".entry") == 1 and "wgmma.mma_async" in ptx
@@ -189,6 +200,29 @@ def test_what_no_kernel_takes_is_expanded_with_the_reason(properties: dict[str, 
         pass_.apply(context, module)
     assert not any(isinstance(inner, graph.AttentionOp) for inner in module.walk())
     assert any(reason in remark.message for remark in context.remarks)
+
+
+def test_a_mask_among_the_weights_is_added() -> None:
+    """As exporters write it: products, a mask for some keys, a softmax; the kernel reads the mask where it lies."""
+    rng, weights = np.random.default_rng(0), WeightStore()
+    mask = graph.WeightOp(weights.add("mask", np.where(rng.random((1, 1, 1, 70)) < 0.3, -1e9, 0).astype(np.float32)))
+    types = [TensorType(f32, [1, 2, rows, 64]) for rows in (65, 70, 70)]
+    block = Block(arg_types=types)
+    q, k, v = block.args
+    scores = graph.MatmulOp(q, k, transpose_b=True)
+    row = graph.ReshapeOp(mask, [70])
+    repeated = graph.BroadcastOp(row, dims=[3], shape=[1, 2, 65, 70])
+    shares = graph.SoftmaxOp(masked := graph.BinaryOp(scores, repeated, kind="add"), dims=[3])
+    result = graph.MatmulOp(shares, v)
+    block.add_ops([mask, scores, row, repeated, masked, shares, result, ReturnOp(result.result)])
+    function = FuncOp("main", FunctionType.from_lists(types, [result.result.type]), Region(block))
+    module = keep_weights(ModuleOp([function], {"stepwell.level": StringAttr("graph")}), weights)
+    inputs = signature_of(module).random_inputs(1)
+    (wanted,) = interpret_graph(module, inputs, weights).values()
+    plan = compile_plan(module, weights, target="sm_90a", precision="fp16")
+    (made,) = run_plan(plan, inputs).outputs.values()
+    assert ptx_of(plan).count(".entry") == 1
+    np.testing.assert_allclose(made, wanted, rtol=2e-2, atol=2e-2)
 
 
 def test_heads_that_are_too_wide_are_expanded() -> None:

@@ -56,7 +56,7 @@ def candidates(stages: Stages, setting: Setting) -> Iterator[Candidate]:
 def config_of(attention: Attention, rows: int) -> Config:
     """The schedule of blocks of so many queries."""
     columns = width_of(shape_of(attention.op.v)[3])
-    packed = any(read.converted for read in (attention.q, attention.k, attention.v))
+    packed = attention.k.converted or attention.v.converted
     return Config(
         block=(1, rows, columns),
         k=KEYS,
