@@ -115,8 +115,8 @@ def _place_of(lowering: Lowering, op: tile.LoadOp) -> tuple[tuple[SSAValue, SSAV
 def _part_of_row(lowering: Lowering, op: tile.LoadOp, fragment: warp.FragmentAttr) -> tuple[SSAValue, SSAValue]:
     """The numbers of this thread's columns in a ref whose rows lie one behind the other, and which of them exist."""
     emit, (plane, row, column) = lowering.emit, (lowering.values[index] for index in op.indices)
-    columns = emit.insert(warp.FragmentIndexOp("cols", fragment)).result
-    columns = emit.add(columns, emit.repeat(column, columns.type))
+    numbers = emit.insert(warp.FragmentIndexOp("cols", fragment)).result
+    columns = emit.add(numbers, emit.repeat(column, numbers.type))
     mask = emit.within(columns, lowering.extent(op.source, 2))
     line = emit.add(emit.mul(plane, lowering.extent(op.source, 1)), row)
     return emit.add(columns, emit.repeat(emit.mul(line, lowering.pitch(op.source)), columns.type)), mask
