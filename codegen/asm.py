@@ -84,41 +84,56 @@ def wgmma(
     total: str,
     *,
     transposed: bool = False,
+    adds: bool = True,
 ) -> Asm:
-    """One k-tile: fence, a product of 32 bytes of k for each of the moves, commit. Operands: accumulators of type `total` (f32 or s32), descriptors of A and
-    B, which the moves count bytes from; `transposed`: B is [k, n].
+    """One k-tile: fence, a product of 32 bytes of k for each of the moves, commit. Operands: accumulators of type `total` (f32 or s32; none where the first
+    product `adds` nothing to them), descriptors of A and B, which the moves count bytes from; `transposed`: B is [k, n].
 
     Descriptors count 16 bytes (inside one swizzle row the hardware swizzles by address)."""
-    a, b = 2 * registers, 2 * registers + 1
+    a = registers * (1 + adds)
+    b = a + 1
     lines = ["{ .reg .b64 a, b;", "wgmma.fence.sync.aligned;", f"mov.b64 a, ${a}; mov.b64 b, ${b};"]
     for step, (to_a, to_b) in enumerate(zip(moves_a, moves_b, strict=True)):
         if step:
             by_a, by_b = (to_a - moves_a[step - 1]) // UNIT, (to_b - moves_b[step - 1]) // UNIT
             lines.append(f"add.s64 a, a, {by_a}; add.s64 b, b, {by_b};")
-        lines.append(_product(registers, element, "a", total, transposed))
+        lines.append(_product(registers, element, "a", total, transposed, adds=adds or step > 0))
     lines.append("wgmma.commit_group.sync.aligned; }")
-    return Asm(" ".join(lines), _tied(registers, total) + ",l,l,~{memory}")
+    return Asm(" ".join(lines), _accumulators(registers, total, adds) + ",l,l,~{memory}")
 
 
-def wgmma_registers(registers: int, element: str, moves_b: Sequence[int], *, transposed: bool = False) -> Asm:
+def _accumulators(registers: int, total: str, adds: bool) -> str:
+    """Constraints: registers that pass through, or that are written before the operands have been read."""
+    return _tied(registers, total) if adds else ",".join([f"=&{'r' if total == 's32' else 'f'}"] * registers)
+
+
+def wgmma_registers(
+    registers: int, element: str, moves_b: Sequence[int], *, transposed: bool = False, adds: bool = True
+) -> Asm:
     """As `wgmma`, with A in four registers of two 16-bit elements for each product. Operands: accumulators, A's registers, the descriptor of B."""
-    first, b = 2 * registers, 2 * registers + 4 * len(moves_b)
+    first = registers * (1 + adds)
+    b = first + 4 * len(moves_b)
     lines = ["{ .reg .b64 b;", "wgmma.fence.sync.aligned;", f"mov.b64 b, ${b};"]
     for step, to_b in enumerate(moves_b):
         if step:
             lines.append(f"add.s64 b, b, {(to_b - moves_b[step - 1]) // UNIT};")
-        lines.append(_product(registers, element, _list(first + 4 * step, 4), "f32", transposed, flags="1, 1, 1"))
+        held = _list(first + 4 * step, 4)
+        lines.append(_product(registers, element, held, "f32", transposed, signs=", 1, 1", adds=adds or step > 0))
     lines.append("wgmma.commit_group.sync.aligned; }")
-    return Asm(" ".join(lines), _tied(registers, "f32") + ",r" * (4 * len(moves_b)) + ",l,~{memory}")
+    operands = ",r" * (4 * len(moves_b)) + ",l,~{memory}"
+    return Asm(" ".join(lines), _accumulators(registers, "f32", adds) + operands)
 
 
-def _product(registers: int, element: str, a: str, total: str, transposed: bool, flags: str = "") -> str:
-    """One instruction: it adds, with both signs kept; only floats have signs here, only 16-bit operands may be transposed, and A only in shared memory."""
+def _product(
+    registers: int, element: str, a: str, total: str, transposed: bool, signs: str = "", *, adds: bool = True
+) -> str:
+    """One instruction: it adds, or writes, with both signs kept; only floats have signs here, only 16-bit operands may be transposed, and A only in
+    shared memory."""
     bits = operands_of("wgmma")[element].bits
     shape = f"m64n{2 * registers}k{8 * K_BYTES // bits}.{total}.{element}.{element}"
     turn = f", {int(transposed)}" if bits == 16 else ""
-    flags = flags or ("1, 1, 1, 0" if bits == 16 else "1" if total == "s32" else "1, 1, 1")
-    return f"wgmma.mma_async.sync.aligned.{shape} {_list(0, registers)}, {a}, b, {flags}{turn};"
+    signs = signs or (", 1, 1, 0" if bits == 16 else "" if total == "s32" else ", 1, 1")
+    return f"wgmma.mma_async.sync.aligned.{shape} {_list(0, registers)}, {a}, b, {int(adds)}{signs}{turn};"
 
 
 # --- fragments

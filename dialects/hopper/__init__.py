@@ -31,6 +31,7 @@ from stepwell.dialects.hopper.ops_product import (
     WgmmaOp,
     WgmmaRegistersOp,
     WgmmaWaitOp,
+    WgmmaZeroOp,
 )
 from stepwell.dialects.hopper.ops_store import (
     BulkCommitOp,
@@ -71,6 +72,7 @@ __all__ = [
     "WgmmaOp",
     "WgmmaRegistersOp",
     "WgmmaWaitOp",
+    "WgmmaZeroOp",
 ]
 
 HOPPER = DIALECT = Dialect(
@@ -92,6 +94,7 @@ HOPPER = DIALECT = Dialect(
         SetMaxRegistersOp,
         DescriptorOp,
         WgmmaBeginOp,
+        WgmmaZeroOp,
         WgmmaOp,
         WgmmaRegistersOp,
         WgmmaWaitOp,

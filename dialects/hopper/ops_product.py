@@ -110,6 +110,26 @@ class WgmmaBeginOp(IRDLOperation):
             )
 
 
+@irdl_op_definition
+class WgmmaZeroOp(IRDLOperation):
+    """An accumulator of zeros that is in no register yet: the one product that takes it, in the same block, writes its registers in place of adding to
+    them: `%p = hopper.wgmma_zero : !hopper.pending<vector<32xf32>>` (PTX ISA, wgmma.mma_async, scale-d 0). No register is written while other
+    products run, which would make the assembler wait for them."""
+
+    name = "hopper.wgmma_zero"
+    result = result_def(base(PendingType))
+    assembly_format = "attr-dict `:` type($result)"
+
+    def __init__(self, of: PendingType) -> None:
+        super().__init__(result_types=[of])
+
+    def verify_(self) -> None:
+        _check_linear(self, self.result)
+        for use in self.result.uses:
+            if not isinstance(use.operation, _Product) or use.operation.parent is not self.parent:
+                raise VerifyException(f"{self.name}: a product of the same block takes it, not {use.operation.name}")
+
+
 Steps = DenseArrayBase[IntegerType]
 
 

@@ -130,22 +130,31 @@ def _wgmma_begin(conv: LLVMConversion, op: hopper.WgmmaBeginOp) -> None:
     conv.bind(op.result, _asm(conv, block, [conv.value(op.value)], conv.type(op.result.type)))
 
 
+def _wgmma_zero(conv: LLVMConversion, op: hopper.WgmmaZeroOp) -> None:
+    """No register: the product that takes it says so."""
+
+
+def _accumulator(conv: LLVMConversion, op: hopper.WgmmaOp | hopper.WgmmaRegistersOp) -> list[SSAValue]:
+    """The registers that a product adds to; none where it writes them."""
+    return [] if isinstance(op.accumulator.owner, hopper.WgmmaZeroOp) else [conv.value(op.accumulator)]
+
+
 def _wgmma(conv: LLVMConversion, op: hopper.WgmmaOp) -> None:
     turned, total = op.transpose_b is not None, _total(op.result.type)
     moves = op.moves_a(), op.moves_b()
-    block = asm.wgmma(_registers(op.result.type), op.element.data, *moves, total, transposed=turned)
-    conv.bind(op.result, _asm(conv, block, conv.values([op.accumulator, op.a, op.b]), conv.type(op.result.type)))
+    held = _accumulator(conv, op)
+    block = asm.wgmma(_registers(op.result.type), op.element.data, *moves, total, transposed=turned, adds=bool(held))
+    conv.bind(op.result, _asm(conv, block, [*held, *conv.values([op.a, op.b])], conv.type(op.result.type)))
 
 
 def _wgmma_registers(conv: LLVMConversion, op: hopper.WgmmaRegistersOp) -> None:
     """A's pairs of 16-bit elements are registers of 32 bits."""
     turned = op.transpose_b is not None
-    block = asm.wgmma_registers(_registers(op.result.type), op.element.data, op.moves_b(), transposed=turned)
+    held, count = _accumulator(conv, op), _registers(op.result.type)
+    block = asm.wgmma_registers(count, op.element.data, op.moves_b(), transposed=turned, adds=bool(held))
     pairs = VectorType(i32, [4 * op.instructions.value.data])
     a = conv.insert(llvm.BitcastOp(conv.value(op.a), pairs)).result
-    conv.bind(
-        op.result, _asm(conv, block, [conv.value(op.accumulator), a, conv.value(op.b)], conv.type(op.result.type))
-    )
+    conv.bind(op.result, _asm(conv, block, [*held, a, conv.value(op.b)], conv.type(op.result.type)))
 
 
 def _wgmma_wait(conv: LLVMConversion, op: hopper.WgmmaWaitOp) -> None:
@@ -183,6 +192,7 @@ CONVERSIONS: dict[type[Operation], Converter] = {
     hopper.SetMaxRegistersOp: _set_max_registers,
     hopper.DescriptorOp: _descriptor,
     hopper.WgmmaBeginOp: _wgmma_begin,
+    hopper.WgmmaZeroOp: _wgmma_zero,
     hopper.WgmmaOp: _wgmma,
     hopper.WgmmaRegistersOp: _wgmma_registers,
     hopper.WgmmaWaitOp: _wgmma_wait,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from xdsl.dialects.builtin import VectorType
 from xdsl.ir import SSAValue
 
 from stepwell.dialects import hopper, tile
@@ -25,6 +26,15 @@ def begin(lowering: Lowering, value: SSAValue) -> SSAValue:
     return lowering.emit.insert(hopper.WgmmaBeginOp(value)).result
 
 
+def _begun(lowering: Lowering, value: SSAValue, held: SSAValue) -> SSAValue:
+    """An accumulator that begins with this product: zeros are not written anywhere before."""
+    owner = value.owner
+    if isinstance(owner, tile.FillOp) and str(owner.value.value.data) in ("0", "0.0"):
+        assert isinstance(held.type, VectorType)
+        return lowering.emit.insert(hopper.WgmmaZeroOp(hopper.PendingType(held.type))).result
+    return begin(lowering, held)
+
+
 def lower_mma(lowering: Lowering, op: tile.MmaOp) -> None:
     """Issue the products of one k-tile. Only asynchronous ones reach this level: tile-pipeline-loops has said where they are waited for."""
     if op.is_async is None:
@@ -40,7 +50,7 @@ def lower_mma(lowering: Lowering, op: tile.MmaOp) -> None:
     emit, role = lowering.emit, lowering.current
     count = kind.get_shape()[1] * element_bytes(kind.element_type) // K_BYTES
     held = lowering.values[op.c]
-    accumulator = held if isinstance(held.type, hopper.PendingType) else begin(lowering, held)
+    accumulator = held if isinstance(held.type, hopper.PendingType) else _begun(lowering, op.c, held)
     turned = op.transpose_b is not None
     held_a = isinstance(kind.layout, tile.WgmmaAAttr)
     a = lowering.values[op.a] if held_a else _descriptor(lowering, op.a, role.operand_rows[group_bytes(kind)])

@@ -17,6 +17,7 @@ from stepwell.dialects.hopper.simulator.memory import Array
 from stepwell.dialects.hopper.simulator.threads import Threads
 from stepwell.dialects.hopper.simulator.tma import TensorMap
 from stepwell.dialects.hopper.simulator.wgmma import ROWS, SHARED_BASE, Descriptor, Operand, register_operand
+from stepwell.dialects.numpy_types import numpy_dtype
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,6 +165,12 @@ def _wgmma_begin(threads: Threads, op: hopper.WgmmaBeginOp) -> None:
     threads.bind(op.results, [Pending(np.broadcast_to(held, (threads.count, held.shape[1])))])
 
 
+def _wgmma_zero(threads: Threads, op: hopper.WgmmaZeroOp) -> None:
+    vector = op.result.type.vector
+    zeros = np.zeros((threads.count, vector.get_shape()[0]), numpy_dtype(vector.element_type))
+    threads.bind(op.results, [Pending(zeros)])
+
+
 def _wgmma(threads: Threads, op: hopper.WgmmaOp) -> None:
     _multiply(threads, op, Operand(_operand(threads, op.a), ROWS, op.element.data, moves=op.moves_a()))
 
@@ -212,6 +219,7 @@ SIMPLE: Mapping[type[Operation], Simple] = {
     hopper.TmaLoadIm2colOp: _tma_load_im2col,
     hopper.DescriptorOp: _descriptor,
     hopper.WgmmaBeginOp: _wgmma_begin,
+    hopper.WgmmaZeroOp: _wgmma_zero,
     hopper.WgmmaOp: _wgmma,
     hopper.WgmmaRegistersOp: _wgmma_registers,
     hopper.WgmmaWaitOp: _wgmma_wait,

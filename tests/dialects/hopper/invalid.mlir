@@ -88,6 +88,16 @@ warp.kernel @k() threads 256 shared 100000 {
 
 // -----
 
+// zeros are written by a product, nobody waits for them
+warp.kernel @k() threads 256 shared 100000 {
+  // expected-error@+1 {{hopper.wgmma_zero: a product of the same block takes it, not hopper.wgmma_wait}}
+  %p = hopper.wgmma_zero : !hopper.pending<vector<32xf32>>
+  %1 = hopper.wgmma_wait %p pending 0 : !hopper.pending<vector<32xf32>> -> vector<32xf32>
+  warp.return
+}
+
+// -----
+
 // waits give vectors only at the end
 warp.kernel @k() threads 256 shared 100000 {
   %c = arith.constant dense<0.0> : vector<32xf32>

@@ -58,6 +58,14 @@ builtin.module attributes {stepwell.level = "kernel", stepwell.target = "sm_90a"
       // CHECK: hopper.wgmma %{{.*}}, %{{.*}}, %{{.*}} "f16" instructions 2 steps_a [0, 4096] steps_b [0, 4096]
       %6 = hopper.wgmma %5, %d, %d "f16" instructions 2 steps_a [0, 4096] steps_b [0, 4096] : !hopper.pending<vector<32xf32>> -> !hopper.pending<vector<32xf32>>
       %7 = hopper.wgmma_wait %6 pending 0 : !hopper.pending<vector<32xf32>> -> vector<32xf32>
+      // CHECK: hopper.wgmma_zero : !hopper.pending<vector<32xf32>>
+      %8 = hopper.wgmma_zero : !hopper.pending<vector<32xf32>>
+      %9 = hopper.wgmma %8, %d, %d "f16" instructions 4 : !hopper.pending<vector<32xf32>> -> !hopper.pending<vector<32xf32>>
+      %fresh = hopper.wgmma_zero : !hopper.pending<vector<32xf32>>
+      %next = hopper.wgmma %fresh, %d, %d "f16" instructions 4 : !hopper.pending<vector<32xf32>> -> !hopper.pending<vector<32xf32>>
+      // CHECK: hopper.wgmma_wait %{{.*}} pending 1 : !hopper.pending<vector<32xf32>> -> vector<32xf32>
+      %first = hopper.wgmma_wait %9 pending 1 : !hopper.pending<vector<32xf32>> -> vector<32xf32>
+      %last = hopper.wgmma_wait %next pending 0 : !hopper.pending<vector<32xf32>> -> vector<32xf32>
       // CHECK: hopper.arrive %{{.*}} if %{{.*}}
       hopper.arrive %bar if %p
       // CHECK: hopper.arrive %{{.*}}

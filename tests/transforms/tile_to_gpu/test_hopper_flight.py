@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.parser import Parser
 
 import stepwell
+from stepwell.codegen.llvm_text import translate
+from stepwell.codegen.ptx import compile_module, find_assembler
 from stepwell.dialects import hopper
 from stepwell.dialects.hopper.simulator import Fault, simulate_program
 from stepwell.dialects.weights import WeightStore
@@ -19,6 +22,7 @@ from stepwell.driver.run_ptx import run_plan
 from stepwell.ir.printing import module_text
 from stepwell.testing.gpu_contractions import Case, Ending, Schedule, gemm
 from stepwell.testing.ptx import ptx_plan
+from stepwell.types.targets import SM_90A
 
 BEFORE = "tile-assign-copies,tile-assign-layouts"
 AFTER = "tile-split-roles,tile-hoist-constants,tile-allocate-shared"
@@ -132,6 +136,7 @@ def test_a_product_ends_while_the_next_one_runs() -> None:
     waits = [op for op in module.walk() if isinstance(op, hopper.WgmmaWaitOp)]
     assert [op.pending.value.data for op in waits] == [1, 0]
     assert not any(isinstance(op.result.type, hopper.PendingType) for op in waits)
+    assert sum(isinstance(op, hopper.WgmmaZeroOp) for op in module.walk()) == 2
     for found in (
         simulate_program(module, inputs, WeightStore(), seed=2).outputs,
         run_plan(ptx_plan(module), inputs).outputs,
@@ -145,3 +150,13 @@ def test_one_group_too_many_left_running_is_refused() -> None:
         Exception, match="pending 2 hands out an accumulator that may still be written: 1 products begin after its own"
     ):
         Parser(make_context(WeightStore()), text).parse_module().verify()
+
+
+@pytest.mark.skipif(find_assembler() is None, reason="needs ptxas")
+@pytest.mark.parametrize("make", [two, lambda: deep(gemm("deep", 150, 256, 448, "f16", Schedule((128, 128), 4)), 2)])
+def test_the_assembler_waits_for_nothing_by_itself(make: Callable[[], ModuleOp]) -> None:
+    """No note that products are serialized, no spills: accumulators are written by the products, and by nothing while one runs."""
+    assembler = find_assembler()
+    assert assembler is not None
+    compiled = compile_module(translate(stepwell.lower(make(), "llvm"), SM_90A), assembler=assembler)
+    assert [kernel.stack for kernel in compiled.kernels] == [0]
