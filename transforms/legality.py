@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, get_args
 
 from xdsl.dialects.builtin import IntegerType, ModuleOp, TensorType, bf16, f16, f32, f64, i1
 from xdsl.ir import Attribute, Block, Operation, SSAValue
@@ -27,6 +27,7 @@ from stepwell.passes import names_of
 from stepwell.runtime.errors import ModelError
 from stepwell.runtime.program import MAX_BYTES
 from stepwell.transforms.graph._values import MOVEMENT, is_constant, live_ops
+from stepwell.transforms.graph_to_loops.counted import Counted, Ending, is_ended
 from stepwell.transforms.graph_to_loops.table import WRITERS
 from stepwell.transforms.kernel_to_llvm.arith import CONVERSIONS
 from stepwell.transforms.tile.expand_math import EXPANSIONS
@@ -169,6 +170,8 @@ def _folds(op: Operation) -> bool:
 def _tensors(op: Operation, target: str) -> Refusal | None:
     """Element types and extents of everything that the op reads and makes."""
     for value in (*op.operands, *op.results):
+        if isinstance(op, Counted | Ending) and is_ended(value):
+            continue
         if refusal := _tensor(value, target):
             return refusal
     return None
@@ -286,7 +289,7 @@ RULES: Mapping[type[Operation], Rule] = {
     graph.ConstantOp: _always,
     graph.ConvOp: _always,
     graph.ConvTransposeOp: _always,
-    **dict.fromkeys(WRITERS, _always),
+    **dict.fromkeys((*WRITERS, *get_args(Counted)), _always),
     graph.CustomOp: _plugin,
     graph.DequantizeOp: _quantising,
     graph.FusionOp: _always,

@@ -30,7 +30,7 @@ class _Output:
 
 
 def run_parallel(kernel: ParallelOp, inputs: Sequence[Array]) -> tuple[Array, ...]:
-    """Run the kernel on whole arrays; UsageError, naming the op, where runs are not independent or read what they may not."""
+    """Run the kernel on whole arrays; UsageError, naming the op, where runs are not independent, read what they may not or leave elements out."""
     return _Runs(kernel, inputs).results()
 
 
@@ -49,6 +49,11 @@ class _Runs:
         """The outputs after all runs."""
         if self.kernel.threads:
             self._block(self.kernel.body.block, np.ones(self.kernel.threads, bool))
+        for position, argument in enumerate(self.kernel.outputs):
+            missing = self.outputs[argument].owner == NOBODY
+            if missing.any():
+                title = f"tile.parallel @{self.kernel.sym_name.data}"
+                raise UsageError(f"no run stores element {int(np.argmax(missing))} of output {position}", where=title)
         types: list[Any] = [argument.type for argument in self.kernel.outputs]
         shapes = [type_.get_shape() for type_ in types]
         return tuple(

@@ -38,7 +38,7 @@ class ParallelOp(LoopsKernel):
 
     The body runs once for each %n, in any order, side by side, in blocks of the config's one extent. It holds memref.load and memref.store, scf.for in
     steps of 1, scf.if without results and without else, arith and math; indices are of type index, below 2**31. It stores to outputs only, each
-    element once, and reads of them what the same %n has stored. State that does not fit into what loops carry is an output that nothing reads."""
+    element exactly once, and reads of them what the same %n has stored. State that does not fit into what loops carry is an output that nothing reads."""
 
     name = "tile.parallel"
 

@@ -10,6 +10,7 @@ from xdsl.ir import Attribute, Block, BlockArgument, Operation, SSAValue
 from stepwell.dialects import graph
 from stepwell.dialects.tile.kernel_rules import target_name_of
 from stepwell.transforms.graph._values import shape_of
+from stepwell.transforms.graph_to_loops.table import ops_of_loops
 from stepwell.transforms.tensors import element_of
 
 TENSOR_CORES, HALF_BYTES, ROW_BYTES = "sm_90a", 2, 16
@@ -34,12 +35,13 @@ def behind(value: SSAValue) -> SSAValue:
 
 def operand_types(fusion: graph.FusionOp, half: Attribute) -> dict[SSAValue, Attribute]:
     """The element type that each body argument of a half-precision fusion gets. Nothing may be cast between an argument and a root that
-    reads it (no kernel maps operands): contractions get both factors in `half` or both as they were, average pools, which add in f32, theirs
+    reads it (no kernel maps operands), and plain loops give what they compute: contractions get both factors in `half` or both as they were, average pools, which add in f32, theirs
     as it was."""
     types: dict[SSAValue, Attribute] = {}
     pairs = list(zip(fusion.body.block.args, fusion.inputs, strict=True))
     for argument, operand in pairs:
-        computed = isinstance(source_of(operand).owner, graph.FusionOp)
+        maker = source_of(operand).owner
+        computed = isinstance(maker, graph.FusionOp) and not ops_of_loops(maker)
         types[argument] = half if computed and element_of(operand) == f32 else element_of(operand)
     weights = {a for a, v in pairs if isinstance(source_of(v).owner, graph.WeightOp)}
     for op in fusion.body.block.ops:

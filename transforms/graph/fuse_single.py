@@ -22,6 +22,7 @@ from stepwell.dialects import graph
 from stepwell.passes import Rewriter, rewrite
 from stepwell.transforms.graph._outline import Feeding, outline
 from stepwell.transforms.graph._values import elements_of, in_fusion, is_dead, shape_of, users
+from stepwell.transforms.graph_to_loops.counted import Counted, Ending
 
 Reducing = graph.ArgReduceOp | graph.NormalizeOp | graph.ReduceOp | graph.SoftmaxOp
 """Ops that fold whole dims, and what is made of it."""
@@ -66,8 +67,10 @@ Alone = (
     | graph.RoiPoolOp
     | graph.ScatterOp
     | graph.TopKOp
+    | Counted
+    | Ending
 )
-"""Ops without a form in linalg: each is alone in its fusion."""
+"""Ops without a form in linalg: each is alone in its fusion, or behind the op that counts what it ends."""
 
 
 @rewrite("graph-fuse-single", level="graph", meaning="exact")
@@ -86,7 +89,20 @@ def fuse_single(op: Computing | Alone | Feeding, rewriter: Rewriter) -> None:
         )
     else:
         rewriter.passed(f"{op.name} is a kernel of its own")
-    outline([op], rewriter, op)
+    if isinstance(op, Ending) and isinstance(op.operand.owner, Counted):
+        _outline_counted(op, op.operand.owner, rewriter)
+    elif not isinstance(op, Counted):
+        outline([op], rewriter, op)
+
+
+def _outline_counted(op: Ending, counted: Counted, rewriter: Rewriter) -> None:
+    """What counts goes along with each op that ends its counted dim."""
+    copy = counted.clone()
+    rewriter.insert_before(op, copy)
+    op.operands[0] = copy.results[0]
+    if is_dead(counted):
+        rewriter.erase(counted)
+    outline([copy, op], rewriter, op)
 
 
 def _amount(op: graph.TransposeOp) -> str:

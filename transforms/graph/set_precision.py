@@ -40,6 +40,7 @@ from stepwell.transforms.graph._outline import Feeding
 from stepwell.transforms.graph._precision import Contraction, is_half, operand_types, packs, wanted_types
 from stepwell.transforms.graph._values import is_dead, live_ops, shape_of
 from stepwell.transforms.graph.fuse_single import Computing
+from stepwell.transforms.graph_to_loops.table import ops_of_loops
 from stepwell.transforms.tensors import element_of
 
 HALVES: Mapping[str, Attribute] = {"f16": f16, "bf16": bf16}
@@ -79,7 +80,7 @@ class SetPrecisionPass(StepwellPass):
         for inner in live_ops(body):
             if isinstance(inner, Computing | Feeding):
                 raise PassFailure(f"{inner.name} is in no fusion", op=inner, hint="run graph-fuse-single first")
-        kept = {f: any(fnmatch(n, p) for n in names_of(f) for p in self.keep) for f in body.ops if _is_fusion(f)}
+        kept: dict[Operation, bool] = {f: self._keeps(f) for f in body.ops if isinstance(f, graph.FusionOp)}
         wanted = wanted_types(body, kept, half)
         versions: Versions = {argument: {element_of(argument): argument} for argument in body.args}
         remarks = remarks_of(ctx)
@@ -92,14 +93,16 @@ class SetPrecisionPass(StepwellPass):
             if old.results and is_dead(old):
                 Rewriter.erase_op(old)
 
-
-def _is_fusion(op: Operation) -> bool:
-    return isinstance(op, graph.FusionOp)
+    def _keeps(self, fusion: graph.FusionOp) -> bool:
+        """Whether a fusion stays as it is: it is named, or its op stands alone for plain loops."""
+        named = any(fnmatch(name, pattern) for name in names_of(fusion) for pattern in self.keep)
+        return named or bool(ops_of_loops(fusion))
 
 
 def _remark(fusion: graph.FusionOp, half: Attribute | None) -> tuple[Kind, str]:
     if half is None:
-        return "analysis", "stays f32: the option keep names it"
+        why = "it is written as plain loops" if ops_of_loops(fusion) else "the option keep names it"
+        return "analysis", f"stays f32: {why}"
     roots = [op for op in fusion.body.block.ops if isinstance(op, Contraction)]
     if not roots:
         return "passed", f"reads and writes {half}"

@@ -33,7 +33,7 @@ from stepwell.dialects import graph
 from stepwell.passes import Meaning, PassFailure, StepwellPass, names_of
 from stepwell.transforms.graph_to_linalg.graph_ops import CONVERSIONS
 from stepwell.transforms.graph_to_linalg.linalg_builder import LinalgBuilder
-from stepwell.transforms.graph_to_loops.table import op_of_loops
+from stepwell.transforms.graph_to_loops.table import ops_of_loops
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def _refuse(module: ModuleOp) -> None:
         if isinstance(op, graph.AttentionOp):
             continue
         fusion = op.parent_op()
-        if type(op) not in CONVERSIONS and not (isinstance(fusion, graph.FusionOp) and op is op_of_loops(fusion)):
+        if type(op) not in CONVERSIONS and not (isinstance(fusion, graph.FusionOp) and op in ops_of_loops(fusion)):
             raise PassFailure(f"{op.name} has no structured form in a fusion", where=_where(op))
 
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 from xdsl.builder import Builder
 from xdsl.dialects import arith
 from xdsl.dialects.builtin import DenseIntOrFPElementsAttr, TensorType, UnknownLoc
-from xdsl.ir import Operation, SSAValue
+from xdsl.ir import BlockArgument, Operation, SSAValue
 from xdsl.rewriter import InsertPoint
 
 from stepwell.dialects import graph, tile
@@ -78,8 +78,12 @@ class Phases:
     @property
     def operands(self) -> list[Operand]:
         """The operands of the fusion that the op's operands stand for."""
-        positions = {value: position for position, value in enumerate(self.fusion.body.block.args)}
-        return [Given(positions[value], _tensor(value)) for value in self.op.operands]  # type: ignore[index]
+        return [self.given(value) for value in self.op.operands]
+
+    def given(self, value: SSAValue) -> Given:
+        """The operand of the fusion that an argument of its body stands for."""
+        assert isinstance(value, BlockArgument)
+        return Given(value.index, _tensor(value))
 
     def kernel(
         self, inputs: Sequence[Operand], outputs: Sequence[TensorType], count: int, write: Write

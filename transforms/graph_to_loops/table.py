@@ -8,6 +8,7 @@ from typing import Any
 from xdsl.ir import Operation
 
 from stepwell.dialects import graph, tile
+from stepwell.transforms.graph_to_loops.counted import Counted, Ending, write_extent, write_fill_tail
 from stepwell.transforms.graph_to_loops.linear_attention import write_linear_attention
 from stepwell.transforms.graph_to_loops.order import write_cumulative, write_top_k
 from stepwell.transforms.graph_to_loops.phases import Operand, Phases
@@ -24,6 +25,8 @@ WRITERS: Mapping[type[Operation], Writer] = {
     graph.CumulativeOp: write_cumulative,
     graph.DeterminantOp: write_determinant,
     graph.DftOp: write_dft,
+    graph.ExtentOp: write_extent,
+    graph.FillTailOp: write_fill_tail,
     graph.GruOp: write_gru,
     graph.LinearAttentionOp: write_linear_attention,
     graph.LstmOp: write_lstm,
@@ -35,11 +38,17 @@ WRITERS: Mapping[type[Operation], Writer] = {
 }
 
 
+def ops_of_loops(fusion: graph.FusionOp) -> tuple[Operation, ...]:
+    """The ops of a fusion that is written as loops: one with a writer, behind the op that counts what it ends; none for another fusion."""
+    *ops, _ = fusion.body.block.ops
+    counts = len(ops) == 2 and isinstance(ops[0], Counted) and isinstance(ops[1], Ending)
+    known = len(ops) == 1 or (counts and ops[1].operands[0] is ops[0].results[0])
+    return tuple(ops) if known and type(ops[-1]) in WRITERS else ()
+
+
 def op_of_loops(fusion: graph.FusionOp) -> Operation | None:
-    """The op of a fusion that is written as loops."""
-    first = fusion.body.block.first_op
-    alone = first is not None and first.next_op is fusion.body.block.last_op
-    return first if alone and type(first) in WRITERS else None
+    """The op of a fusion whose results are written as loops."""
+    return next(reversed(ops_of_loops(fusion)), None)
 
 
 def write_phases(fusion: graph.FusionOp, op: Operation, config: tile.ConfigAttr, name: str) -> Phases:

@@ -162,6 +162,10 @@ class LoopWriter:
         """a or b"""
         return self.insert(arith.OrIOp(a, b)).result
 
+    def no(self, a: SSAValue) -> SSAValue:
+        """not a"""
+        return self.insert(arith.XOrIOp(a, self.truth())).result
+
     def truth(self) -> SSAValue:
         """True."""
         return self.constant(1, i1)
@@ -179,6 +183,11 @@ class LoopWriter:
     def store(self, value: SSAValue, target: SSAValue, at: Sequence[Index]) -> None:
         """Write an element."""
         self.insert(memref.StoreOp.get(value, target, [self.index(index) for index in at]))
+
+    def fill(self, target: SSAValue, at: Sequence[Index], start: Index, end: Index, value: SSAValue) -> None:
+        """Write one value from `start` up to `end` of the last dim."""
+        with self.loop(start, end) as rest:
+            self.store(value, target, [*at, rest.index])
 
     @contextmanager
     def loop(self, start: Index, end: Index, *inits: SSAValue) -> Iterator[Loop]:

@@ -19,12 +19,17 @@ _KERNELS = ("tensor", "linalg", "scf", "memref", *_SCALAR)
 _PROGRAM = ("builtin", "plan", *_SCALAR)
 OF_LOOPS = (
     "graph.arg_pool",
+    "graph.compact",
     "graph.cumulative",
     "graph.determinant",
     "graph.dft",
+    "graph.extent",
+    "graph.fill_tail",
     "graph.gru",
     "graph.linear_attention",
     "graph.lstm",
+    "graph.non_max_suppression",
+    "graph.prefix",
     "graph.random",
     "graph.rnn",
     "graph.roi_pool",

@@ -1,4 +1,4 @@
-"""`every_level`: one op of the graph level, executed at every level of both targets."""
+"""`every_level`: one op of the graph level or a few, executed at every level of both targets."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from xdsl.dialects import func
 from xdsl.dialects.builtin import ModuleOp
-from xdsl.ir import Block, Operation, Region
+from xdsl.ir import Block, Operation, Region, SSAValue
 
 import stepwell
 from stepwell.api.compile import compile_plan
@@ -21,24 +21,34 @@ LEVELS = ("tile", "kernel")
 TARGETS = {"cpu": "x86-64-v3", "sm_90a": "sm_90a"}
 
 
-def network_of(op: Operation) -> ModuleOp:
-    """A network of the op alone; its operands, from anywhere, say the types."""
-    types = [operand.type for operand in op.operands]
-    block = Block(arg_types=types)
-    copy = op.clone(dict(zip(op.operands, block.args, strict=True)))
-    copy.location = location_of([op.name.removeprefix("graph.")])
-    block.add_ops([copy, func.ReturnOp(*copy.results)])
-    function = func.FuncOp("main", (types, [result.type for result in op.results]), Region(block))
+def network_of(*ops: Operation) -> ModuleOp:
+    """A network of the ops in this order, mostly one; values that none of them makes, from anywhere, become inputs, and results that none of them
+    reads outputs."""
+    made = {result for op in ops for result in op.results}
+    given = list(dict.fromkeys(operand for op in ops for operand in op.operands if operand not in made))
+    block = Block(arg_types=[value.type for value in given])
+    values: dict[SSAValue, SSAValue] = dict(zip(given, block.args, strict=True))
+    for op in ops:
+        copy = op.clone(values)
+        copy.location = location_of([op.name.removeprefix("graph.")])
+        block.add_op(copy)
+    read = {operand for op in ops for operand in op.operands}
+    outputs = [values[result] for op in ops for result in op.results if result not in read]
+    block.add_op(func.ReturnOp(*outputs))
+    types = [value.type for value in block.args], [value.type for value in outputs]
+    function = func.FuncOp("main", types, Region(block))
     module = keep_weights(ModuleOp([function]), WeightStore())
     module.verify()
     return module
 
 
-def every_level(op: Operation, *inputs: Array, levels: Sequence[str] = LEVELS) -> Iterator[tuple[str, list[Array]]]:
-    """The op's results at the graph level, then at `levels` of both targets (kernels of a CPU run as machine code, those of sm_90a on the
+def every_level(
+    op: Operation | Sequence[Operation], *inputs: Array, levels: Sequence[str] = LEVELS
+) -> Iterator[tuple[str, list[Array]]]:
+    """The op's results (or those of a network of several, see `network_of`) at the graph level, then at `levels` of both targets (kernels of a CPU run as machine code, those of sm_90a on the
     simulator), then from the PTX interpreter; each with a name."""
     named = {f"input{position}": np.asarray(array) for position, array in enumerate(inputs)}
-    module = network_of(op)
+    module = network_of(*([op] if isinstance(op, Operation) else op))
     yield "graph", list(interpret(module, named).values())
     for family, target in TARGETS.items():
         for level in levels:
@@ -48,14 +58,17 @@ def every_level(op: Operation, *inputs: Array, levels: Sequence[str] = LEVELS) -
     yield "sm_90a, ptx", list(run_plan(plan, named).outputs.values())
 
 
-def check_every_level(op: Operation, *inputs: Array, rtol: float = 0.0, levels: Sequence[str] = LEVELS) -> list[Array]:
+def check_every_level(
+    op: Operation | Sequence[Operation], *inputs: Array, rtol: float = 0.0, levels: Sequence[str] = LEVELS
+) -> list[Array]:
     """The op's results at the graph level. AssertionError where another level gives others: other bits (a NaN is one whatever its bits), with `rtol`
     further away than that part of the largest value."""
     found = every_level(op, *inputs, levels=levels)
     _, wanted = next(found)
     for level, given in found:
         for position, (a, b) in enumerate(zip(given, wanted, strict=True)):
-            title = f"{op.name}, result {position} at {level}"
+            name = op.name if isinstance(op, Operation) else ", ".join(each.name for each in op)
+            title = f"{name}, result {position} at {level}"
             assert (a.shape, a.dtype) == (b.shape, b.dtype), f"{title}: {a.dtype}{a.shape}, not {b.dtype}{b.shape}"
             assert _same(a, b, rtol), f"{title}: {a.tolist()}, not {b.tolist()}"
     return wanted

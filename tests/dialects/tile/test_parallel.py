@@ -90,6 +90,7 @@ def test_an_operand_is_a_memref() -> None:
         ("%y[%n, %i] :", "%y[%n, %zero] :", "run 0 stores an element that run 0 stores"),
         ("load %y[%n, %zero]", "load %y[%zero, %zero]", "run 1 reads an element of run 0"),
         ("%start = arith.constant 0.0 : f32", "%start = memref.load %y[%n, %zero] : memref<2x3xf32>", "never stored"),
+        ("for %n below 2", "for %n below 1", "no run stores element 3 of output 0"),
         ("load %x[%n, %i]", "load %x[%i, %n]", r"index 2 of \[2, 3\] in run 0 is outside"),
     ],
 )
