@@ -20,13 +20,13 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import numpy_helper
+from sides import Side, torch_side
 
 import stepwell
 
 MODEL = Path(__file__).parent.parent / "examples" / "digits" / "digits.onnx"
 HELDOUT = MODEL.with_name("heldout.npz")
 CHANNELS, HIDDEN, CLASSES, PIXELS = 64, 64, 10, 64
-Side = Callable[[], float]
 
 
 def images(batch: int) -> np.ndarray:
@@ -94,29 +94,6 @@ def torch_network(torch: Any, half: bool) -> Any:
     return forward
 
 
-def torch_side(torch: Any, forward: Any, batch: Any) -> tuple[Side, Any]:
-    """`forward` captured into a CUDA graph: its timed replay and its static output."""
-    with torch.no_grad():
-        stream = torch.cuda.Stream()
-        with torch.cuda.stream(stream):
-            for _ in range(5):
-                forward(batch)
-        torch.cuda.synchronize()
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            output = forward(batch)
-
-    def timed() -> float:
-        begin, end = torch.cuda.Event(True), torch.cuda.Event(True)
-        begin.record()
-        graph.replay()
-        end.record()
-        end.synchronize()
-        return float(begin.elapsed_time(end))
-
-    return timed, output
-
-
 def gpu_sides(context: Any, batch: np.ndarray, half: bool, compiled: bool) -> dict[str, Side]:
     """Ours and PyTorch's, after a check that they compute the same."""
     import torch
@@ -129,7 +106,7 @@ def gpu_sides(context: Any, batch: np.ndarray, half: bool, compiled: bool) -> di
     if compiled:
         variants["torch.compile, CUDA graph"] = torch.compile(forward)
     for name, function in variants.items():
-        sides[name], output = torch_side(torch, function, on_device)
+        sides[name], output = torch_side(torch, lambda function=function: function(on_device))
         sides[name]()
         error = np.abs(output.cpu().numpy() - found).max() / np.abs(found).max()
         print(f"  {name}: largest difference from ours {error:.1e} of the largest output")

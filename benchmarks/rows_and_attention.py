@@ -11,17 +11,16 @@ from __future__ import annotations
 
 import argparse
 import statistics
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import onnx
+from sides import Side, torch_side
 
 import stepwell
 
 HEAD = '<ir_version: 10, opset_import: ["" : 20]>\n'
-Side = Callable[[], float]
 
 
 @dataclass(frozen=True)
@@ -84,28 +83,6 @@ def arrays_of(model: onnx.ModelProto) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(0)
     shapes = {entry.name: [dim.dim_value for dim in entry.type.tensor_type.shape.dim] for entry in model.graph.input}
     return {name: rng.standard_normal(shape).astype(np.float16) for name, shape in shapes.items()}
-
-
-def torch_side(torch: Any, call: Callable[[], Any]) -> tuple[Side, Any]:
-    """A captured call: milliseconds of its replay, and its static output."""
-    stream = torch.cuda.Stream()
-    with torch.no_grad(), torch.cuda.stream(stream):
-        for _ in range(3):
-            call()
-    torch.cuda.synchronize()
-    graph = torch.cuda.CUDAGraph()
-    with torch.no_grad(), torch.cuda.graph(graph):
-        output = call()
-
-    def timed() -> float:
-        begin, end = torch.cuda.Event(True), torch.cuda.Event(True)
-        begin.record()
-        graph.replay()
-        end.record()
-        end.synchronize()
-        return float(begin.elapsed_time(end))
-
-    return timed, output
 
 
 def copy_rate(torch: Any) -> float:
