@@ -16,6 +16,7 @@ GRAPH = [
     ATTENTION,
     "graph-assign-layout",
     "graph-fold-weight-transforms",
+    "graph-split-groups",
     "graph-fuse-epilogue",
     "graph-fuse-rows",
     "graph-fuse-single",

@@ -140,3 +140,18 @@ def test_a_function_that_chooses_is_part_of_the_product(element: Attribute, road
     module = stepwell.lower(case.module.clone(), to="tile", target={"cpu": CPU, "ptx": "sm_90a"}[road])
     assert [op.name for op in module.ops if op.name.startswith("tile.")] == ["tile.kernel"]
     check_road(case, road)
+
+
+@pytest.mark.parametrize("road", ROADS)
+@pytest.mark.parametrize("layout", ["channels_first", "channels_last"])
+def test_grouped_convolutions_are_products(layout: str, road: str) -> None:
+    """Groups of several channels, with a bias and a function behind them."""
+    last = layout == "channels_last"
+    shapes = [(2, 5, 5, 8), (12, 3, 3, 4)] if last else [(2, 8, 5, 5), (12, 4, 3, 3)]
+    block = Block(arg_types=[TensorType(f16, shape) for shape in (*shapes, (12,))])
+    x, filter, numbers = block.args
+    conv = graph.ConvOp(x, filter, strides=[1, 1], pads=[1, 1, 1, 1], dilations=[1, 1], groups=2, layout=layout)
+    shape = (2, 5, 5, 12) if last else (2, 12, 5, 5)
+    bias = graph.BroadcastOp(numbers, dims=[3 if last else 1], shape=shape)
+    added = graph.BinaryOp(conv, bias, kind="add")
+    check_road(network([conv, bias, added, graph.UnaryOp(added, kind="relu")], block), road)
