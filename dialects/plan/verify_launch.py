@@ -95,6 +95,8 @@ def verify_launch_arguments(launch: LaunchOp) -> None:
             raise VerifyException(
                 f"{title}: argument {index} is a {given} ({operand.type}), the kernel takes a {expected}"
             )
+        if expected == "value" and parameter != operand.type:
+            raise VerifyException(f"{title}: argument {index} is an {operand.type}, the kernel takes an {parameter}")
         promised = parameter.access.align if isinstance(parameter, RefType) else 0
         if promised > row_alignment(operand):
             raise VerifyException(

@@ -672,3 +672,19 @@ builtin.module attributes {stepwell.level = "kernel"} {
     plan.copy %x to %y : !plan.buffer<1x4x4x8xf32> to !plan.buffer<1x4x4x8xf32>
   }
 }
+
+// -----
+
+// a number of another width
+builtin.module attributes {stepwell.level = "kernel"} {
+  warp.kernel @k(%a: !warp.global<f32>, %b: !warp.global<f32>, %n: i32) threads 64 shared 0 {
+    warp.return
+  }
+  // expected-error@+1 {{plan.launch @k: argument 2 is an i64, the kernel takes an i32}}
+  plan.program @main {
+    %x = plan.binding "x" input : !plan.buffer<64xf32>
+    %y = plan.binding "y" output : !plan.buffer<64xf32>
+    %n = plan.extent %x[0] : !plan.buffer<64xf32> -> i64
+    plan.launch @k(%x, %y, %n) block [64, 1, 1] reads [0] writes [1] : (!plan.buffer<64xf32>, !plan.buffer<64xf32>, i64)
+  }
+}
