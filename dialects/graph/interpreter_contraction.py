@@ -11,7 +11,7 @@ from stepwell.dialects.graph.interpretation import Results, Settings, Table, acc
 from stepwell.dialects.graph.ops_contraction import ConvOp, MatmulOp
 from stepwell.dialects.graph.ops_transposed import ConvTransposeOp
 from stepwell.dialects.graph.ops_window import ArgPoolOp, Pooling, PoolOp
-from stepwell.dialects.numpy_types import Array
+from stepwell.dialects.numpy_types import Array, is_float_dtype
 
 
 def channels_last(x: Array, layout: str) -> Array:
@@ -63,11 +63,13 @@ def _pool(op: PoolOp, operands: Sequence[Array], settings: Settings) -> Results:
     window = (op.kernel, op.strides, op.pads, op.dilations, out)
     if op.kind == "max":
         made = windows.pool_max(x, *window)
-    elif op.kind == "sum":
-        made = windows.pool_sum(x, *window)
+        return (as_layout(made, op.layout),)
+    wide = x.astype(accumulator(x.dtype), copy=False) if is_float_dtype(x.dtype) else x
+    if op.kind == "sum":
+        made = windows.pool_sum(wide, *window)
     else:
-        made = windows.pool_average(x, *window, op.count_include_pad)
-    return (as_layout(made, op.layout),)
+        made = windows.pool_average(wide, *window, op.count_include_pad)
+    return (settings.rounded(as_layout(made, op.layout), op.result.type),)
 
 
 def _arg_pool(op: ArgPoolOp, operands: Sequence[Array], settings: Settings) -> Results:

@@ -43,7 +43,7 @@ class PoolOp(Pooling):
 
     `graph.pool max %x kernel [4, 4] strides [4, 4] pads [0, 0, 0, 0] dilations [1, 1] channels_last : tensor -> tensor`.
     Padding never wins a maximum (it counts as the lowest value; a NaN in the window wins). An average or sum adds the window in
-    row-major order in the element type; an average divides by the number of elements inside the input, or with `count_include_pad`
+    row-major order in the element type, 16-bit floats in f32 and rounded once; an average divides by the number of elements inside the input, or with `count_include_pad`
     inside the padded input. `ceil` rounds extents up (`shapes.window_extent`)."""
 
     name = "graph.pool"

@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import Attribute
 
 import stepwell
 from stepwell.dialects import tile
+from stepwell.dialects.graph.interpreter import main_function
 from stepwell.dialects.hopper.simulator import simulate_program
+from stepwell.dialects.numpy_types import numpy_dtype
 from stepwell.dialects.weights import WeightStore
 from stepwell.driver.execute import interpret
 from stepwell.driver.run_ptx import run_plan
@@ -17,6 +20,7 @@ from stepwell.ir.source import SourceMap, parse_text
 from stepwell.plugins.universe import make_context
 from stepwell.testing.ptx import ptx_plan
 from stepwell.testing.strategies import GeneratedGraph, row_networks
+from stepwell.transforms.tensors import element_of
 
 TOLERANCES = {"bfloat16": 4e-2, "float16": 6e-3, "float32": 3e-5, "float64": 1e-11}
 """Of functions of floats, relative and absolute; integers are equal."""
@@ -181,3 +185,31 @@ def test_a_layer_norm_of_any_width_is_one_kernel(width: int, element: str) -> No
         made = stepwell.lower(module, to="tile", target="sm_90a", precision=precision)
         (kernel,) = [op for op in made.walk() if isinstance(op, tile.KernelOp | tile.LoopsKernel)]
         assert isinstance(kernel, tile.KernelOp)
+
+
+@pytest.mark.parametrize("kernel, strides, extents", [("7, 7", "1, 1", "1x1"), ("3, 3", "2, 2", "3x3")])
+@pytest.mark.parametrize("element", ["f16", "bf16"])
+def test_average_pools_of_16_bits_are_kernels_of_tiles(element: str, kernel: str, strides: str, extents: str) -> None:
+    """Whole numbers are added in f32: where f16 and bf16 would lose some on the way, nothing is lost but in the last rounding."""
+    text = f"""
+    builtin.module attributes {{stepwell.level = "graph"}} {{
+      func.func @main(%x: tensor<2x7x7x24x{element}> {{stepwell.name = "x"}}) -> (tensor<2x{extents}x24x{element}> {{stepwell.name = "y"}}) {{
+        %y = graph.pool average %x kernel [{kernel}] strides [{strides}] pads [0, 0, 0, 0] dilations [1, 1] channels_last : tensor<2x7x7x24x{element}> -> tensor<2x{extents}x24x{element}>
+        func.return %y : tensor<2x{extents}x24x{element}>
+      }}
+    }}"""
+    module = parse_text(make_context(), text, SourceMap("test"))
+    x = np.random.default_rng(0).integers(100, 257, (2, 7, 7, 24)).astype(numpy_dtype(module_element(module)))
+    wanted = interpret(module, {"x": x})
+    (kernel_op,) = kernels_of(module, "sm_90a")
+    assert isinstance(kernel_op, tile.KernelOp)
+    for found in (
+        stepwell.compile(module.clone(), target="cpu").run({"x": x}),
+        run_plan(ptx_plan(module), {"x": x}).outputs,
+    ):
+        np.testing.assert_array_equal(found["y"].reshape(wanted["y"].shape), wanted["y"])
+
+
+def module_element(module: ModuleOp) -> Attribute:
+    """The element type of the network's first input."""
+    return element_of(main_function(module).body.block.args[0])

@@ -35,8 +35,7 @@ def behind(value: SSAValue) -> SSAValue:
 
 def operand_types(fusion: graph.FusionOp, half: Attribute) -> dict[SSAValue, Attribute]:
     """The element type that each body argument of a half-precision fusion gets. Nothing may be cast between an argument and a root that
-    reads it (no kernel maps operands), and plain loops give what they compute: contractions get both factors in `half` or both as they were, average pools, which add in f32, theirs
-    as it was."""
+    reads it (no kernel maps operands), and plain loops give what they compute: contractions get both factors in `half` or both as they were."""
     types: dict[SSAValue, Attribute] = {}
     pairs = list(zip(fusion.body.block.args, fusion.inputs, strict=True))
     for argument, operand in pairs:
@@ -50,12 +49,7 @@ def operand_types(fusion: graph.FusionOp, half: Attribute) -> dict[SSAValue, Att
             if weight in weights and (types.get(factor, half) == half or packs(op, half)):
                 types[weight] = half
     for op in fusion.body.block.ops:
-        if (
-            isinstance(op, Contraction)
-            and not (is_half(op, types, half) or packs(op, half))
-            or isinstance(op, graph.PoolOp)
-            and op.kind == "average"
-        ):
+        if isinstance(op, Contraction) and not (is_half(op, types, half) or packs(op, half)):
             types.update({behind(operand): element_of(operand) for operand in op.operands if behind(operand) in types})
     return types
 

@@ -15,7 +15,8 @@ becomes
 ```
 
 The network's inputs and outputs keep their type: kernels that can convert what they read do so (attention, and products of an input by a weight on sm_90a), any other
-contraction that reads an input directly stays f32; a value that is an output and used inside leaves its fusion in both types. Biases stay f32: they are read once per tile. Maximum pools and movement work in f16, exactly.
+contraction that reads an input directly stays f32; a value that is an output and used inside leaves its fusion in both types. Biases stay f32: they are read once per tile. Movement and maximum pools work in f16, exactly;
+average pools add in f32.
 """
 
 from __future__ import annotations
@@ -240,7 +241,7 @@ def _multiplies(op: Operation, types: dict[SSAValue, Attribute], half: Attribute
 
 
 def _moved_operands(op: Operation) -> Sequence[SSAValue]:
-    """The operands whose elements are those of the first result, moved or chosen but never computed with."""
+    """The operands whose elements are those of the first result, moved, chosen, or added up in f32 and rounded once."""
     match op:
         case graph.ReshapeOp() | graph.TransposeOp() | graph.BroadcastOp() | graph.SliceOp() | graph.ReverseOp():
             return op.operands
@@ -250,7 +251,7 @@ def _moved_operands(op: Operation) -> Sequence[SSAValue]:
             return op.operands[:1]
         case graph.SelectOp():
             return op.operands[1:]
-        case graph.PoolOp() if op.kind == "max":
+        case graph.PoolOp():
             return op.operands
     return ()
 

@@ -18,14 +18,15 @@ from xdsl.ir import Operation, SSAValue
 from xdsl.ir.affine import AffineMap
 
 from stepwell.dialects import graph
-from stepwell.dialects.graph.elementwise import expand_binary
+from stepwell.dialects.graph.elementwise import expand_binary, expand_cast
+from stepwell.dialects.graph.ops_normalise import statistics_element
 from stepwell.transforms.graph_to_linalg.linalg_builder import LinalgBuilder, dims, lowest, spatial_pads, window_maps
 from stepwell.transforms.tensors import element_of, shape_of
 
 
 def convert_pool(op: graph.PoolOp, operands: Sequence[SSAValue], build: LinalgBuilder) -> SSAValue:
     """tensor.pad, then a reduction over the taps of a shape-only window operand; an average then divides by the
-    elements inside."""
+    elements inside. Sums of 16-bit floats are f32 until the end."""
     (x,) = operands
     last = op.layout == "channels_last"
     shape, element, spatial = shape_of(op.result), element_of(x), len(op.kernel)
@@ -45,15 +46,17 @@ def convert_pool(op: graph.PoolOp, operands: Sequence[SSAValue], build: LinalgBu
     out = [n, *outputs, c] if last else [n, c, *outputs]
     loops = 2 * spatial + 2
     maps = [AffineMap(loops, 0, tuple(exprs)) for exprs in (results, dims(*taps), out)]
-    combine = "max" if op.kind == "max" else "add"
-    value = build.generic(
-        [padded, build.empty(op.kernel, element)],
-        build.filled(shape, element, identity),
-        maps,
-        spatial,
-        lambda s: expand_binary(combine, s[2], s[0]),
-    )
-    return _divide_by_count(op, value, build) if op.kind == "average" else value
+    total = element if op.kind == "max" else statistics_element(element)
+
+    def combine(s: Sequence[SSAValue]) -> tuple[list[Operation], SSAValue]:
+        wide, value = expand_cast(s[0], total)
+        ops, result = expand_binary("max" if op.kind == "max" else "add", s[2], value)
+        return [*wide, *ops], result
+
+    window_only = build.empty(op.kernel, element)
+    value = build.generic([padded, window_only], build.filled(shape, total, identity), maps, spatial, combine)
+    value = _divide_by_count(op, value, build) if op.kind == "average" else value
+    return value if total == element else build.elementwise([value], element, lambda s: expand_cast(s[0], element))
 
 
 def _divide_by_count(op: graph.PoolOp, value: SSAValue, build: LinalgBuilder) -> SSAValue:
