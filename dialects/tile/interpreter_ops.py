@@ -89,7 +89,7 @@ def _reduce(op: ReduceOp, env: Env, grid: int) -> None:
     source = env[op.source]
     fold = _FOLDS[op.kind.data]
     axes = tuple(grid + dim for dim in op.get_dims())
-    folded = fold.reduce(source, axis=axes) if axes else source
+    folded = fold.reduce(source, axis=axes, dtype=source.dtype) if axes else source
     env[op.result] = folded if op.init is None else fold(folded, env[op.init])
 
 

@@ -135,6 +135,7 @@ def test_any_fusion_becomes_kernels_that_are_right(target: str) -> None:
     @settings(max_examples=max(5, settings().max_examples // 4))
     @given(fusions())
     @example(chained())
+    @example(folded(i32))
     def check(case: GeneratedGraph) -> None:
         module = keep_weights(case.module, case.weights)
         inputs = whole_numbers(case)
@@ -161,6 +162,14 @@ def chained() -> GeneratedGraph:
     body = Body(f32, (3, 4, 5))
     inner = body.add(graph.ReduceOp(body.values[0], kind="sum", dims=[2]))
     return network_of(body, [body.add(graph.ReduceOp(inner, kind="max", dims=[0]))])
+
+
+def folded(element: Attribute) -> GeneratedGraph:
+    """The sum of a row, on every element of it: the executors keep the type of narrow integers."""
+    body = Body(element, (3, 2))
+    total = body.add(graph.ReduceOp(body.values[0], kind="sum", dims=[1]))
+    repeated = body.add(graph.BroadcastOp(total, dims=[0], shape=(3, 2)))
+    return network_of(body, [body.add(graph.BinaryOp(body.values[0], repeated, kind="add"))])
 
 
 def test_loops_over_nested_reductions_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
