@@ -210,6 +210,21 @@ def _length(op: IRDLOperation, along: str, layout: FragmentAttr) -> int:
     return layout.rows_per_thread if along == "rows" else layout.columns_per_thread
 
 
+def _elements_moved(op: GatherOp | ScatterOp) -> int:
+    """How many elements independent accesses move: one offset and one mask for each, a power of two of at most 16 bytes at once."""
+    element, offsets = cast(GlobalType, op.pointer.type).element, cast(VectorType[Attribute], op.offsets.type)
+    (count,), width = offsets.get_shape(), op.width.value.data
+    if element not in MOVABLE:
+        raise VerifyException(f"{op.name}: cannot move elements of type {element}; use {', '.join(map(str, MOVABLE))}")
+    if offsets != VectorType(i32, [count]) or op.mask.type != VectorType(i1, [count]):
+        raise VerifyException(
+            f"{op.name}: needs vectors of i32 offsets and as many i1, got {offsets} and {op.mask.type}"
+        )
+    if width < 1 or width & (width - 1) or width * element_bytes(element) > 16:
+        raise VerifyException(f"{op.name}: width {width} of {element}; give a power of two of at most 16 bytes")
+    return count * width
+
+
 @irdl_op_definition
 class GatherOp(IRDLOperation):
     """Independent loads by offset: for each i, `width` contiguous elements `p[offsets[i] ..]` where `mask[i]`, else `fill`;
@@ -239,22 +254,13 @@ class GatherOp(IRDLOperation):
         )
 
     def verify_(self) -> None:
-        element = cast(GlobalType, self.pointer.type).element
-        offsets, width = cast(VectorType[Attribute], self.offsets.type), self.width.value.data
-        count = offsets.get_shape()[0]
-        if element not in MOVABLE or self.fill.type != element:
+        element, count = cast(GlobalType, self.pointer.type).element, _elements_moved(self)
+        if self.fill.type != element:
+            raise VerifyException(f"{self.name}: fill is {self.fill.type}, elements are {element}")
+        if self.result.type != VectorType(element, [count]):
+            width = self.width.value.data
             raise VerifyException(
-                f"{self.name}: fill is {self.fill.type}, elements are {element}; use one of {', '.join(map(str, MOVABLE))} for both"
-            )
-        if offsets != VectorType(i32, [count]) or self.mask.type != VectorType(i1, [count]):
-            raise VerifyException(
-                f"{self.name}: needs vectors of i32 offsets and as many i1, got {offsets} and {self.mask.type}"
-            )
-        if width < 1 or width & (width - 1) or width * element_bytes(element) > 16:
-            raise VerifyException(f"{self.name}: width {width} of {element}; give a power of two of at most 16 bytes")
-        if self.result.type != VectorType(element, [count * width]):
-            raise VerifyException(
-                f"{self.name}: {count} loads of {width} give {count * width} elements, not {self.result.type}"
+                f"{self.name}: {count // width} loads of {width} give {count} elements, not {self.result.type}"
             )
 
 
@@ -279,21 +285,11 @@ class ScatterOp(IRDLOperation):
         super().__init__(operands=[value, pointer, offsets, mask], properties={"width": IntegerAttr(width, i32)})
 
     def verify_(self) -> None:
-        element = cast(GlobalType, self.pointer.type).element
-        offsets, width = cast(VectorType[Attribute], self.offsets.type), self.width.value.data
-        count = offsets.get_shape()[0]
-        if element not in MOVABLE:
-            listed = ", ".join(map(str, MOVABLE))
-            raise VerifyException(f"{self.name}: cannot move elements of type {element}; use {listed}")
-        if offsets != VectorType(i32, [count]) or self.mask.type != VectorType(i1, [count]):
+        element, count = cast(GlobalType, self.pointer.type).element, _elements_moved(self)
+        if self.value.type != VectorType(element, [count]):
+            width = self.width.value.data
             raise VerifyException(
-                f"{self.name}: needs vectors of i32 offsets and as many i1, got {offsets} and {self.mask.type}"
-            )
-        if width < 1 or width & (width - 1) or width * element_bytes(element) > 16:
-            raise VerifyException(f"{self.name}: width {width} of {element}; give a power of two of at most 16 bytes")
-        if self.value.type != VectorType(element, [count * width]):
-            raise VerifyException(
-                f"{self.name}: {count} stores of {width} take {count * width} elements, not {self.value.type}"
+                f"{self.name}: {count // width} stores of {width} take {count} elements, not {self.value.type}"
             )
 
 

@@ -20,23 +20,26 @@ from stepwell.ir.printing import module_text
 from stepwell.passes import PassFailure
 from stepwell.testing.ptx import ptx_plan
 
-IN_REGISTERS = """
+HEAD = """
   tile.kernel @rows(%x: !tile.ref<2xELEMENT, plain>) -> (%y: !tile.ref<2xELEMENT, plain>, %m: !tile.ref<1xELEMENT, plain>, %s: !tile.ref<1xELEMENT, plain>) config #tile.config<block = [ROWS, *], warps = WARPS> {
     tile.wait_predecessor
     tile.for_tiles (%i, %j) of %x block [ROWS, *] {
-      %v = tile.load %x[%i, %j] : FULL
-      %in = tile.inside %x[%i, %j] : MASK
+"""
+"""Rows of the block; their maximum and their sum go to outputs of their own."""
+LOW
+ = """
       %low = tile.map (%a = %v, %b = %in) {
         %0 = arith.constant -99.0 : ELEMENT
         %1 = arith.select %b, %a, %0 : ELEMENT
         tile.yield %1
       } : FULL
-      %most = tile.reduce max %low dims [1]
-      %part = tile.reduce add %v dims [1] partial
-      %sum = tile.reduce add %part dims []
+"""
+"""What does not exist is no maximum."""
+OUT
+ = """
       %mb = tile.broadcast %most dims [0] : FULL
       %sb = tile.broadcast %sum dims [0] : FULL
-      %n = tile.iota 1 at %j : COUNTS
+      %n = tile.iota 1 at COLUMN : COUNTS
       %r = tile.iota 0 at %i : COUNTS
       %o = tile.map (%a = %v, %b = %mb, %c = %sb, %d = %n, %e = %r) {
         %0 = arith.subf %a, %b : ELEMENT
@@ -46,25 +49,28 @@ IN_REGISTERS = """
         %4 = arith.addf %1, %3 : ELEMENT
         tile.yield %4
       } : FULL
-      tile.store %o, %y[%i, %j]
+      tile.store %o, %y[%i, COLUMN]
+"""
+"""The rows, less their maximum, more their sum and their place."""
+IN_REGISTERS = """HEAD
+      %v = tile.load %x[%i, %j] : FULL
+      %in = tile.inside %x[%i, %j] : MASK
+LOW
+      %most = tile.reduce max %low dims [1]
+      %part = tile.reduce add %v dims [1] partial
+      %sum = tile.reduce add %part dims []
+OUT
       tile.store %most, %m[%i]
       tile.store %sum, %s[%i]
     }
   }"""
-IN_CHUNKS = """
-  tile.kernel @rows(%x: !tile.ref<2xELEMENT, plain>) -> (%y: !tile.ref<2xELEMENT, plain>, %m: !tile.ref<1xELEMENT, plain>, %s: !tile.ref<1xELEMENT, plain>) config #tile.config<block = [ROWS, *], warps = WARPS> {
-    tile.wait_predecessor
-    tile.for_tiles (%i, %j) of %x block [ROWS, *] {
+IN_CHUNKS = """HEAD
       %z = tile.fill 0.0 : ELEMENT -> VECTOR
       %l = tile.fill -99.0 : ELEMENT -> VECTOR
       %most, %part = tile.for (%k) of %x dims [1] step [COLUMNS] iter (%c = %l, %d = %z) -> VECTOR, VECTOR {
         %v = tile.load %x[%i, %k] : FULL
         %in = tile.inside %x[%i, %k] : MASK
-        %low = tile.map (%a = %v, %b = %in) {
-          %0 = arith.constant -99.0 : ELEMENT
-          %1 = arith.select %b, %a, %0 : ELEMENT
-          tile.yield %1
-        } : FULL
+LOW
         %c1 = tile.reduce max %low dims [1] init %c
         %d1 = tile.reduce add %v dims [1] init %d partial
         tile.yield %c1, %d1
@@ -72,19 +78,7 @@ IN_CHUNKS = """
       %sum = tile.reduce add %part dims []
       tile.for (%k) of %y dims [1] step [COLUMNS] {
         %v = tile.load %x[%i, %k] : FULL
-        %mb = tile.broadcast %most dims [0] : FULL
-        %sb = tile.broadcast %sum dims [0] : FULL
-        %n = tile.iota 1 at %k : COUNTS
-        %r = tile.iota 0 at %i : COUNTS
-        %o = tile.map (%a = %v, %b = %mb, %c = %sb, %d = %n, %e = %r) {
-          %0 = arith.subf %a, %b : ELEMENT
-          %1 = arith.addf %0, %c : ELEMENT
-          %2 = arith.addi %d, %e : i32
-          %3 = arith.sitofp %2 : i32 to ELEMENT
-          %4 = arith.addf %1, %3 : ELEMENT
-          tile.yield %4
-        } : FULL
-        tile.store %o, %y[%i, %k]
+OUT
       }
       tile.store %most, %m[%i]
       tile.store %sum, %s[%i]
@@ -111,7 +105,8 @@ def text_of(
         "VECTOR": f"!tile.tile<{rows}x{element}, regs{vector}>",
         "COLUMNS": str(columns), "ROWS": str(rows), "WARPS": str(warps), "ELEMENT": element, "MxNx": f"{m}x{n}x", "Mx": f"{m}x",
     }  # fmt: skip
-    text = kernel + MAIN
+    at = "%j" if kernel is IN_REGISTERS else "%k"
+    text = kernel.replace("HEAD", HEAD).replace("LOW", LOW).replace("OUT", OUT.replace("COLUMN", at)) + MAIN
     for name, value in values.items():
         text = text.replace(name, value)
     return f'builtin.module attributes {{stepwell.level = "tile", stepwell.target = "sm_90a"}} {{{text}\n}}'
