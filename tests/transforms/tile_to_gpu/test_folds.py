@@ -26,8 +26,7 @@ HEAD = """
     tile.for_tiles (%i, %j) of %x block [ROWS, *] {
 """
 """Rows of the block; their maximum and their sum go to outputs of their own."""
-LOW
- = """
+LOW = """
       %low = tile.map (%a = %v, %b = %in) {
         %0 = arith.constant -99.0 : ELEMENT
         %1 = arith.select %b, %a, %0 : ELEMENT
@@ -35,8 +34,7 @@ LOW
       } : FULL
 """
 """What does not exist is no maximum."""
-OUT
- = """
+OUT = """
       %mb = tile.broadcast %most dims [0] : FULL
       %sb = tile.broadcast %sum dims [0] : FULL
       %n = tile.iota 1 at COLUMN : COUNTS
