@@ -34,21 +34,40 @@ SCHEMA = 2
 MAX_BYTES = 1 << 42
 """The largest tensor, arena and offset of a plan, in bytes: four tebibytes."""
 VALUE_KINDS = ("i1", "i8", "i16", "i32", "i64", "f32", "f64")
-_NAMES = ("f64", "f32", "f16", "bf16", "i64", "i32", "i16", "i8", "i1", "ui64", "ui32", "ui16", "ui8")
+_NAMES = (
+    "f64",
+    "f32",
+    "f16",
+    "bf16",
+    "i64",
+    "i32",
+    "i16",
+    "i8",
+    "i1",
+    "ui64",
+    "ui32",
+    "ui16",
+    "ui8",
+    "f8E4M3FN",
+    "f8E5M2",
+)
 DTYPES = {name: ELEMENTS[name].numpy for name in _NAMES}
-"""What a program's tensors hold, with NumPy's names; `bfloat16` is a name of ml_dtypes."""
+"""What a program's tensors hold, with NumPy's names."""
+FOREIGN = ("bf16", "f8E4M3FN", "f8E5M2")
+"""Those whose names are ml_dtypes'."""
 
 
 def dtype_of(name: str) -> np.dtype:
     """The NumPy type of an element type's name in a program; PlanError where it is one of ml_dtypes, which is not there."""
-    if name == "bf16" and not _has_bfloat16():
-        hint = "install the package ml_dtypes"
-        raise PlanError("the plan has elements of type bf16, which NumPy lacks", hint=hint)
+    if name in FOREIGN and not _has_foreign():
+        raise PlanError(
+            f"the plan has elements of type {name}, which NumPy lacks", hint="install the package ml_dtypes"
+        )
     return np.dtype(DTYPES[name])
 
 
-def _has_bfloat16() -> bool:
-    """Whether NumPy knows the name: importing ml_dtypes registers it."""
+def _has_foreign() -> bool:
+    """Whether NumPy knows the names of ml_dtypes: importing ml_dtypes registers it."""
     try:
         import ml_dtypes  # noqa: F401
     except ImportError:

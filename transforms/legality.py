@@ -21,7 +21,7 @@ from stepwell.dialects.graph.elementwise import Elementwise, expand, has_expansi
 from stepwell.dialects.graph.interpreter import main_function
 from stepwell.dialects.graph.plugins import DEEPEST as DEEPEST_PLUGINS
 from stepwell.dialects.graph.plugins import Expanding, Linking
-from stepwell.dialects.numpy_types import INTEGERS, numpy_dtype
+from stepwell.dialects.numpy_types import FLOATS8, INTEGERS, numpy_dtype
 from stepwell.dialects.weights import WeightStore
 from stepwell.passes import names_of
 from stepwell.runtime.errors import ModelError
@@ -33,7 +33,7 @@ from stepwell.transforms.kernel_to_llvm.arith import CONVERSIONS
 from stepwell.transforms.tile.expand_math import EXPANSIONS
 from stepwell.types.targets import COMPILED, MACHINES
 
-LOWERED: tuple[Attribute, ...] = (f16, bf16, f32, f64, i1, *INTEGERS)
+LOWERED: tuple[Attribute, ...] = (f16, bf16, f32, f64, i1, *INTEGERS, *FLOATS8)
 """Element types that kernels compute with and move, on every target."""
 MOST_OPERANDS = 256
 """Tensors that one op reads: the parameters of a kernel take at most 4 KB."""

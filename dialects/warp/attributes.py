@@ -23,7 +23,7 @@ from xdsl.parser import AttrParser
 from xdsl.printer import Printer
 from xdsl.utils.exceptions import VerifyException
 
-from stepwell.dialects.numpy_types import INTEGERS, ui8, ui16, ui32
+from stepwell.dialects.numpy_types import FLOATS8, INTEGERS, ui8, ui16, ui32
 from stepwell.types.layouts import Fragment, LayoutError, blocked_fragment, wgmma_fragment
 
 
@@ -130,7 +130,7 @@ class FragmentAttr(ParametrizedAttribute):
             printer.print_string(text)
 
 
-MOVABLE = (f16, bf16, f32, i8, i16, i32, ui8, ui16, ui32)
+MOVABLE = (f16, bf16, f32, i8, i16, i32, ui8, ui16, ui32, *FLOATS8)
 """Element types that fragments and gathers read and write."""
-SCALARS = (f16, bf16, f32, f64, i1, *INTEGERS)
+SCALARS = (f16, bf16, f32, f64, i1, *INTEGERS, *FLOATS8)
 """Element types that one thread reads and writes alone; an i1 takes a byte, which is 0 or 1."""

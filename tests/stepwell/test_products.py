@@ -11,7 +11,7 @@ from xdsl.ir import Attribute, Block, Operation, SSAValue
 
 import stepwell
 from stepwell.dialects import graph
-from stepwell.dialects.numpy_types import Array, numpy_dtype, ui8
+from stepwell.dialects.numpy_types import FLOATS8, Array, numpy_dtype, ui8
 from stepwell.dialects.weights import WeightStore
 from stepwell.driver.modules import keep_weights
 from stepwell.driver.run_ptx import ptx_of, run_plan
@@ -182,3 +182,15 @@ def test_what_a_pass_of_quantised_networks_declares() -> None:
     for zero, conv in ((0, False), (5, True)):
         case = quantised(zero, conv)
         check_pass("graph-fuse-quantized", case.module, case.context())
+
+
+@pytest.mark.parametrize("target", [CPU, "sm_90a"])
+@pytest.mark.parametrize("element", FLOATS8, ids=str)
+def test_a_product_of_floats_of_8_bits(element: Attribute, target: str) -> None:
+    """Added in f32; the tensor cores keep 13 bits of a sum, which hold these."""
+    net = Network(TensorType(element, (70, 160)))
+    weight, x = whole((160, 40), element, 1), whole((70, 160), element, 2)
+    product = net.op(graph.MatmulOp(net.block.args[0], net.weight(weight), element_type=f32))
+    case = net.close(net.op(graph.UnaryOp(product, kind="relu")))
+    expected = np.maximum(x.astype(np.float32) @ weight.astype(np.float32), 0)
+    np.testing.assert_array_equal(results(case, {"x0": x}, target), expected)

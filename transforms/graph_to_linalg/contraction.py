@@ -18,15 +18,16 @@ from xdsl.ir.affine import AffineMap
 
 from stepwell.dialects import graph
 from stepwell.dialects.graph.elementwise import expand_binary, expand_cast
+from stepwell.dialects.numpy_types import FLOATS8
 from stepwell.transforms.graph_to_linalg.linalg_builder import LinalgBuilder, dims, spatial_pads, window_maps
 from stepwell.transforms.tensors import element_of, shape_of
 
 
 def accumulator(element: Attribute, result: Attribute) -> Attribute:
-    """16-bit floats accumulate in f32 and narrow integers in i32; every other type in the result's."""
+    """Floats of 16 and 8 bits accumulate in f32 and narrow integers in i32; every other type in the result's."""
     if isinstance(element, IntegerType):
         return i32 if element.width.data < 32 else result
-    return f32 if isinstance(element, Float16Type | BFloat16Type) else result
+    return f32 if isinstance(element, Float16Type | BFloat16Type) or element in FLOATS8 else result
 
 
 def multiply_add(scalars: Sequence[SSAValue]) -> tuple[list[Operation], SSAValue]:

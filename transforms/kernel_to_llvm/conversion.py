@@ -283,10 +283,16 @@ class LLVMConversion:
 
     def _copy(self, op: Operation) -> None:
         copy = op.clone({old: self.value(old) for old in op.operands}, {old: self.block(old) for old in op.successors})
+        if "elem_type" in copy.properties:
+            copy.properties["elem_type"] = self._element(copy.properties["elem_type"])
         self.insert(copy)
         for old, new in zip(op.results, list(copy.results), strict=True):
             of = self.type(old.type)
             self.bind(old, new if new.type == of else Rewriter.replace_value_with_new_type(new, of))
+
+    def _element(self, of: Attribute) -> Attribute:
+        """What an address counts, or what memory is made for."""
+        return llvm.LLVMArrayType(of.size, self.type(of.type)) if isinstance(of, llvm.LLVMArrayType) else self.type(of)
 
     def _convert_block(self, block: Block) -> None:
         for op in block.ops:

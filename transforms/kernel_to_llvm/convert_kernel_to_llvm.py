@@ -22,8 +22,9 @@ from xdsl.ir import Attribute, Operation
 
 from stepwell.passes import StepwellPass, names_of, remarks_of
 from stepwell.passes.remarks import Remark
-from stepwell.transforms.kernel_to_llvm import arith, base, bfloat, hopper, hopper_store, warp, warp_exchange
+from stepwell.transforms.kernel_to_llvm import arith, base, bfloat, float8, hopper, hopper_store, warp, warp_exchange
 from stepwell.transforms.kernel_to_llvm.conversion import Converter, LLVMConversion, TypeConverter
+from stepwell.transforms.kernel_to_llvm.float8 import with_float8
 
 TABLES = (arith, base, warp, warp_exchange, hopper, hopper_store)
 HOST_DIALECTS = ("plan", "llvm", "llvm_extra")
@@ -51,7 +52,8 @@ class ConvertKernelToLLVM(StepwellPass):
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         own = (bfloat,) if op.attributes.get("stepwell.target") == StringAttr("cpu") else ()
-        conversion = LLVMConversion(*merged_tables((*TABLES, *own)))
+        converters, types = merged_tables((*TABLES, *own))
+        conversion = LLVMConversion(with_float8(converters), {**types, **float8.TYPES})
         top = list(op.body.block.ops)
         for kernel in top:
             if kernel.name.partition(".")[0] not in HOST_DIALECTS:

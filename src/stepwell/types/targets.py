@@ -89,7 +89,7 @@ def _cuda(
         features,
         copies,
         products,
-        ("f16", "bf16", "f32", "i8", "i16", "i32", "ui8", "ui16", "ui32"),
+        ("f16", "bf16", "f32", "i8", "i16", "i32", "ui8", "ui16", "ui32", "f8E4M3FN", "f8E5M2"),
         capability=capability,
         shared_bytes=kib * 1024,
         registers=64 * 1024,

@@ -137,7 +137,7 @@ HOPPER_CASES = {
     "copy": ("copy = tma_im2col", "copy = pointer_table", "the ring of a wgmma kernel is filled by tma, tma_im2col, pack"),
     "tensor copy": ("copy = tma_im2col", "copy = tma", "copy = tma does not fit a window operand: tma_im2col is for windows"),
     "fill of a ring": ("dims = [0, 2] : !tile.tile<64x32", "dims = [0, 2] fill = 1.0 : f32 : !tile.tile<64x32", "tensor copies fill with zeros"),
-    "element of a ref": ("!tile.ref<1xf32, plain, constant>", "!tile.ref<1xf64, plain, constant>", "tiles of sm_90a hold f16 and bf16 and f32 and i8 and i16 and i32, not f64"),
+    "element of a ref": ("!tile.ref<1xf32, plain, constant>", "!tile.ref<1xf64, plain, constant>", "and f8E5M2, not f64: a tile.loops takes every element type"),
     "f64 operands": ("k = 32", "k = 16", "tile.mma: f64 by f64 into f32: operands have one type, and f64 is added in f64"),
     "cluster": ("swizzle = 128", "swizzle = 128, cluster = [2, 1]", "no lowering forms clusters"),
     "split": ("swizzle = 128", "swizzle = 128, split_k = 0", "split_k = 0 must be at least 1"),
