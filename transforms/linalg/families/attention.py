@@ -13,6 +13,7 @@ from stepwell.transforms.attention import causal_offset, kernel_refusals, width_
 from stepwell.transforms.linalg._attention import Attention, attention_of, has_attention
 from stepwell.transforms.linalg._stages import Stages
 from stepwell.transforms.linalg.families.base import Candidate, Family, Setting
+from stepwell.transforms.linalg.families.rules import built_refusal
 from stepwell.transforms.linalg_to_tile.attention import write_attention
 from stepwell.transforms.linalg_to_tile.written import Replacement
 from stepwell.transforms.tensors import shape_of
@@ -80,11 +81,7 @@ def nanoseconds(attention: Attention, config: Config) -> float:
 
 def check(stages: Stages, config: Config, setting: Setting) -> str:
     """Why the kernel cannot be had, found by building it."""
-    try:
-        write(stages, config, "kernel", setting.processor)
-    except PassFailure as failure:
-        return failure.message
-    return ""
+    return built_refusal(write, stages, config, setting)
 
 
 def takes(stages: Stages, config: Config) -> bool:

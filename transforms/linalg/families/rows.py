@@ -17,6 +17,7 @@ from stepwell.transforms.linalg._rows import Rows, rows_of
 from stepwell.transforms.linalg._stages import Stages
 from stepwell.transforms.linalg.families.base import Candidate, Family, Setting, round_up
 from stepwell.transforms.linalg.families.rates import RATES
+from stepwell.transforms.linalg.families.rules import built_refusal
 from stepwell.transforms.linalg.families.vectors import LAUNCH_NS, MEMORY_BYTES_PER_NS
 from stepwell.transforms.linalg_to_tile.rows import grid_groups
 from stepwell.transforms.linalg_to_tile.write_rows import write_rows
@@ -154,11 +155,7 @@ def _ops(op: GenericOp) -> int:
 
 def check(stages: Stages, config: Config, setting: Setting) -> str:
     """Why the kernel cannot be had, found by building it."""
-    try:
-        write(stages, config, "kernel", setting.processor)
-    except PassFailure as failure:
-        return failure.message
-    return ""
+    return built_refusal(write, stages, config, setting)
 
 
 def _takes(stages: Stages, config: Config) -> bool:

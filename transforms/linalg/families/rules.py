@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from stepwell.dialects.tile import Config
 from stepwell.dialects.tile.config import Facts, violations
+from stepwell.passes import PassFailure
 from stepwell.transforms.linalg._accesses import is_plain
 from stepwell.transforms.linalg._stages import Stages
 from stepwell.transforms.linalg._structure import Structure
@@ -65,6 +66,17 @@ def block_and_rules(
 def tiles_refusal(stages: Stages, config: Config, setting: Setting) -> str:
     """Why the target has no kernel of tiles with this config, found by building it; empty where it has one."""
     return tile_refusal(stages.single, config, setting.processor)
+
+
+def built_refusal(
+    build: Callable[[Stages, Config, str, str | None], object], stages: Stages, config: Config, setting: Setting
+) -> str:
+    """Why a family's kernel cannot be had, found by writing it; empty where it can."""
+    try:
+        build(stages, config, "kernel", setting.processor)
+    except PassFailure as failure:
+        return failure.message
+    return ""
 
 
 def write(stages: Stages, config: Config, name: str, target: str | None) -> Written:
