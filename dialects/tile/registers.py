@@ -14,6 +14,7 @@ from stepwell.dialects.tile.attributes import RefType, Residence, TileType
 from stepwell.dialects.tile.config import Config, ConfigAttr, Facts
 from stepwell.dialects.tile.ops_compute import FinishOp, MmaOp
 from stepwell.dialects.tile.ops_loop import ForOp, YieldOp
+from stepwell.dialects.tile.ops_reduce import IotaOp
 from stepwell.dialects.tile.ops_ring import AcquireOp, PublishOp, WriteOp
 from stepwell.dialects.tile.ops_role import role_of
 from stepwell.dialects.tile.ops_tiles import BroadcastOp, LoadOp
@@ -122,7 +123,7 @@ def _peak(kernel: Kernel, cost: Callable[[TileType], int], elsewhere: Collection
             if value in elsewhere:
                 continue
             last = max((_end(use.operation, value, position) for use in value.uses), default=at)
-            size = 0 if isinstance(op, BroadcastOp) else cost(value.type)
+            size = 0 if isinstance(op, BroadcastOp | IotaOp) else cost(value.type)
             first, until, most = ranges.get(leader(value), (at, last, size))
             ranges[leader(value)] = (min(first, at), max(until, last), max(most, size))
     return max(
