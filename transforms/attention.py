@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from xdsl.dialects.builtin import f16, i1
+from xdsl.dialects.builtin import f16, f32, i1
 from xdsl.ir import SSAValue
 
 from stepwell.dialects import graph
@@ -12,8 +12,20 @@ from stepwell.transforms.tensors import element_of, shape_of
 
 WIDTHS = (16, 32, 64, 128)
 """Columns of a head in shared memory: rows of one swizzle, or of two."""
+HALF = f16
+"""What its kernels multiply."""
 ROW_BYTES = 16
 """What rows that the copy engine brings are multiples of (CUDA driver API, cuTensorMapEncodeTiled)."""
+
+
+def why_no_kernel(op: graph.AttentionOp, kernels: str) -> str:
+    """Why no kernel takes an attention whole; empty where one does."""
+    if kernels == "none":
+        return "the target has no kernel for it"
+    element = element_of(op.q)
+    if element not in ((HALF, f32) if kernels == "half" else (HALF,)):
+        return f"its kernel multiplies {HALF}, this is {element} (precision=fp16 makes {HALF} of f32)"
+    return "; ".join(kernel_refusals(op))
 
 
 def width_of(extent: int) -> int:
@@ -55,12 +67,3 @@ def causal_offset(op: graph.AttentionOp) -> int | None:
     if not op.causal:
         return None
     return op.offset + (shape_of(op.k)[2] - shape_of(op.q)[2] if op.from_end else 0)
-
-
-HALF = f16
-"""What its kernels multiply."""
-
-
-def is_half(op: graph.AttentionOp) -> bool:
-    """Whether its operands are what kernels multiply."""
-    return element_of(op.q) == HALF

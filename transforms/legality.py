@@ -26,10 +26,12 @@ from stepwell.dialects.weights import WeightStore
 from stepwell.passes import names_of
 from stepwell.runtime.errors import ModelError
 from stepwell.runtime.program import MAX_BYTES
-from stepwell.transforms.graph._values import MOVEMENT, is_constant, live_ops
+from stepwell.transforms.attention import why_no_kernel
+from stepwell.transforms.graph._values import MOVEMENT, is_constant, live_ops, shape_of
 from stepwell.transforms.graph_to_loops.counted import Counted, Ending, is_ended
 from stepwell.transforms.graph_to_loops.table import WRITERS
 from stepwell.transforms.kernel_to_llvm.arith import CONVERSIONS
+from stepwell.transforms.pipelines import kept_whole
 from stepwell.transforms.tile.expand_math import EXPANSIONS
 from stepwell.types.targets import COMPILED, MACHINES
 
@@ -38,6 +40,8 @@ LOWERED: tuple[Attribute, ...] = (f16, bf16, f32, f64, i1, *INTEGERS, *FLOATS8)
 MOST_OPERANDS = 256
 """Tensors that one op reads: the parameters of a kernel take at most 4 KB."""
 CUDA_FAMILY = "sm_90a"
+SCORE_BYTES = 8
+"""Of a score of attention, at most."""
 CUDA_ELEMENTS_LIMIT = 2**31
 """Elements of a tensor that kernels of sm_90a index, with 32 bits."""
 
@@ -225,7 +229,17 @@ def _attention(op: graph.AttentionOp, target: str, precision: str) -> Refusal | 
     selected = op.lengths is not None or op.bias is not None
     needed = (graph.SoftmaxOp, *((graph.CompareOp, graph.SelectOp) if selected else ()))
     missing = next((kind.name for kind in needed if kind not in RULES), "")
-    return Refusal(f"its {missing} is not lowered yet", "compute it outside of the network") if missing else None
+    if missing:
+        return Refusal(f"its {missing} is not lowered yet", "compute it outside of the network")
+    reason = why_no_kernel(op, kept_whole(target, precision))
+    shape = (*shape_of(op.q)[:3], shape_of(op.k)[2])
+    most = min(CUDA_ELEMENTS_LIMIT if target == CUDA_FAMILY else MAX_BYTES, MAX_BYTES // SCORE_BYTES)
+    if reason and all(isinstance(extent, int) for extent in shape) and prod(shape) >= most:
+        return Refusal(
+            f"it has {prod(shape)} scores, and is no kernel of its own: {reason}",
+            "use fewer heads, queries or keys at once",
+        )
+    return None
 
 
 def _concat(op: graph.ConcatOp, target: str, precision: str) -> Refusal | None:

@@ -90,9 +90,16 @@ PRECISIONS_OF = {"cpu": ("model", "fp32", "fp16", "bf16"), "sm_90a": PRECISIONS}
 """Those that a family of targets knows: a CPU never rounds the operands of a product to tf32."""
 
 
+def kept_whole(family: str, precision: str) -> str:
+    """Which attention a target's kernels take, as graph-expand-attention is told: none, that of f16, or (half) that of f32 too, which is computed in f16."""
+    if family == "cpu":
+        return "none"
+    return "half" if precision == "fp16" else "f16"
+
+
 def graph_passes(family: str, precision: str) -> list[str]:
     """`GRAPH`, with the attention kept whole that a kernel of the target takes, and what the precision adds."""
-    whole = {"cpu": "none"}.get(family, "half" if precision == "fp16" else "f16")
+    whole = kept_whole(family, precision)
     attention = ATTENTION if whole == "none" else f'{ATTENTION}{{kernels="{whole}"}}'
     return [*(attention if spec == ATTENTION else spec for spec in GRAPH), *PRECISION[precision]]
 

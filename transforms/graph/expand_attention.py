@@ -25,7 +25,7 @@ from xdsl.ir import Attribute, Operation, SSAValue
 from stepwell.dialects import graph
 from stepwell.dialects.numpy_types import Array, numpy_dtype
 from stepwell.passes import Rewriter, rewrite
-from stepwell.transforms.attention import HALF, kernel_refusals
+from stepwell.transforms.attention import why_no_kernel
 from stepwell.transforms.graph._values import in_fusion, shape_of
 from stepwell.transforms.tensors import element_of
 
@@ -51,16 +51,6 @@ def expand_attention(op: graph.AttentionOp, rewriter: Rewriter, *, kernels: str 
     builder = _Pieces(op, rewriter)
     result = builder.build()
     rewriter.replace(op, builder.made, [result])
-
-
-def why_no_kernel(op: graph.AttentionOp, kernels: str) -> str:
-    """Why no kernel takes an attention whole; empty where one does."""
-    if kernels == "none":
-        return "the target has no kernel for it"
-    element = element_of(op.q)
-    if element not in ((HALF, f32) if kernels == "half" else (HALF,)):
-        return f"its kernel multiplies {HALF}, this is {element} (precision=fp16 makes {HALF} of f32)"
-    return "; ".join(kernel_refusals(op))
 
 
 class _Pieces:

@@ -24,6 +24,7 @@ from stepwell.driver.modules import keep_weights
 from stepwell.driver.run_ptx import ptx_of, run_plan
 from stepwell.driver.signature import signature_of
 from stepwell.passes import StepwellContext
+from stepwell.transforms.legality import supported
 from stepwell.transforms.pipelines import RINGS
 
 ROUNDED = 4e-3
@@ -200,6 +201,23 @@ def test_what_no_kernel_takes_is_expanded_with_the_reason(properties: dict[str, 
         pass_.apply(context, module)
     assert not any(isinstance(inner, graph.AttentionOp) for inner in module.walk())
     assert any(reason in remark.message for remark in context.remarks)
+
+
+@pytest.mark.parametrize("depth, taken", [(64, True), (512, False)])
+def test_scores_that_are_too_many_are_no_matter_to_a_kernel(depth: int, taken: bool) -> None:
+    """4096 queries and keys of 160 heads have 2**31 scores and more: one kernel holds some at a time, products would store them all."""
+    module = Case(160, 160, 4096, 4096, depth, half=True).module()
+    (op,) = [op for op in module.walk() if isinstance(op, graph.AttentionOp)]
+    refusal = supported(op, "sm_90a")
+    assert refusal is None if taken else "scores, and is no kernel of its own" in str(refusal)
+
+
+@pytest.mark.parametrize("half", [True, False])
+@pytest.mark.parametrize("mask", [None, (1, 1, 300)])
+def test_the_widest_heads_have_registers(half: bool, mask: tuple[int, int, int] | None) -> None:
+    """Without a spill: the assembler's report is checked where there is one."""
+    case = Case(4, 2, 300, 300, 128, half=half, causal=True, mask=mask)
+    assert ptx_of(compile_plan(case.module(), target="sm_90a", precision=case.precision)).count(".entry") == 1
 
 
 def test_a_mask_among_the_weights_is_added() -> None:
