@@ -19,6 +19,7 @@ GRAPH = [
     "graph-split-groups",
     "graph-fuse-epilogue",
     "graph-fuse-rows",
+    "graph-fuse-maps",
     "graph-fuse-single",
 ]
 """Whole-model decisions: layout, what becomes one kernel."""

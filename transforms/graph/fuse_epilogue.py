@@ -23,23 +23,21 @@ the ops are the same, only their results stay in registers.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from xdsl.dialects import func
 from xdsl.dialects.builtin import f16, f32
 from xdsl.ir import Operation
 
 from stepwell.dialects import graph
 from stepwell.passes import Rewriter, names_of, rewrite
+from stepwell.transforms.graph._chains import Epilogue, function_of
 from stepwell.transforms.graph._outline import Feeding, outline
 from stepwell.transforms.graph._values import in_fusion, is_dead, shape_of, users
 from stepwell.transforms.tensors import element_of
 
 TILES = (f16, f32)
 """Element types of products that kernels compute in tiles."""
-Epilogue = graph.UnaryOp | graph.BinaryOp | graph.CastOp | graph.SelectOp
-Choice = Epilogue | graph.CompareOp
-"""What a function of one value is made of; a comparison alone is no result of a product."""
-MOST = 16
-"""Ops of such a function."""
 
 
 @rewrite("graph-fuse-epilogue", level="graph", meaning="exact")
@@ -93,27 +91,18 @@ def _next(chain: list[Operation], residual: bool, no_fuse: tuple[str, ...]) -> t
 
 
 def _function(chain: list[Operation], residual: bool, no_fuse: tuple[str, ...]) -> list[Operation]:
-    """The elementwise ops behind the chain that only together give one value (`x * sigmoid(x)`, `select(x > 0, x, exp(x) - 1)`), in order; nothing
-    where one of them cannot be taken, or a value between them is used elsewhere."""
-    found: dict[Operation, None] = {chain[-1]: None}
-    op = chain[-1].next_op
-    while op is not None and len(found) <= MOST:
-        if any(operand.owner in found for operand in op.operands):
-            if not isinstance(op, Choice) or in_fusion(op) or set(names_of(op)) & set(no_fuse):
-                return []
-            if _operand_breaks_tiles(chain[0], op, [*chain, *found]):
-                return []
-            if isinstance(op, graph.BinaryOp) and not residual and _computed_operand(op, [*chain, *found]):
-                return []
-            found[op] = None
-            closed = all(user in found for value in found if value is not op for user in users(value))
-            if closed and not _breaks_tiles(chain[0], op, [*chain, *found]):
-                return list(found)[1:]
-        op = op.next_op
-    return []
+    """The elementwise ops behind the chain that only together give one value in the product's tiles."""
+
+    def may_take(op: Operation, inside: Sequence[Operation]) -> bool:
+        held = [*chain, *inside]
+        excluded = set(names_of(op)) & set(no_fuse)
+        unwanted = isinstance(op, graph.BinaryOp) and not residual and _computed_operand(op, held)
+        return not (excluded or unwanted or _operand_breaks_tiles(chain[0], op, held))
+
+    return function_of(chain[-1], may_take, lambda op, inside: not _breaks_tiles(chain[0], op, [*chain, *inside]))
 
 
-def _breaks_tiles(root: Operation, user: Choice, inside: list[Operation]) -> str:
+def _breaks_tiles(root: Operation, user: Operation, inside: list[Operation]) -> str:
     """Why a kernel of the root's tiles cannot hold `user` as well; empty where it can: what is written has elements of a product in tiles."""
     if not _has_tiles(root):
         return ""
@@ -127,7 +116,7 @@ def _has_tiles(root: Operation) -> bool:
     return not batched and element_of(root.results[0]) in TILES
 
 
-def _operand_breaks_tiles(root: Operation, user: Choice, inside: list[Operation]) -> str:
+def _operand_breaks_tiles(root: Operation, user: Operation, inside: list[Operation]) -> str:
     """Why an operand of `user` cannot be read in the root's tiles, which are rows and columns: it runs along all of the rows or none, and has
     elements of a tile unless it is computed inside."""
     if not _has_tiles(root):
