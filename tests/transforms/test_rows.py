@@ -213,3 +213,17 @@ def test_average_pools_of_16_bits_are_kernels_of_tiles(element: str, kernel: str
 def module_element(module: ModuleOp) -> Attribute:
     """The element type of the network's first input."""
     return element_of(main_function(module).body.block.args[0])
+
+
+@pytest.mark.parametrize("last", ["", " last"])
+def test_positions_are_found_by_a_kernel_of_rows(last: str) -> None:
+    """On sm_90a too, whose tiles hold no i64: the extreme and where it is in one kernel, then a conversion. NaN and equals as the graph level says."""
+    module = network(f"graph.arg_reduce max %x dim 1{last}", "3x37xf32", ["3xi64"])
+    rows, widened = kernels_of(module, "sm_90a")
+    assert isinstance(rows, tile.KernelOp) and rows.config.data.takes_whole and isinstance(widened, tile.LoopsKernel)
+    x = np.random.default_rng(0).integers(-2, 3, (3, 37)).astype(np.float32)
+    x[1, 5] = x[1, 9] = np.nan
+    wanted = interpret(module, {"x": x})
+    found = run_plan(ptx_plan(module.clone()), {"x": x}).outputs
+    assert_same({"y0": found["y0"].reshape(3)}, wanted)
+    assert_same(stepwell.compile(module, target="cpu").run({"x": x}), wanted)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from math import prod
 
 from xdsl.dialects import arith, math
-from xdsl.dialects.builtin import IntegerType, i64
+from xdsl.dialects.builtin import IntegerType, i32, i64
 from xdsl.dialects.linalg import ops as linalg
 from xdsl.ir import Attribute, Operation, SSAValue
 from xdsl.ir.affine import AffineMap
@@ -166,27 +166,28 @@ def _with_number(kind: type[Operation], value: SSAValue, number: float) -> tuple
 
 def convert_arg_reduce(op: graph.ArgReduceOp, operands: Operands, build: LinalgBuilder) -> SSAValue:
     """The extreme, then the least (or greatest) of the positions that hold it: a NaN is the extreme where there is one, and equals nothing, so
-    that the positions of NaNs count too."""
+    that the positions of NaNs count too. Positions are i32 where that holds them: tiles of every target do, too."""
     (x,) = operands
     shape = shape_of(x)
     every = range(len(shape))
     along = [dim for dim in every if dim != op.dim]
     extreme = reduced(build, x, [op.dim], op.kind, element_of(x))
-    kind = "max" if op.last else "min"
+    kind, number = "max" if op.last else "min", i32 if shape[op.dim] < 2**31 else i64
 
     def position(s: Sequence[SSAValue]) -> tuple[list[Operation], SSAValue]:
-        number = linalg.IndexOp(op.dim)
-        index = arith.IndexCastOp(number.results[0], i64)
+        counted = linalg.IndexOp(op.dim)
+        index = arith.IndexCastOp(counted.results[0], number)
         made = ScalarSequence()
         found = made.compare("eq", s[0], s[1])
         if is_floating(s[0].type):
             found = made.op(arith.OrIOp, found, made.compare("ne", s[0], s[0]))
-        other = made.constant(identity_of(kind, i64), index.result)
-        chosen = made.op(arith.SelectOp, found, index.result, other, result=i64)
-        return [number, index, *made.ops], chosen
+        other = made.constant(identity_of(kind, number), index.result)
+        chosen = made.op(arith.SelectOp, found, index.result, other, result=number)
+        return [counted, index, *made.ops], chosen
 
-    positions = mapped(build, shape, [(x, every), (extreme, along)], i64, position)
-    return reduced(build, positions, [op.dim], kind, i64)
+    positions = mapped(build, shape, [(x, every), (extreme, along)], number, position)
+    found = reduced(build, positions, [op.dim], kind, number)
+    return found if number == i64 else build.elementwise([found], i64, lambda s: expand_cast(s[0], i64))
 
 
 __all__ = ["convert_arg_reduce", "convert_normalize", "convert_reduce", "convert_softmax"]
