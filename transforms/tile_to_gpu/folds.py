@@ -8,7 +8,7 @@ from itertools import combinations
 from typing import cast
 
 from xdsl.dialects import arith, llvm
-from xdsl.dialects.builtin import IntegerType, VectorType, i1, i32
+from xdsl.dialects.builtin import IntegerType, VectorType, bf16, f32, i1, i32
 from xdsl.ir import Attribute, Operation, SSAValue
 
 from stepwell.dialects import tile, warp
@@ -27,8 +27,13 @@ _INTEGERS: Mapping[str, Callable[[SSAValue, SSAValue], Operation]] = {
 
 
 def folded(emit: GpuEmitter, kind: str, a: SSAValue, b: SSAValue) -> SSAValue:
-    """Two vectors, element by element."""
-    whole = isinstance(cast(VectorType[Attribute], a.type).element_type, IntegerType)
+    """Two vectors, element by element; numbers of bf16 as f32, as `tile-expand-math` writes their arithmetic."""
+    of = cast(VectorType[Attribute], a.type)
+    if of.element_type == bf16:
+        wide = VectorType(f32, of.get_shape())
+        both = [emit.insert(arith.ExtFOp(value, wide)).result for value in (a, b)]
+        return emit.insert(arith.TruncFOp(folded(emit, kind, *both), of)).result
+    whole = isinstance(of.element_type, IntegerType)
     return emit.insert((_INTEGERS if whole else _FLOATS)[kind](a, b)).results[0]
 
 

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import numpy as np
 import pytest
-from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.builtin import ModuleOp, TensorType, bf16, f16, i8, i32
+from xdsl.ir import Attribute
 from xdsl.parser import Parser
 
 import stepwell
-from stepwell.dialects import tile, warp
+from stepwell.dialects import graph, tile, warp
 from stepwell.dialects.hopper.simulator import simulate_program
 from stepwell.dialects.weights import WeightStore
 from stepwell.driver.driver import passes_of
+from stepwell.driver.execute import interpret
 from stepwell.driver.modules import keep_weights, make_context
 from stepwell.driver.run_ptx import run_plan
 from stepwell.ir.printing import module_text
 from stepwell.passes import PassFailure
 from stepwell.testing.ptx import ptx_plan
+from stepwell.testing.strategies import GeneratedGraph
 
 HEAD = """
   tile.kernel @rows(%x: !tile.ref<2xELEMENT, plain>) -> (%y: !tile.ref<2xELEMENT, plain>, %m: !tile.ref<1xELEMENT, plain>, %s: !tile.ref<1xELEMENT, plain>) config #tile.config<block = [ROWS, *], warps = WARPS> {
@@ -230,3 +234,19 @@ def test_layouts_are_spread_from_tiles_to_vectors() -> None:
     kinds = [result.type for op in module.walk() for result in op.results if isinstance(result.type, tile.TileType)]
     assert all(kind.has_layout for kind in kinds)
     assert len(re.findall(r"#tile.slice<1, #tile.threads<4x32, width 4>>", module_text(module))) == 4
+
+
+@pytest.mark.parametrize("element", [f16, bf16, i8, i32], ids=str)
+@pytest.mark.parametrize("shape", [(5, 33), (2, 700)])
+def test_maxima_of_every_element(
+    network: Callable[..., GeneratedGraph], element: Attribute, shape: tuple[int, int]
+) -> None:
+    """From the graph level down; elements narrower than a register travel in one."""
+    case = network(lambda x: [graph.ReduceOp(x, kind="max", dims=[1])], TensorType(element, shape))
+    kernels = stepwell.lower(keep_weights(case.module.clone(), case.weights), to="kernel", target="sm_90a")
+    rng = np.random.default_rng(shape[1])
+    inputs = {name: rng.integers(-9, 9, array.shape).astype(array.dtype) for name, array in case.inputs().items()}
+    ((name, expected),) = interpret(case.module, inputs, weights=case.weights).items()
+    for found in (interpret(kernels, inputs, weights=case.weights), run_plan(ptx_plan(kernels), inputs).outputs):
+        np.testing.assert_array_equal(found[name].reshape(expected.shape).astype(float), expected.astype(float))
+    assert any(isinstance(op, warp.ShuffleOp) for op in kernels.walk())
