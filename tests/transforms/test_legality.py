@@ -140,7 +140,7 @@ def test_an_arena_beyond_a_plan_is_refused(network: MakeNetwork) -> None:
     def ops(x: SSAValue) -> list[object]:
         made: list[IRDLOperation] = [graph.TransposeOp(x, (1, 0))]
         for _ in range(3):
-            made.append(graph.UnaryOp(made[-1].results[0], kind="exp"))
+            made.append(graph.ReverseOp(made[-1].results[0], dims=[0]))
         return [*made, graph.BinaryOp(made[-1].results[0], made[0].results[0], kind="add")]
 
     module = network(ops, TensorType(f32, (2**20, 2**20))).module
