@@ -11,7 +11,7 @@ from xdsl.ir import Attribute, SSAValue
 from xdsl.utils.test_value import create_ssa_value
 
 from stepwell.dialects import graph
-from stepwell.dialects.numpy_types import numpy_dtype
+from stepwell.dialects.numpy_types import is_unsigned, numpy_dtype, ui8
 from stepwell.testing.every_level import check_every_level
 
 
@@ -21,7 +21,7 @@ def value(element: Attribute, *shape: int) -> SSAValue:
 
 def whole(element: Attribute, *shape: int, low: int = -3, high: int = 3, seed: int = 0) -> Any:
     numbers = np.random.default_rng(seed).integers(low, high, shape, endpoint=True)
-    return numbers.astype(numpy_dtype(element))
+    return (abs(numbers) if is_unsigned(element) else numbers).astype(numpy_dtype(element))
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ def whole(element: Attribute, *shape: int, low: int = -3, high: int = 3, seed: i
     + [
         pytest.param(c, e, marks=pytest.mark.slow)
         for c in ("none", "add", "mul", "max", "min")
-        for e in (f16, f32, i8, i1, i64)
+        for e in (f16, f32, i8, i1, i64, ui8)
     ],
 )
 def test_scatter(combine: str, element: Any) -> None:
