@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 from xdsl.dialects.builtin import ModuleOp, TensorType, f16, f32, f64, i32
@@ -132,7 +132,7 @@ def nested(module: ModuleOp) -> list[str]:
 def test_any_fusion_becomes_kernels_that_are_right(target: str) -> None:
     cut = []
 
-    @settings(max_examples=max(5, settings().max_examples // 4))
+    @settings(max_examples=max(5, settings().max_examples // 4), phases=[Phase.explicit, Phase.generate])
     @given(fusions())
     @example(chained())
     @example(folded(i32))

@@ -36,13 +36,10 @@ def refusals(stages: Stages, setting: Setting) -> Iterator[str]:
     if "fma" not in setting.machine.products:
         yield f"fma is the vector instruction of CPUs, not of {setting.processor}"
         return
-    if stages.structure is None:
-        yield stages.refusal
-        return
-    structure = stages.structure
-    if reasons := list(product_refusals(structure)):
+    if reasons := list(product_refusals(stages)):
         yield from reasons
         return
+    structure = stages.single
     yield from shapeless(stages)
     b = structure.operands[1]
     if structure.roles is not None and structure.roles.batch:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from stepwell.dialects.linalg_interpreter import is_multiply_add
 from stepwell.transforms.linalg._accesses import element, element_size
+from stepwell.transforms.linalg._stages import Stages
 from stepwell.transforms.linalg._structure import Structure
 
 
@@ -31,8 +32,12 @@ class Extents:
         return f"{batches}m = {self.m}, n = {self.n}, k = {self.taps} x {self.k}"
 
 
-def product_refusals(structure: Structure) -> Iterator[str]:
+def product_refusals(stages: Stages) -> Iterator[str]:
     """Why the root is no matrix product on any target; nothing when it is one."""
+    if stages.structure is None:
+        yield stages.refusal
+        return
+    structure = stages.structure
     root, roles = structure.root, structure.roles
     if root is None or roles is None or not is_multiply_add(root):
         yield "it is no contraction"

@@ -4,6 +4,7 @@ share."""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from math import ceil, prod
 
 from xdsl.dialects.builtin import FixedBitwidthType, TensorType
@@ -14,9 +15,16 @@ from stepwell.dialects.tile.config import Config, Facts
 from stepwell.transforms.linalg._kinds import Map
 from stepwell.transforms.linalg._stages import Stages
 from stepwell.transforms.linalg._structure import Structure
-from stepwell.transforms.linalg.families.base import Setting, round_up
+from stepwell.transforms.linalg.families.base import Candidate, Family, Setting, round_up
 from stepwell.transforms.linalg.families.rates import RATES
-from stepwell.transforms.linalg.families.rules import block_and_rules, kernel_shape, vector_copy
+from stepwell.transforms.linalg.families.rules import (
+    block_and_rules,
+    kernel_shape,
+    shapeless,
+    tiles_refusal,
+    vector_copy,
+    write,
+)
 from stepwell.types.targets import SM_90A
 
 SIMT_TILE = (512, 2048)  # least and most elements of a block without mma: 4 and 16 for each of 128 threads
@@ -91,6 +99,36 @@ def epilogue_ops(stages: Stages) -> int:
     return computed + len(stages.single.leaves) + len(stages.stores)
 
 
-def vector_violations(stages: Stages, config: Config, setting: Setting) -> Iterator[str]:
-    """Why a config without mma does not fit; a kernel of the CPU may always read through a table of pointers."""
-    yield from block_and_rules(stages, config, setting, Facts(), (config.copy,))
+def vector_family(name: str, what: str, *, reduces: bool) -> Family:
+    """A family of such kernels, with a reduction or without; `what` is said of those that were chosen."""
+    refusals = partial(_refusals, reduces)
+    violations = partial(_violations, reduces)
+    return Family(
+        name, refusals, partial(_candidates, name, what), tiles_refusal, partial(_takes, reduces), violations, write
+    )
+
+
+def _refusals(reduces: bool, stages: Stages, setting: Setting) -> Iterator[str]:
+    yield from shapeless(stages)
+    if stages.structure is not None and (stages.structure.root is not None) != reduces:
+        yield "nothing is reduced" if reduces else "there is a reduction"
+
+
+def _candidates(name: str, what: str, stages: Stages, setting: Setting) -> Iterator[Candidate]:
+    """The block that the target's registers hold."""
+    structure = stages.single
+    config = vector_config(structure, setting)
+    shape = " x ".join(map(str, kernel_shape(structure)))
+    why = f"{what}, {shape} elements in vectors along the last dim"
+    yield Candidate(name, vector_nanoseconds(stages, config, setting), config, why)
+
+
+def _takes(reduces: bool, stages: Stages, config: Config) -> bool:
+    plain = config.mma == "none" and config.form == "tiles" and not config.takes_whole
+    return plain and stages.structure is not None and (stages.structure.root is not None) == reduces
+
+
+def _violations(reduces: bool, stages: Stages, config: Config, setting: Setting) -> Iterator[str]:
+    """Why a config does not fit; a kernel of the CPU may always read through a table of pointers."""
+    reasons = list(_refusals(reduces, stages, setting))
+    yield from reasons or block_and_rules(stages, config, setting, Facts(), (config.copy,))

@@ -48,13 +48,10 @@ def refusals(stages: Stages, setting: Setting) -> Iterator[str]:
     if "wgmma" not in setting.machine.products:
         yield f"wgmma is an instruction of sm_90a, not of {setting.processor}"
         return
-    if stages.structure is None:
-        yield stages.refusal
-        return
-    structure = stages.structure
-    if reasons := list(product_refusals(structure)):
+    if reasons := list(product_refusals(stages)):
         yield from reasons
         return
+    structure = stages.single
     yield from _operands(structure, setting.tf32)
     yield from _converted(structure)
     yield from _epilogue(structure)
