@@ -6,15 +6,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from math import prod
+from typing import Any
 
 from xdsl.dialects import arith
-from xdsl.dialects.builtin import i32
+from xdsl.dialects.builtin import TensorType, i32
 from xdsl.ir import Attribute, Block, BlockArgument, Operation, Region, SSAValue
 
 from stepwell.dialects import plan, tile, warp
 from stepwell.transforms.emit.arguments import loops_tiles
 from stepwell.transforms.emit.loops import ElementLoops, LoopBody
-from stepwell.transforms.tensors import element_of, shape_of
+from stepwell.transforms.tensors import shape_of
 from stepwell.transforms.tile_to_gpu.emitter import GpuEmitter
 from stepwell.transforms.tile_to_gpu.launch import GpuKernel, LaunchSite, pointer
 
@@ -55,26 +56,32 @@ class Scalars:
         return list(loop.results.values())
 
 
-def build_loops_kernel(kernel: tile.LoopsOp) -> GpuKernel:
-    """The kernel that does what `kernel` does."""
-    values = kernel.results_of_body.arguments
-    tensors = [*((v, "r") for v in kernel.inputs), *((v, "w") for v in values)]
-    parameters = [pointer(f"p{i}", i, element_of(v), effect) for i, (v, effect) in enumerate(tensors)]
+def build_whole(kernel: tile.LoopsKernel, write: Callable[[GpuEmitter, Block, SSAValue], None]) -> GpuKernel:
+    """A kernel whose parameters are the operands as pointers; `write` says what one thread does, given its number."""
+    inputs, outputs = kernel.function_type.inputs, kernel.function_type.outputs
+    elements: list[Any] = [type_.element_type for type_ in (*inputs, *outputs) if isinstance(type_, TensorType)]
+    effects = ["r"] * len(inputs) + ["w"] * len(outputs)
+    parameters = [pointer(f"p{i}", i, *pair) for i, pair in enumerate(zip(elements, effects, strict=True))]
     block = Block(arg_types=[parameter.type for parameter in parameters])
     for argument, parameter in zip(block.args, parameters, strict=True):
         argument.name_hint = parameter.name
     (threads,) = kernel.config.data.block
-    _write(GpuEmitter(block, kernel.location), kernel, block, threads)
+    emit = GpuEmitter(block, kernel.location)
+    emit.insert(warp.LaunchDependentsOp())
+    emit.insert(warp.WaitPredecessorOp())
+    first = emit.mul(emit.insert(warp.BlockIdOp()).result, emit.i32(threads))
+    write(emit, block, emit.add(first, emit.insert(warp.ThreadIdOp()).result, "number"))
+    emit.insert(warp.ReturnOp())
     made = warp.KernelOp(kernel.sym_name.data, Region(block), threads)
     return GpuKernel(made, parameters, loops_tiles(kernel), check_buffers)
 
 
-def _write(emit: GpuEmitter, kernel: tile.LoopsOp, block: Block, threads: int) -> None:
-    emit.insert(warp.LaunchDependentsOp())
-    emit.insert(warp.WaitPredecessorOp())
-    first = emit.mul(emit.insert(warp.BlockIdOp()).result, emit.i32(threads))
-    number = emit.add(first, emit.insert(warp.ThreadIdOp()).result, "element")
+def build_loops_kernel(kernel: tile.LoopsOp) -> GpuKernel:
+    """The kernel that does what `kernel` does."""
+    return build_whole(kernel, lambda emit, block, number: _write(emit, kernel, block, number))
 
+
+def _write(emit: GpuEmitter, kernel: tile.LoopsOp, block: Block, number: SSAValue) -> None:
     def load(value: BlockArgument, at: SSAValue) -> SSAValue:
         return emit.insert(warp.LoadOp(block.args[value.index], at)).result
 
@@ -83,7 +90,6 @@ def _write(emit: GpuEmitter, kernel: tile.LoopsOp, block: Block, threads: int) -
         with emit.when(emit.compare("ult", number, emit.i32(prod(shape_of(value))))), loops.scope():
             result = loops.numbered(value, number)
             emit.insert(warp.StoreOp(result, block.args[len(kernel.inputs) + position], number))
-    emit.insert(warp.ReturnOp())
 
 
 def check_buffers(site: LaunchSite) -> None:
