@@ -10,8 +10,8 @@ from xdsl.ir import Operation, SSAValue
 from stepwell.dialects import graph
 from stepwell.dialects.graph.shapes import inverse_permutation
 from stepwell.passes import Rewriter, inherit_location
-from stepwell.transforms.graph._values import is_constant, is_dead, producer
-from stepwell.transforms.tensors import element_of, shape_of
+from stepwell.transforms.graph._values import is_constant, is_dead, producer, shape_of
+from stepwell.transforms.tensors import element_of
 
 Permutation = tuple[int, ...]
 Sinking = (

@@ -41,8 +41,8 @@ from stepwell.passes import (
 )
 from stepwell.passes.remarks import Kind, Remark
 from stepwell.transforms.graph._constants import erase_unused, store_of, value_of, width
-from stepwell.transforms.graph._values import in_fusion, users
-from stepwell.transforms.tensors import element_of, shape_of
+from stepwell.transforms.graph._values import in_fusion, shape_of, users
+from stepwell.transforms.tensors import element_of
 
 Root = graph.ConvOp | graph.MatmulOp
 

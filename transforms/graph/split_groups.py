@@ -30,8 +30,8 @@ from stepwell.dialects import graph
 from stepwell.passes import Meaning, StepwellPass, inherit_location, names_of, remarks_of
 from stepwell.passes.remarks import Remark
 from stepwell.transforms.graph._constants import erase_unused
-from stepwell.transforms.graph._values import in_fusion, users
-from stepwell.transforms.tensors import element_of, shape_of
+from stepwell.transforms.graph._values import in_fusion, shape_of, users
+from stepwell.transforms.tensors import element_of
 
 MOST_GROUPS = 16
 """Groups of which each is worth kernels of its own."""
