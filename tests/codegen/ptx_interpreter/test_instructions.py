@@ -9,79 +9,10 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
+from tests.codegen.ptx_interpreter.one_instruction import THREADS, floats, integers, run
 
-from stepwell.codegen.ptx_interpreter import PtxRefused, parse, run_entry
+from stepwell.codegen.ptx_interpreter import PtxRefused
 from stepwell.codegen.ptx_interpreter.operation import TYPES
-from stepwell.dialects.hopper.simulator import GlobalBuffer
-
-THREADS = 64
-HEADER = ".version 8.6\n.target sm_90a\n.address_size 64\n"
-WIDTHS = {"pred": 32, "f16x2": 32, "tf32": 32}
-
-
-def width(type: str) -> int:
-    """Bits of a register that holds the type."""
-    return WIDTHS.get(type) or max(16, 8 * TYPES[type].itemsize)
-
-
-def kernel(body: str, result: str, *operands: str) -> str:
-    """A kernel that loads registers %a0 .. of types `operands`, runs `body`, which sets %d (or predicate %q), and stores it."""
-    parameters = ", ".join(f".param .u64 p{i}" for i in range(len(operands) + 1))
-    loads = "\n".join(
-        f"  ld.param.b64 %rd1, [p{i}]; mad.wide.u32 %rd2, %t, {width(t) // 8}, %rd1; ld.global.b{width(t)} %a{i}, [%rd2];"
-        for i, t in enumerate(operands)
-    )
-    registers = " ".join(f".reg .b{width(t)} %a{i};" for i, t in enumerate(operands))
-    end = len(operands)
-    return f"""{HEADER}
-.visible .entry k({parameters})
-{{
-  .reg .b32 %t; .reg .b64 %rd<4>; .reg .pred %p<4>; .reg .pred %q; .reg .b{width(result)} %d; {registers}
-  griddepcontrol.wait;
-  mov.u32 %t, %tid.x;
-{loads}
-  {body}
-  {"selp.b32 %d, 1, 0, %q;" if result == "pred" else ""}
-  ld.param.b64 %rd1, [p{end}]; mad.wide.u32 %rd2, %t, {width(result) // 8}, %rd1; st.global.b{width(result)} [%rd2], %d;
-  ret;
-}}"""
-
-
-def run(body: str, result: str, *operands: tuple[str, np.ndarray]) -> np.ndarray:
-    """What %d holds, as the type."""
-    text = kernel(body, result, *[type for type, _ in operands])
-    arguments: list[Any] = []
-    for i, (type, values) in enumerate(operands):
-        raw = values.astype(f"i{width(type) // 8}") if values.dtype.itemsize == 1 else values
-        unsigned = np.ascontiguousarray(raw).view(f"u{width(type) // 8}")
-        arguments.append(GlobalBuffer.of_array(f"a{i}", unsigned, constant=True))
-    output = GlobalBuffer.poisoned("d", THREADS, f"u{width(result) // 8}")
-    run_entry(parse(text), "k", [*arguments, output], (1, 1, 1), block=(THREADS, 1, 1))
-    values = output.values()
-    if result == "pred":
-        return values.astype(bool)
-    if result in ("f16x2", "tf32"):
-        return values.view(np.float16 if result == "f16x2" else np.float32)
-    return values.view(f"{TYPES[result].kind}{values.itemsize}")
-
-
-def integers(type: str, seed: int) -> np.ndarray:
-    """All kinds of values of a type, extremes first."""
-    limits, random = np.iinfo(TYPES[type]), np.random.default_rng(seed)
-    edges = np.array([limits.min, limits.max, 0, 1, limits.max - 1], object)
-    values = random.integers(limits.min, limits.max, THREADS, dtype=TYPES[type], endpoint=True)
-    values[: len(edges)] = np.roll(edges, seed).astype(TYPES[type])
-    values[8:24] = random.integers(0, 40, 16)
-    return values
-
-
-def floats(type: str, seed: int) -> np.ndarray:
-    """Infinities, NaN, zeros of both signs, subnormals, and normally distributed values."""
-    random, dtype = np.random.default_rng(seed), TYPES["f16" if type == "f16x2" else type]
-    values = random.standard_normal(THREADS * (2 if type == "f16x2" else 1)).astype(dtype)
-    smallest = np.finfo(dtype).smallest_subnormal
-    values[:9] = np.roll([np.inf, -np.inf, np.nan, 0.0, -0.0, smallest, -smallest, 1.0, 2.5], seed)
-    return values
 
 
 def wrapped(value: int, type: str) -> int:
@@ -357,48 +288,6 @@ def test_loops_with_a_different_length_in_each_thread_end_where_they_should() ->
       add.u32 %d, %d, i; bra.uni LOOP; OUT: mov.u32 %t, %tid.x; }"""
     expected = [sum(i for i in range(1, int(n) + 1) if i % 2) for n in a]
     assert run(body, "u32", ("u32", a)).tolist() == expected
-
-
-REFUSED = {
-    "add.f32 %d, %a0, %a1;": "without .rn means nothing",
-    "mul.f16x2 %d, %a0, %a1;": "without .rn means nothing",
-    "add.rz.f32 %d, %a0, %a1;": "unknown modifier in add.rz.f32",
-    "add.rn.ftz.f32 %d, %a0, %a1;": "unknown modifier in add.rn.ftz.f32",
-    "frobnicate.b32 %d, %a0;": "unknown instruction frobnicate.b32",
-    "ex2.approx.ftz.f32 %d, %a0;": "unknown modifier in ex2.approx.ftz.f32",
-    "ld.global.nc.b32 %d, [%rd1];": "unknown modifier in ld.global.nc.b32",
-    "ld.volatile.global.b32 %d, [%rd1];": "unknown modifier in ld.volatile.global.b32",
-    "st.local.b32 [%rd1], %d;": "unknown modifier in st.local.b32",
-    "setp.gt.b32 %q, %a0, %a1;": "unknown comparison setp.gt.b32",
-    "cvt.rn.bf16.f64 %d, %a0;": "unknown modifier in cvt.rn.bf16.f32",
-    "add.s64 %d, %a0, %a1;": "32 bits, int64 is read",
-    "add.s32 %d, %a0;": "operands where 3 are expected",
-    "mov.b32 %d, nothing;": "unknown name nothing",
-    "bra nowhere;": "a branch to an unknown label",
-    "mov.u32 %d, %clock;": "unknown register %clock",
-    "mov.u32 missing, 0;": "a destination that is no register",
-    "wgmma.mma_async.sp.sync.aligned.m64n8k32.f32.f16.f16 {%d}, %rd1, %rd2, 1;": "unknown instruction wgmma.mma_async.sp",
-    "cp.async.bulk.tensor.2d.global.shared::cta.tile.bulk_group [%rd1, {%d}], [%d];": "1 coordinates where 2 are expected",
-    "cp.reduce.async.bulk.tensor.2d.global.shared::cta.add.tile.bulk_group [%rd1, {%d, %d}], [%d];": "unknown instruction cp.reduce.async",
-    "stmatrix.sync.aligned.m8n8.x4.shared.b16 [%d], {%a0, %a1};": "2 registers where 4 are stored",
-    "ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%d}, [%a0];": "1 registers where 4 are loaded",
-    "stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%d], {%a0, %a0, %a0, %a0};": "unknown modifier in stmatrix",
-    "cp.async.bulk.wait_group.read %d;": "an operand that is no number",
-    "atom.global.add.u32 %d, [%rd1], 1;": "unknown instruction atom.global.add.u32",
-    ".loc 1 2 3;": "unknown directive .loc",
-    "mov.u32 %d, 0": "where , is expected",
-    "mov.u32 %d; ~": "not PTX",
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("body", REFUSED)
-def test_what_is_not_known_is_refused_by_name(body: str) -> None:
-    a = integers("u32", 0)
-    with pytest.raises(PtxRefused) as refused:
-        run(body, "u32", ("u32", a), ("u32", a))
-    assert REFUSED[body] in str(refused.value)
-    assert "PTX line" in str(refused.value)
-    assert refused.value.exit_code == 4
 
 
 def test_bytes_of_two_registers_are_permuted() -> None:
