@@ -15,7 +15,7 @@ from xdsl.ir import Block, Operation, SSAValue
 from stepwell.dialects import graph
 from stepwell.dialects.graph.extents import shape_of as extents_of
 from stepwell.dialects.graph.interpreter import interpret
-from stepwell.dialects.numpy_types import element_type_of
+from stepwell.dialects.numpy_types import numpy_dtype
 from stepwell.dialects.tile.config import Config, violations
 from stepwell.dialects.weights import WeightStore
 from stepwell.driver.signature import signature_of
@@ -112,7 +112,7 @@ def test_ops_with_generated_parameters_verify_and_run(name: str) -> None:
         results = run(case).values()
         (op,) = [op for op in case.module.walk() if op.name == name]
         for array, value in zip(results, op.results, strict=True):
-            assert element_type_of(array.dtype) == value.type.element_type  # type: ignore[attr-defined]
+            assert array.dtype == numpy_dtype(value.type)
             for actual, extent in zip(array.shape, extents_of(value.type), strict=True):  # type: ignore[arg-type]
                 assert actual <= extent if isinstance(extent, graph.Extent) else actual == extent
 

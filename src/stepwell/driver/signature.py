@@ -63,7 +63,7 @@ class Signature:
             raise UsageError("; ".join(reasons), hint=f"inputs: {', '.join(map(str, self.inputs))}")
 
     def random_inputs(self, seed: int = 0) -> dict[str, Array]:
-        """Inputs by a seed: normally distributed floats, integers in [-8, 8); symbolic extents at their bounds."""
+        """Inputs by a seed: normally distributed floats, integers in [-8, 8), numerals as text; symbolic extents at their bounds."""
         generator = np.random.default_rng(seed)
         return {port.name: _random(generator, port) for port in self.inputs}
 
@@ -72,6 +72,8 @@ def _random(generator: np.random.Generator, port: Port) -> Array:
     shape = [int(extent) for extent in port.shape]
     if is_float_dtype(port.dtype):
         return generator.standard_normal(shape).astype(port.dtype)
+    if port.dtype.kind == "O":
+        return generator.integers(0, 8, shape).astype(str).astype(object)
     return generator.integers(-8 if port.dtype.kind == "i" else 0, 8, shape).astype(port.dtype)
 
 

@@ -65,19 +65,23 @@ def test_every_op_is_met() -> None:
 @pytest.mark.parametrize("file", FILES)
 def test_passes_leave_unknown_ops_alone(file: str, name: str) -> None:
     module = live(file)
-    before = {op.name for op in module.walk()}
+    before, weights = {op.name for op in module.walk()}, WeightStore()
     try:
         for pass_ in passes_of(name):
-            pass_.apply(make_context(WeightStore()), module)
+            pass_.apply(make_context(weights), module)
     except PassFailure:
         assert {op.name for op in module.walk()} == before
         return
     module.verify()
     inputs, outputs = expected(file)
     rtol = 2e-2 if "precision" in name else 1e-5
-    for key, array in interpret(module, inputs).items():
+    for key, array in interpret(module, inputs, weights).items():
         wanted = outputs[key]
         assert (array.shape, array.dtype) == (wanted.shape, wanted.dtype)
+        if array.dtype == object:
+            assert array.tolist() == wanted.tolist()
+            continue
+        near = max(rtol, 5e-3 if array.dtype == np.float16 else 0.0)  # attention in pieces rounds between them
         np.testing.assert_allclose(
-            array.astype(np.float64), wanted.astype(np.float64), rtol=rtol, atol=rtol, err_msg=key
+            array.astype(np.float64), wanted.astype(np.float64), rtol=near, atol=near, err_msg=key
         )
