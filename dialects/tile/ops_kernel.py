@@ -22,6 +22,7 @@ from xdsl.traits import (
 )
 from xdsl.utils.exceptions import VerifyException
 
+from stepwell.dialects.tile._kernel_syntax import parse_arguments, parse_config, print_config, print_signature
 from stepwell.dialects.tile.attributes import RefType
 from stepwell.dialects.tile.config import ConfigAttr
 from stepwell.dialects.tile.kernel_rules import check_kernel
@@ -105,34 +106,15 @@ class KernelOp(IRDLOperation):
     @classmethod
     def parse(cls, parser: Parser) -> KernelOp:
         name = parser.parse_symbol_name()
-
-        def ref() -> Parser.Argument:
-            argument = parser.parse_argument()
-            argument.location = parser.parse_optional_location()
-            return argument
-
-        inputs = parser.parse_comma_separated_list(Parser.Delimiter.PAREN, ref)
+        inputs = parse_arguments(parser)
         parser.parse_punctuation("->")
-        outputs = parser.parse_comma_separated_list(Parser.Delimiter.PAREN, ref)
-        parser.parse_keyword("config")
-        config = parser.parse_attribute()
-        if not isinstance(config, ConfigAttr):
-            parser.raise_error("the config of a kernel is a #tile.config<...>")
-        attributes = parser.parse_optional_attr_dict_with_keyword()
+        outputs = parse_arguments(parser)
+        config, attributes = parse_config(parser)
         region = parser.parse_region([*inputs, *outputs])
         op = cls(name.data, [a.type for a in inputs], [a.type for a in outputs], config, region)
-        if attributes is not None:
-            op.attributes |= attributes.data
+        op.attributes |= attributes
         return op
 
     def print(self, printer: Printer) -> None:
-        printer.print_string(" ")
-        printer.print_symbol_name(self.sym_name.data)
-        for refs, after in ((self.inputs, " -> "), (self.outputs, " config ")):
-            with printer.in_parens():
-                printer.print_list(refs, printer.print_block_argument)
-            printer.print_string(after)
-        printer.print_attribute(self.config)
-        printer.print_op_attributes(self.attributes, print_keyword=True)
-        printer.print_string(" ")
-        printer.print_region(self.body, print_entry_block_args=False)
+        print_signature(printer, self, self.inputs, self.outputs)
+        print_config(printer, self)

@@ -13,6 +13,7 @@ from xdsl.printer import Printer
 from xdsl.traits import IsolatedFromAbove, NoTerminator, SymbolOpInterface
 from xdsl.utils.exceptions import VerifyException
 
+from stepwell.dialects.tile._kernel_syntax import parse_arguments, parse_config, print_config, print_signature
 from stepwell.dialects.tile._syntax import is_scalar
 from stepwell.dialects.tile.config import ConfigAttr, violations
 from stepwell.dialects.tile.kernel_rules import target_name_of
@@ -42,31 +43,6 @@ class LoopsKernel(IRDLOperation, ABC):
             raise VerifyException(f"{title}: its config has form = {self.config.data.form}, loops is wanted")
         for reason in violations(self.config.data, target_name_of(self)):
             raise VerifyException(f"{title}: {reason}")
-
-
-def parse_operand(parser: Parser) -> Parser.Argument:
-    """`%x: type`, with a location or without."""
-    argument = parser.parse_argument()
-    argument.location = parser.parse_optional_location()
-    return argument
-
-
-def parse_config(parser: Parser) -> ConfigAttr:
-    """`config #tile.config<..>`"""
-    parser.parse_keyword("config")
-    config = parser.parse_attribute()
-    if not isinstance(config, ConfigAttr):
-        parser.raise_error("the config of loops is a #tile.config<...>")
-    return config
-
-
-def print_config(printer: Printer, kernel: LoopsKernel) -> None:
-    """The config, the attributes and the body of a kernel."""
-    printer.print_string(" config ")
-    printer.print_attribute(kernel.config)
-    printer.print_op_attributes(kernel.attributes, print_keyword=True)
-    printer.print_string(" ")
-    printer.print_region(kernel.body, print_entry_block_args=False)
 
 
 @irdl_op_definition
@@ -120,23 +96,14 @@ class LoopsOp(LoopsKernel):
     @classmethod
     def parse(cls, parser: Parser) -> LoopsOp:
         name = parser.parse_symbol_name()
-
-        inputs = parser.parse_comma_separated_list(Parser.Delimiter.PAREN, lambda: parse_operand(parser))
+        inputs = parse_arguments(parser)
         parser.parse_punctuation("->")
         outputs = parser.parse_comma_separated_list(Parser.Delimiter.PAREN, parser.parse_type)
-        config = parse_config(parser)
-        attributes = parser.parse_optional_attr_dict_with_keyword()
+        config, attributes = parse_config(parser)
         op = cls(name.data, [a.type for a in inputs], outputs, config, parser.parse_region(inputs))
-        if attributes is not None:
-            op.attributes |= attributes.data
+        op.attributes |= attributes
         return op
 
     def print(self, printer: Printer) -> None:
-        printer.print_string(" ")
-        printer.print_symbol_name(self.sym_name.data)
-        with printer.in_parens():
-            printer.print_list(self.inputs, printer.print_block_argument)
-        printer.print_string(" -> ")
-        with printer.in_parens():
-            printer.print_list(self.function_type.outputs, printer.print_attribute)
+        print_signature(printer, self, self.inputs, self.function_type.outputs)
         print_config(printer, self)

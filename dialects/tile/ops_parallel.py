@@ -22,9 +22,10 @@ from xdsl.parser import Parser
 from xdsl.printer import Printer
 from xdsl.utils.exceptions import VerifyException
 
+from stepwell.dialects.tile._kernel_syntax import parse_arguments, parse_config, print_config, print_signature
 from stepwell.dialects.tile._syntax import is_scalar
 from stepwell.dialects.tile.config import ConfigAttr
-from stepwell.dialects.tile.ops_loops import LoopsKernel, parse_config, parse_operand, print_config
+from stepwell.dialects.tile.ops_loops import LoopsKernel
 
 BODY = (memref.LoadOp, memref.StoreOp, scf.ForOp, scf.IfOp, scf.YieldOp)
 SCALARS = ("arith", "math")
@@ -117,28 +118,21 @@ class ParallelOp(LoopsKernel):
     @classmethod
     def parse(cls, parser: Parser) -> ParallelOp:
         name = parser.parse_symbol_name()
-        inputs = parser.parse_comma_separated_list(Parser.Delimiter.PAREN, lambda: parse_operand(parser))
+        inputs = parse_arguments(parser)
         parser.parse_punctuation("->")
-        outputs = parser.parse_comma_separated_list(Parser.Delimiter.PAREN, lambda: parse_operand(parser))
+        outputs = parse_arguments(parser)
         parser.parse_keyword("for")
         index = parser.parse_argument(expect_type=False).resolve(IndexType())
         parser.parse_keyword("below")
         count = parser.parse_integer(allow_boolean=False)
-        config = parse_config(parser)
-        attributes = parser.parse_optional_attr_dict_with_keyword()
+        config, attributes = parse_config(parser)
         read, written = ([_tensor_of(parser, argument.type) for argument in side] for side in (inputs, outputs))
         op = cls(name.data, read, written, count, config, parser.parse_region([*inputs, *outputs, index]))
-        if attributes is not None:
-            op.attributes |= attributes.data
+        op.attributes |= attributes
         return op
 
     def print(self, printer: Printer) -> None:
-        printer.print_string(" ")
-        printer.print_symbol_name(self.sym_name.data)
-        for arrow, side in (("", self.inputs), (" -> ", self.outputs)):
-            printer.print_string(arrow)
-            with printer.in_parens():
-                printer.print_list(side, printer.print_block_argument)
+        print_signature(printer, self, self.inputs, self.outputs)
         printer.print_string(" for ")
         printer.print_ssa_value(self.index)
         printer.print_string(f" below {self.threads}")
