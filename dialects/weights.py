@@ -71,8 +71,13 @@ class WeightStore:
         return self.reference(name)
 
     def add_by_content(self, name: str, array: Array) -> WeightAttr:
-        """Store `array` as `name#` and the first digits of its hash, and return its reference: the same values always get the same name."""
-        reference = self.add(f"{name}#{sha256_of(array)[:CONTENT_DIGITS]}", array)
+        """Store `array` as `name#` and the first digits of its hash, and return its reference: the same values always get the same name. Bytes that
+        mean something else, of another type or shape, are told apart by these."""
+        called = f"{name}#{sha256_of(array)[:CONTENT_DIGITS]}"
+        held = self._arrays.get(called)
+        if held is not None and (held.dtype, held.shape) != (array.dtype, array.shape):
+            called += f".{array.dtype.name}.{'x'.join(map(str, array.shape))}"
+        reference = self.add(called, array)
         self.computed.add(reference.source.data)
         return reference
 

@@ -256,3 +256,13 @@ def test_sources(tmp_path: Path) -> None:
         open_weights("w.npz")
     with pytest.raises(ModelError, match="cannot read the weights: .*No such file"):
         open_weights(tmp_path / "missing.safetensors")
+
+
+def test_weights_by_content_are_told_apart_by_type_and_shape() -> None:
+    store = WeightStore()
+    arrays = [np.zeros(1, np.float32), np.zeros(1, np.int32), np.zeros((1, 1), np.float32), np.zeros(1, np.float32)]
+    references = [store.add_by_content("number", array) for array in arrays]
+    assert references[0] == references[3] and len({reference.source.data for reference in references}) == 3
+    for reference, array in zip(references, arrays, strict=True):
+        made = store.evaluate(reference)
+        assert (made.dtype, made.shape) == (array.dtype, array.shape)
