@@ -1,4 +1,4 @@
-"""Every pipeline, as plain lists of pass specs: `STAGES[family]` maps a level to the passes that bring a module of the level before it there.
+"""Every pipeline, as plain lists of pass specs: `stages(family, precision)` gives for each level the passes that bring a module of the level before it there.
 
 The stage `graph` stays on its level. Read from top to bottom, a family is the whole compiler; `stepwell-opt --print-pipeline` prints it.
 """

@@ -43,7 +43,8 @@ def test_a_machine_without_a_code_generator_is_named() -> None:
         ("sm_90a", "bf16", "wgmma", True),
         ("sm_90a", "f64", "wgmma", False),
         ("aarch64", "f32", "fma", True),
-        ("x86-64-v4", "i8", "fma", False),
+        ("x86-64-v4", "i8", "fma", True),
+        ("x86-64-v4", "i64", "fma", False),
     ],
 )
 def test_what_a_machine_multiplies(processor: str, element: str, instruction: str, expected: bool) -> None:

@@ -33,14 +33,22 @@ from stepwell.transforms.graph._values import in_fusion, is_dead
 def fuse_maps(op: Choice, rewriter: Rewriter, *, no_fuse: tuple[str, ...] = ()) -> None:
     """Make a fusion of elementwise ops that follow each other. See the file's head.
 
-    `no_fuse` lists source names that stay alone. Remarks: passed with what was fused."""
+    `no_fuse` lists source names that stay alone. Remarks: passed with what was fused; missed where operands that are repeated along different
+    dims end the chain."""
     if in_fusion(op) or is_dead(op) or set(names_of(op)) & set(no_fuse):
         return
     chain: list[Operation] = [op]
 
     def may_take(user: Operation, inside: Sequence[Operation]) -> bool:
-        excluded = set(names_of(user)) & set(no_fuse)
-        return not excluded and len(_repeated([*chain, *inside, user])) <= 1
+        if set(names_of(user)) & set(no_fuse):
+            return False
+        if len(dims := _repeated([*chain, *inside, user])) > 1:
+            listed = ", others along ".join(str(list(each)) for each in sorted(dims))
+            rewriter.missed(
+                f"{_kind(user)} stays out: some operands vary along dims {listed}: a kernel has tiles for one of them"
+            )
+            return False
+        return True
 
     while len(chain) < MOST and (taken := function_of(chain[-1], may_take)):
         chain += taken

@@ -24,7 +24,7 @@ Before:                                                          After:
   plan.launch @fc(%x, %w, %b) outs(%y)                              %m = plan.extent %y[0]; %steps = plan.ceil_div %channels, 64; ..
                                                                     plan.launch @fc(%map_a, %map_b, %b, %y, %m, %steps, ..) grid %blocks block .. shared .. pdl true
 
-Nothing is decided here: `hopper_roles.TABLE` has a function for each op. Slot numbers, parities, prologues, drains, wait counts and proxy fences follow from the
+How many blocks walk over the tiles (as many as the multiprocessors hold), in which order of the config, and that the next kernel may start early is said here; all else is decided: `hopper_roles.TABLE` has a function for each op. Slot numbers, parities, prologues, drains, wait counts and proxy fences follow from the
 ring ops. Extents, window geometry and magic numbers are arguments, so one kernel serves every shape; each launch says as plan arithmetic where they come from.
 """
 

@@ -12,7 +12,8 @@ Before:                                                            After:
     }                                                                }
 
 Stems (few input channels), pooling, elementwise work; a `tile.loops` becomes one thread for each element. One block of threads computes one block of the output; which
-thread holds which elements stands in the tiles' layouts (`#tile.threads`), how many it accesses at once on the loads and stores: nothing is decided here.
+thread holds which elements stands in the tiles' layouts (`#tile.threads`), how many it accesses at once on the loads and stores. Decided here are
+a block for each tile, where the rows and columns of a tile are numbered, and the scratch that folds between warps exchange through.
 """
 
 from __future__ import annotations

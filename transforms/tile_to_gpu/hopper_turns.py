@@ -98,7 +98,10 @@ def _place(lowering: Lowering, op: tile.ForTilesOp, ring: SSAValue, turn: SSAVal
     (user,) = users
     if isinstance(user, tile.AcquireOp) and held.slots % copies:
         raise lowering.refuse(user, f"takes turns in {held.slots} slots among {copies} copies", f"slots {copies}")
-    each = isinstance(user.parent_op(), tile.ForOp)
+    loop = user.parent_op()
+    each = isinstance(loop, tile.ForOp)
+    if isinstance(loop, tile.ForOp) and loop.is_limited:
+        raise lowering.refuse(user, "stands in a loop of another length for each tile", "copies = 1")
     position = emit.mul(turn, lowering.parameters["steps"]) if each else turn
     slot = emit.insert(arith.RemUIOp(position, emit.i32(held.slots))).result
     round_ = emit.insert(arith.DivUIOp(position, emit.i32(held.slots))).result

@@ -2,7 +2,8 @@
 // RUN: stepwell-opt %s -p 'graph-fuse-maps' --remarks-filter graph-fuse-maps 2>&1 | filecheck %s --check-prefix=REMARK
 // RUN: stepwell-opt %s -p 'graph-fuse-maps{no-fuse="add"}' | filecheck %s --check-prefix=EXCLUDED
 
-// REMARK: remark: [passed] graph-fuse-maps: mul: fused mul, add, relu: one kernel in place of 3
+// REMARK-DAG: remark: [passed] graph-fuse-maps: mul: fused mul, add, relu: one kernel in place of 3
+// REMARK-DAG: remark: [missed] graph-fuse-maps: mul: sub stays out: some operands vary along dims [0], others along [1]: a kernel has tiles for one of them
 // EXCLUDED-NOT: graph.fusion "mul"
 
 builtin.module attributes {stepwell.level = "graph"} {

@@ -203,6 +203,15 @@ def test_corners_of_an_im2col_load(dilation: int, refused: bool) -> None:
     assert any("beyond those of an im2col load" in reason for reason in wgmma_refusals(found)) == refused
 
 
+@pytest.mark.parametrize(("stride", "refused"), [(8, False), (9, True)])
+def test_strides_of_an_im2col_load(stride: int, refused: bool) -> None:
+    window = f"strides [{stride}, 1] pads [0, 0, 0, 0] dilations [1, 1]"
+    found = _convolved(
+        "tensor<1x28x8x16xf16>", f"tensor<24x{28 - 2 * stride}x1x16xf16>", "tensor<1x3x8x24xf16>", window
+    )
+    assert any(f"a window of stride {stride}" in reason for reason in wgmma_refusals(found)) == refused
+
+
 def test_a_corner_one_beyond() -> None:
     window = "strides [1, 1] pads [0, 0, 0, 0] dilations [129, 1]"
     found = _convolved("tensor<1x130x8x16xf16>", "tensor<24x2x1x16xf16>", "tensor<1x1x8x24xf16>", window)

@@ -23,7 +23,7 @@ from stepwell.driver.execute import interpret
 from stepwell.driver.modules import keep_weights
 from stepwell.driver.run_ptx import ptx_of, run_plan
 from stepwell.driver.signature import signature_of
-from stepwell.passes import StepwellContext
+from stepwell.passes import PassFailure, StepwellContext
 from stepwell.transforms.legality import supported
 from stepwell.transforms.pipelines import RINGS
 
@@ -180,6 +180,15 @@ def test_roles_and_copies_are_said() -> None:
         remarks = [remark.message for remark in context.remarks if remark.pass_name == "tile-assign-copies"]
         assert any(said in remark for remark in remarks)
         assert any("a from registers" in remark for remark in remarks)
+
+
+def test_copies_do_not_take_turns_where_tiles_differ_in_length() -> None:
+    """Causal rows see different numbers of keys, so no copy knows where in the ring its tile begins."""
+    module = lower(Case(2, 2, 300, 300, 64, half=True, causal=True).module(), "plan", target="sm_90a")
+    passes = ",".join(RINGS).replace("tile-split-roles", "tile-split-roles{copies=2}")
+    with pytest.raises(PassFailure, match="stands in a loop of another length for each tile"):
+        for pass_ in passes_of(f"{passes},stepwell-convert-tile-to-hopper"):
+            pass_.apply(StepwellContext(), module)
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,8 @@ from stepwell.types.targets import SM_90A
 
 TMA_ROW_ALIGNMENT = 16
 """Bytes: strides of a tensor map are multiples of this (CUDA driver API, cuTensorMapEncode)."""
+IM2COL_STRIDE = 8
+"""Element strides of a tensor map (CUDA driver API, cuTensorMapEncodeIm2col)."""
 IM2COL_OFFSETS = 255
 """Filter offsets of an im2col load of two spatial dims are below this; its corners lie in [-128, 127] (the same
 source)."""
@@ -102,6 +104,8 @@ def _im2col(structure: Structure, a: Access) -> Iterator[str]:
     if a.window.fill is not None and a.window.fill.value.data != 0:
         yield "wgmma refused: im2col loads fill with zeros"
     for d, slide in enumerate(slides):
+        if slide.stride > IM2COL_STRIDE:
+            yield f"wgmma refused: a window of stride {slide.stride}, im2col loads step by at most {IM2COL_STRIDE}"
         reach = (structure.extents[slide.tap] - 1) * slide.dilation
         if reach >= IM2COL_OFFSETS or not -128 <= pads[2 + d] - reach <= 127 or pads[d] > 128:
             yield f"wgmma refused: filter offsets of {reach} with pads {list(pads)} are beyond those of an im2col load"
