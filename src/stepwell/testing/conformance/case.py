@@ -75,7 +75,7 @@ def load_case(path: Path) -> Case | Check:
 @dataclass(frozen=True)
 class NodeSpec:
     """What one node is made from: arrays that are inputs, arrays that are weights, attributes. `order` puts weights before inputs where the operator wants it:
-    names x0, x1, .. and w0, w1, .., "" for an input that is left out."""
+    names x0, x1, .. and w0, w1, .., "" for an input that is left out. `outputs`: names of its results."""
 
     inputs: Sequence[Array]
     weights: Sequence[Array] = ()
@@ -83,15 +83,19 @@ class NodeSpec:
     opset: int = 20
     order: Sequence[str] = ()
     survives: bool = False
+    outputs: Sequence[str] = ("y",)
 
 
 def node_model(op: str, spec: NodeSpec) -> onnx.ModelProto:
-    """The model of that one node, its result's type and shape inferred by ONNX."""
+    """The model of that one node, its results' types and shapes inferred by ONNX."""
     inputs, weights = [f"x{i}" for i in range(len(spec.inputs))], [f"w{i}" for i in range(len(spec.weights))]
-    node = helper.make_node(op, list(spec.order or [*inputs, *weights]), ["y"], name="node", **spec.attributes)
+    node = helper.make_node(
+        op, list(spec.order or [*inputs, *weights]), list(spec.outputs), name="node", **spec.attributes
+    )
     declared = [helper.make_tensor_value_info(n, element_code(x), x.shape) for n, x in zip(inputs, spec.inputs)]
     stored = [numpy_helper.from_array(np.asarray(w), n) for n, w in zip(weights, spec.weights)]
-    graph = helper.make_graph([node], "net", declared, [helper.make_empty_tensor_value_info("y")], stored)
+    results = [helper.make_empty_tensor_value_info(name) for name in spec.outputs]
+    graph = helper.make_graph([node], "net", declared, results, stored)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", spec.opset)], ir_version=10)
     return shape_inference.infer_shapes(model, data_prop=True)
 

@@ -15,10 +15,11 @@ from stepwell.testing.conformance.forms import FOREIGN, WIDTHS, Data, Form
 from stepwell.testing.conformance.forms_contractions import CONTRACTIONS
 from stepwell.testing.conformance.forms_elementwise import ELEMENTWISE
 from stepwell.testing.conformance.forms_logic import LOGIC
+from stepwell.testing.conformance.forms_loops import LOOPS
 from stepwell.testing.conformance.forms_movement import MOVEMENT
 from stepwell.testing.conformance.run import MakeModel
 
-OPERATORS: Mapping[str, tuple[Form, ...]] = {**CONTRACTIONS, **ELEMENTWISE, **LOGIC, **MOVEMENT}
+OPERATORS: Mapping[str, tuple[Form, ...]] = {**CONTRACTIONS, **ELEMENTWISE, **LOGIC, **LOOPS, **MOVEMENT}
 """Operator -> its forms. Every operator that a target compiles has an entry."""
 
 ROUNDED: Mapping[str, tuple[float, float]] = {
@@ -35,8 +36,13 @@ SUMMED: Mapping[str, tuple[float, float]] = {
     "bfloat16": (5e-2, 2e-1),
 }
 """The same of sums in another order."""
-FUNCTIONS = frozenset({"Erf", "Exp", "Gelu", "Log", "Sigmoid", "Tanh", "LpPool", "Sqrt", "Sum", "Swish"})
-SUMS = frozenset({"AveragePool", "Conv", "Gemm", "GlobalAveragePool", "MatMul", "ReduceSum"})  # fmt: skip
+FUNCTIONS = frozenset({
+    "Erf", "Exp", "Gelu", "Log", "LpPool", "ScatterElements", "ScatterND", "Sigmoid", "Sqrt", "Sum", "Swish", "Tanh",
+})  # fmt: skip
+SUMS = frozenset({
+    "AveragePool", "Conv", "CumProd", "CumSum", "DFT", "Det", "GRU", "Gemm", "GlobalAveragePool", "LSTM", "MatMul", "RNN",
+    "ReduceSum", "RoiAlign",
+})  # fmt: skip
 
 
 def tolerance(op: str, type: str) -> tuple[float, float]:
