@@ -17,7 +17,7 @@ from xdsl.dialects.builtin import (
     i32,
     i64,
 )
-from xdsl.ir import Operation, SSAValue
+from xdsl.ir import Attribute, Operation, SSAValue
 from xdsl.irdl import (
     IRDLOperation,
     base,
@@ -142,6 +142,26 @@ class _Product(IRDLOperation):
     steps_b = opt_prop_def(DenseArrayBase.constr(i32))
     result = result_def(base(PendingType))
 
+    def construct(
+        self,
+        operands: Sequence[SSAValue],
+        element: str,
+        instructions: int,
+        transpose_b: bool,
+        **steps: Sequence[int] | None,
+    ) -> None:
+        """Construct with the accumulator's type as the result's; `steps` by the names of their properties."""
+        properties: dict[str, Attribute | None] = {
+            "element": StringAttr(element),
+            "instructions": IntegerAttr(instructions, i32),
+            "transpose_b": UnitAttr() if transpose_b else None,
+            **{
+                name: None if given is None else DenseArrayBase.from_list(i32, list(given))
+                for name, given in steps.items()
+            },
+        }
+        super().__init__(operands=operands, properties=properties, result_types=[operands[0].type])
+
     @property
     def columns(self) -> int:
         """n: columns of the accumulator."""
@@ -195,10 +215,6 @@ def moves(steps: Steps | None, count: int) -> tuple[int, ...]:
     )
 
 
-def _steps(steps: Sequence[int] | None) -> Steps | None:
-    return None if steps is None else DenseArrayBase.from_list(i32, list(steps))
-
-
 @irdl_op_definition
 class WgmmaOp(_Product):
     """One k-tile on the tensor cores: acc[64, n] += A[64, k] * B[n, k]^T per warpgroup, asynchronously, in one committed group of
@@ -231,14 +247,7 @@ class WgmmaOp(_Product):
         steps_a: Sequence[int] | None = None,
         steps_b: Sequence[int] | None = None,
     ) -> None:
-        properties = {
-            "element": StringAttr(element),
-            "instructions": IntegerAttr(instructions, i32),
-            "transpose_b": UnitAttr() if transpose_b else None,
-            "steps_a": _steps(steps_a),
-            "steps_b": _steps(steps_b),
-        }
-        super().__init__(operands=[accumulator, a, b], properties=properties, result_types=[accumulator.type])
+        self.construct([accumulator, a, b], element, instructions, transpose_b, steps_a=steps_a, steps_b=steps_b)
 
     def moves_a(self) -> tuple[int, ...]:
         """Bytes from A's descriptor to what each instruction reads."""
@@ -273,13 +282,7 @@ class WgmmaRegistersOp(_Product):
         transpose_b: bool = False,
         steps_b: Sequence[int] | None = None,
     ) -> None:
-        properties = {
-            "element": StringAttr(element),
-            "instructions": IntegerAttr(instructions, i32),
-            "transpose_b": UnitAttr() if transpose_b else None,
-            "steps_b": _steps(steps_b),
-        }
-        super().__init__(operands=[accumulator, a, b], properties=properties, result_types=[accumulator.type])
+        self.construct([accumulator, a, b], element, instructions, transpose_b, steps_b=steps_b)
 
     def verify_(self) -> None:
         held = cast(VectorType, self.a.type)

@@ -47,13 +47,9 @@ def _verify_dim(op: Operation, dim: int, rank: int) -> None:
         raise VerifyException(f"{op.name}: there is no dim {dim}: the rank is {rank}")
 
 
-@irdl_op_definition
-class ExtentOp(IRDLOperation):
-    """The extent of a dim of a buffer, or of a window (pixels, taps, channels)."""
+class _OfDimOp(IRDLOperation):
+    """A number of one dim of the operand `source`."""
 
-    name = "plan.extent"
-
-    source = operand_def(BufferType | WindowType)
     dim = prop_def(IntegerAttr[IntegerType].constr(type=I64))
     result = result_def(NUMBER)
 
@@ -64,9 +60,19 @@ class ExtentOp(IRDLOperation):
         super().__init__(operands=[source], properties={"dim": IntegerAttr(dim, i64)}, result_types=[of])
 
     def verify_(self) -> None:
-        assert isinstance(self.source.type, BufferType | WindowType)
+        kind = self.operands[0].type
+        assert isinstance(kind, BufferType | WindowType)
         _verify_width(self)
-        _verify_dim(self, self.dim.value.data, self.source.type.get_num_dims())
+        _verify_dim(self, self.dim.value.data, kind.get_num_dims())
+
+
+@irdl_op_definition
+class ExtentOp(_OfDimOp):
+    """The extent of a dim of a buffer, or of a window (pixels, taps, channels)."""
+
+    name = "plan.extent"
+
+    source = operand_def(BufferType | WindowType)
 
     def value(self) -> int:
         """The number."""
@@ -75,25 +81,12 @@ class ExtentOp(IRDLOperation):
 
 
 @irdl_op_definition
-class StrideOp(IRDLOperation):
+class StrideOp(_OfDimOp):
     """Elements from one element to the next along a dim of a buffer."""
 
     name = "plan.stride"
 
     source = operand_def(BufferType)
-    dim = prop_def(IntegerAttr[IntegerType].constr(type=I64))
-    result = result_def(NUMBER)
-
-    traits = traits_def(Pure())
-    assembly_format = "$source `[` $dim `]` attr-dict `:` type($source) `->` type($result)"
-
-    def __init__(self, source: SSAValue, dim: int, of: Attribute) -> None:
-        super().__init__(operands=[source], properties={"dim": IntegerAttr(dim, i64)}, result_types=[of])
-
-    def verify_(self) -> None:
-        assert isinstance(self.source.type, BufferType)
-        _verify_width(self)
-        _verify_dim(self, self.dim.value.data, self.source.type.get_num_dims())
 
     def value(self) -> int:
         """The number."""

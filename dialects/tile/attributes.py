@@ -164,6 +164,11 @@ class TileType(_Shaped, ParametrizedAttribute, TypeAttribute):
         """Whether a layout is assigned."""
         return not isinstance(self.layout, NoneAttr)
 
+    @property
+    def swizzle(self) -> int:
+        """Bytes of the swizzle that it lies in in shared memory; 0 without."""
+        return self.layout.swizzle.data if isinstance(self.layout, SharedAttr) else 0
+
     def with_layout(self, layout: Attribute) -> TileType:
         """The same tile with this layout."""
         return TileType(self.get_shape(), self.element_type, self.home, layout)

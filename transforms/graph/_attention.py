@@ -189,7 +189,7 @@ def repeated_heads(value: SSAValue) -> SSAValue:
     return repeat.operand if kept and along.get(2, 1) == 1 else value
 
 
-def causal_offset(array: Array, *, condition: bool) -> int | None:
+def offset_of_mask(array: Array, *, condition: bool) -> int | None:
     """The offset of a causal mask [S, T] (query i sees keys up to i + offset): true or 0 where a key is seen; None for other masks."""
     queries, keys = array.shape
     seen = array.astype(bool) if condition else array == 0

@@ -29,7 +29,7 @@ from stepwell.passes import PassFailure, Rewriter, fuse_locations, rewrite
 from stepwell.transforms.graph._attention import (
     NoAttention,
     Scores,
-    causal_offset,
+    offset_of_mask,
     repeated_heads,
     unscaled,
 )
@@ -170,7 +170,7 @@ class _Match:
             return None
         array = array.reshape(queries, keys)
         inverted = is_condition and scores.unseen is not None
-        return causal_offset(~array.astype(bool) if inverted else array, condition=is_condition)
+        return offset_of_mask(~array.astype(bool) if inverted else array, condition=is_condition)
 
     def _constant(self, value: SSAValue) -> Array | None:
         """The values of a weight behind reshapes, as the value holds them."""

@@ -51,21 +51,6 @@ class Stages:
             raise PassFailure(self.refusal, hint=self.hint)
         return self.structure
 
-    @property
-    def roots(self) -> tuple[Reduce, ...]:
-        """Reductions and contractions, in order."""
-        return tuple(stage for stage in self.order if isinstance(stage, Reduce))
-
-    @property
-    def loads(self) -> tuple[Load, ...]:
-        """Everything that is read, in order."""
-        return tuple(stage for stage in self.order if isinstance(stage, Load))
-
-    @property
-    def opaque(self) -> tuple[Opaque, ...]:
-        """Ops that have no kind of their own."""
-        return tuple(stage for stage in self.order if isinstance(stage, Opaque))
-
 
 def stages_of(fusion: graph.FusionOp) -> Stages:
     """Analyse a fusion."""

@@ -26,10 +26,12 @@ RESERVED = 1024
 
 def shared_tile(kind: TileType) -> TileType:
     """A register tile's form in shared memory: rows of the widest swizzle that its rows are made of."""
-    return TileType(kind.get_shape(), kind.element_type, Residence.RING).with_layout(tile.SharedAttr(swizzle_of(kind)))
+    return TileType(kind.get_shape(), kind.element_type, Residence.RING).with_layout(
+        tile.SharedAttr(widest_swizzle(kind))
+    )
 
 
-def swizzle_of(kind: TileType) -> int:
+def widest_swizzle(kind: TileType) -> int:
     """The widest swizzle whose rows the tile's rows are made of; 0 when there is none."""
     row = kind.get_shape()[-1] * element_bytes(kind.element_type)
     return next((swizzle for swizzle in SWIZZLES if row % swizzle == 0), 0)
@@ -48,14 +50,14 @@ def staged_kernels(module: ModuleOp, name: str, slots: int, *, every: bool, unit
 
 def through(kind: TileType, ring: tile.RingOp) -> str:
     """The end of a remark: through what a tile passes."""
-    return f"through {ring.slot_count} x {ring.slot_bytes} bytes of shared memory, in boxes of {swizzle_of(kind)} bytes"
+    return f"through {ring.slot_count} x {ring.slot_bytes} bytes of shared memory, in boxes of {widest_swizzle(kind)} bytes"
 
 
 def unstaged(kernel: tile.KernelOp, ref: SSAValue, kind: TileType, slots: int) -> str:
     """Why a tile of a ref does not go through `slots` in shared memory; empty when it may."""
     if element_bytes(kind.element_type) != MOVED_BYTES:
         return f"elements of {kind.element_type} are not {8 * MOVED_BYTES} bits wide"
-    if not swizzle_of(kind) or kind.get_shape()[-1] % MOVED_COLUMNS:
+    if not widest_swizzle(kind) or kind.get_shape()[-1] % MOVED_COLUMNS:
         return f"{kind.get_shape()[-1]} columns are no whole rows of a swizzle"
     assert isinstance(ref.type, RefType)
     if ref.type.rank != 2:

@@ -21,7 +21,6 @@ from xdsl.context import Context
 from xdsl.dialects.builtin import IntegerAttr, ModuleOp, i64
 
 from stepwell.dialects import tile
-from stepwell.dialects.tile import TileType
 from stepwell.passes import Meaning, PassFailure, StepwellPass, names_of, remarks_of
 from stepwell.passes.remarks import Remark
 from stepwell.types.layouts import Swizzle
@@ -104,22 +103,14 @@ def _aligned(offset: int, alignment: int) -> int:
     return -(-offset // alignment) * alignment
 
 
-def _swizzle(kind: TileType) -> int:
-    return kind.layout.swizzle.data if isinstance(kind.layout, tile.SharedAttr) else 0
-
-
 def _alignment(kernel: tile.KernelOp, ring: tile.RingOp) -> int:
     """Where slots may begin: every tile of a slot must lie on a repetition of its swizzle."""
-    needed = [
-        Swizzle(_swizzle(kind)).alignment if _swizzle(kind) else UNSWIZZLED_ALIGNMENT for kind in ring.element_types
-    ]
+    needed = [Swizzle(kind.swizzle).alignment if kind.swizzle else UNSWIZZLED_ALIGNMENT for kind in ring.element_types]
     for kind, alignment in zip(ring.element_types, needed, strict=True):
         size = kind.size_in_bytes
         if size % alignment:
             rows = alignment * kind.get_shape()[0] // size
-            reason = (
-                f"a tile of {size} bytes with swizzle {_swizzle(kind)} leaves the next one off its {alignment} bytes"
-            )
+            reason = f"a tile of {size} bytes with swizzle {kind.swizzle} leaves the next one off its {alignment} bytes"
             where = f"@{kernel.sym_name.data}, tile.ring"
             raise PassFailure(reason, where=where, hint=f"give it a multiple of {max(8, rows)} rows")
     return max(needed)

@@ -34,6 +34,7 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Block, Operation, SSAValue
 
 from stepwell.dialects import tile, warp
+from stepwell.dialects.tile.ring_machine_rules import RESERVED_SHARED, SHARED_PER_MULTIPROCESSOR
 from stepwell.passes import Meaning, StepwellPass, names_of, remarks_of
 from stepwell.passes.remarks import Kind, Remark
 from stepwell.transforms.tile._map_parts import is_long
@@ -44,9 +45,6 @@ FEW_REGISTERS = 5
 """What a short epilogue takes beside accumulators and operands, where the loop's state is dead (128x64 with an f32 residual: 80 of 85 registers)."""
 OTHER_REGISTERS = 56
 """For addresses, loop state and the temporaries of an epilogue."""
-SHARED_PER_MULTIPROCESSOR = 228 * 1024
-RESERVED_SHARED = 1024
-"""What the system takes of a block's shared memory (CUDA C++ Programming Guide, compute capability 9.0)."""
 BARRIER_BYTES = 16
 """Of one slot: full and empty."""
 

@@ -155,6 +155,10 @@ class Lowering:
         """Rows and columns of the output."""
         return self.parameters["m"], self.parameters["n"]
 
+    def moved(self, value: SSAValue, by: int) -> SSAValue:
+        """A number of i32 further by a constant."""
+        return self.emit.add(value, self.emit.i32(by)) if by else value
+
     def refuse(self, op: Operation, reason: str, hint: str = "") -> PassFailure:
         """A refusal that names kernel and op."""
         names = " + ".join(names_of(op))

@@ -243,7 +243,7 @@ class Im2colMap:
 
 def _map(signature: Signature, fetch: tile.FetchOp) -> Parameter:
     kind = fetch.tile_type
-    swizzle, position = swizzle_of(kind), position_of(fetch.source)
+    swizzle, position = kind.swizzle, position_of(fetch.source)
     im2col = fetch.via.data == "tma_im2col"
     box = kind.get_shape() if im2col else tuple(box_of(fetch))
     source = (Im2colMap if im2col else TiledMap)(position, box, swizzle, _data_type(fetch))
@@ -255,20 +255,14 @@ def _output_map(signature: Signature, drain: tile.DrainOp) -> Parameter:
     """The map of an output: boxes of its tile's rows, each as wide as the swizzle."""
     kind = drain.tile.type
     assert isinstance(kind, TileType)
-    box, swizzle = (kind.get_shape()[0], box_columns(kind)), swizzle_of(kind)
+    box, swizzle = (kind.get_shape()[0], box_columns(kind)), kind.swizzle
     of = hopper.TensorMapType.make("tiled", kind.element_type, box[::-1], swizzle)
     return Parameter(signature.drain_name(drain), of, TiledMap(position_of(drain.target), box, swizzle), "w")
 
 
 def box_columns(kind: TileType) -> int:
     """Columns of one copy of a tile: a row of its swizzle."""
-    swizzle = swizzle_of(kind)
-    return swizzle // element_bytes(kind.element_type) if swizzle else kind.get_shape()[1]
-
-
-def swizzle_of(kind: TileType) -> int:
-    """Bytes of the swizzle of a tile in shared memory; 0 without."""
-    return kind.layout.swizzle.data if isinstance(kind.layout, tile.SharedAttr) else 0
+    return kind.swizzle // element_bytes(kind.element_type) if kind.swizzle else kind.get_shape()[1]
 
 
 def box_of(fetch: tile.FetchOp) -> list[int]:

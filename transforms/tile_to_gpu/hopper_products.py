@@ -9,7 +9,6 @@ from stepwell.dialects import hopper, tile
 from stepwell.dialects.numpy_types import element_bytes
 from stepwell.dialects.tile import TileType
 from stepwell.transforms.tile_to_gpu.hopper_lowering import MOST_PENDING, WARPGROUP_ROWS, Lowering, fragment_of
-from stepwell.transforms.tile_to_gpu.hopper_parameters import swizzle_of
 from stepwell.types.elements import K_BYTES, element, operands_of
 
 TRANSPOSED_BYTES = 2
@@ -18,7 +17,7 @@ TRANSPOSED_BYTES = 2
 
 def group_bytes(kind: TileType) -> int:
     """Bytes between the rows of A that neighbouring warpgroups multiply."""
-    return WARPGROUP_ROWS * swizzle_of(kind)
+    return WARPGROUP_ROWS * kind.swizzle
 
 
 def begin(lowering: Lowering, value: SSAValue) -> SSAValue:
@@ -69,12 +68,12 @@ def lower_mma(lowering: Lowering, op: tile.MmaOp) -> None:
 
 def _panel_bytes(kind: TileType) -> int:
     """Bytes between the panels of a tile that is wider than its swizzle."""
-    return kind.get_shape()[0] * swizzle_of(kind)
+    return kind.get_shape()[0] * kind.swizzle
 
 
 def _steps(kind: TileType, count: int) -> list[int] | None:
     """Where each of `count` instructions begins in a K-major tile; None where its rows are one swizzle, along which they follow each other."""
-    swizzle = swizzle_of(kind)
+    swizzle = kind.swizzle
     if count * K_BYTES <= swizzle:
         return None
     return [K_BYTES * n // swizzle * _panel_bytes(kind) + K_BYTES * n % swizzle for n in range(count)]
@@ -83,7 +82,7 @@ def _steps(kind: TileType, count: int) -> list[int] | None:
 def _transposed_steps(kind: TileType, count: int) -> list[int]:
     """The same in a tile [K, N]: rows of k lie one swizzle apart."""
     rows = K_BYTES // element_bytes(kind.element_type)
-    return [rows * swizzle_of(kind) * n for n in range(count)]
+    return [rows * kind.swizzle * n for n in range(count)]
 
 
 def _descriptor(lowering: Lowering, value: SSAValue, rows: SSAValue | None, leading: int = 0) -> SSAValue:
@@ -95,7 +94,7 @@ def _descriptor(lowering: Lowering, value: SSAValue, rows: SSAValue | None, lead
     if rows is not None:
         address = emit.add(address, rows)
     assert isinstance(value.type, TileType)
-    return emit.insert(hopper.DescriptorOp(address, swizzle_of(value.type), leading)).result
+    return emit.insert(hopper.DescriptorOp(address, value.type.swizzle, leading)).result
 
 
 def lower_finish(lowering: Lowering, op: tile.FinishOp) -> None:

@@ -10,7 +10,7 @@ from xdsl.ir import Block, SSAValue
 
 from stepwell.dialects import hopper, tile
 from stepwell.transforms.tile_to_gpu.hopper_lowering import BARRIER_BYTES, MOST_PENDING, Cursor, Lowering, Ring
-from stepwell.transforms.tile_to_gpu.hopper_parameters import box_columns, swizzle_of
+from stepwell.transforms.tile_to_gpu.hopper_parameters import box_columns
 
 
 def make_barriers(lowering: Lowering) -> None:
@@ -92,13 +92,9 @@ def _issue(lowering: Lowering, op: tile.FetchOp, ring: Ring, slot: SSAValue, *, 
         return
     inner, rows = box_columns(op.tile_type), op.tile_type.get_shape()[0]
     for panel in range(op.tile_type.get_shape()[-1] // inner):
-        place = [*indices[:-1], _moved(lowering, indices[-1], panel * inner)]
-        into = _moved(lowering, target, panel * rows * swizzle_of(op.tile_type))
+        place = [*indices[:-1], lowering.moved(indices[-1], panel * inner)]
+        into = lowering.moved(target, panel * rows * op.tile_type.swizzle)
         emit.insert(hopper.TmaLoadOp(source, place[::-1], into, full))
-
-
-def _moved(lowering: Lowering, value: SSAValue, by: int) -> SSAValue:
-    return lowering.emit.add(value, lowering.emit.i32(by)) if by else value
 
 
 def acquire_to_publish(lowering: Lowering, op: tile.AcquireOp) -> None:
@@ -110,7 +106,7 @@ def acquire_to_publish(lowering: Lowering, op: tile.AcquireOp) -> None:
     _wait_until_empty(lowering, ring, cursor)
     base = emit.mul(cursor.slot, emit.i32(ring.stage))
     for element, result in enumerate(op.tiles):
-        lowering.values[result] = _moved(lowering, base, ring.place(element))
+        lowering.values[result] = lowering.moved(base, ring.place(element))
 
 
 def lower_publish(lowering: Lowering, op: tile.PublishOp) -> None:

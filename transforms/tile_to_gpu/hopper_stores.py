@@ -6,13 +6,11 @@ wrote is visible to the copy engine once each has fenced and they have met again
 
 from __future__ import annotations
 
-from xdsl.ir import SSAValue
-
 from stepwell.dialects import hopper, tile
 from stepwell.dialects.numpy_types import element_bytes
 from stepwell.dialects.tile import TileType
 from stepwell.transforms.tile_to_gpu.hopper_lowering import WARPGROUP_ROWS, Lowering
-from stepwell.transforms.tile_to_gpu.hopper_parameters import box_columns, swizzle_of
+from stepwell.transforms.tile_to_gpu.hopper_parameters import box_columns
 from stepwell.transforms.tile_to_gpu.hopper_rings import acquire_to_publish, advance
 from stepwell.transforms.tile_to_gpu.hopper_tiles import fragment_at
 from stepwell.transforms.tile_to_gpu.hopper_turns import elected, meet
@@ -22,18 +20,18 @@ def staged_rows(op: tile.WriteOp | tile.ReadOp) -> int:
     """Bytes between the rows that neighbouring warpgroups hold of a tile in shared memory."""
     kind = op.target.type if isinstance(op, tile.WriteOp) else op.source.type
     assert isinstance(kind, TileType)
-    return WARPGROUP_ROWS * swizzle_of(kind)
+    return WARPGROUP_ROWS * kind.swizzle
 
 
 def lower_read(lowering: Lowering, op: tile.ReadOp) -> None:
     """Each warpgroup reads its 64 rows."""
     emit, role, kind = lowering.emit, lowering.current, op.source.type
     assert isinstance(kind, TileType)
-    swizzle, size = swizzle_of(kind), element_bytes(kind.element_type)
+    swizzle, size = kind.swizzle, element_bytes(kind.element_type)
     if size != 2 or not swizzle:
         given = f"reads {kind.element_type} with swizzle {swizzle}"
         raise lowering.refuse(op, f"{given}: ldmatrix takes 16-bit elements in swizzled rows", "load it directly")
-    place = _moved(lowering, lowering.values[op.source], role.places[op.source])
+    place = lowering.moved(lowering.values[op.source], role.places[op.source])
     source = emit.add(place, role.operand_rows[staged_rows(op)], "staged")
     assert isinstance(op.result.type, TileType)
     vector = fragment_at(lowering, op, op.result.type).vector(kind.element_type)
@@ -61,7 +59,7 @@ def lower_write(lowering: Lowering, op: tile.WriteOp) -> None:
     """Each warpgroup writes its 64 rows."""
     emit, kind = lowering.emit, op.target.type
     assert isinstance(kind, TileType)
-    swizzle, size = swizzle_of(kind), element_bytes(kind.element_type)
+    swizzle, size = kind.swizzle, element_bytes(kind.element_type)
     if size != 2 or not swizzle:
         given = f"writes {kind.element_type} with swizzle {swizzle}"
         raise lowering.refuse(op, f"{given}: stmatrix takes 16-bit elements in swizzled rows", "store it directly")
@@ -79,21 +77,17 @@ def lower_drain(lowering: Lowering, op: tile.DrainOp) -> None:
     assert isinstance(kind, TileType) and isinstance(op.tile.owner, tile.AcquireOp)
     emit.insert(hopper.ProxyFenceOp())
     meet(lowering, op)
-    inner, swizzle = box_columns(kind), swizzle_of(kind)
+    inner, swizzle = box_columns(kind), kind.swizzle
     row, column = (lowering.values[index] for index in op.indices)
     target = lowering.parameters[lowering.signature.drain_name(op)]
     with elected(lowering):
         for panel in range(kind.get_shape()[1] // inner):
-            source = _moved(lowering, lowering.values[op.tile], panel * kind.get_shape()[0] * swizzle)
-            emit.insert(hopper.TmaStoreOp(source, target, [_moved(lowering, column, panel * inner), row]))
+            source = lowering.moved(lowering.values[op.tile], panel * kind.get_shape()[0] * swizzle)
+            emit.insert(hopper.TmaStoreOp(source, target, [lowering.moved(column, panel * inner), row]))
         emit.insert(hopper.BulkCommitOp())
     ring = op.tile.owner.ring
     if lowering.rings[ring].slots > 1:
         advance(lowering, lowering.rings[ring], lowering.current.cursors[ring])
-
-
-def _moved(lowering: Lowering, value: SSAValue, by: int) -> SSAValue:
-    return lowering.emit.add(value, lowering.emit.i32(by)) if by else value
 
 
 def finish_stores(lowering: Lowering) -> None:
